@@ -1,0 +1,82 @@
+"""Finding claims: installed tasks by name, a user's file, or a table of pairs."""
+
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from desiderata import Sampleable, read_pairs
+
+GROUP = "circuitfind.tasks"
+TABLES = (".csv", ".jsonl", ".ndjson")
+
+
+def installed_claims() -> dict[str, EntryPoint]:
+    """The claims that installed packages offer, by name, through the entry-point group."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP))}
+
+
+def load_claim(reference: str) -> Sampleable:
+    """The claim that a name, a `file.py:name`, or a table of pairs stands for.
+
+    A Python file is run, as any script that you start would be.
+
+    Raises:
+        LookupError: no such task, file, or name in the file.
+        ValueError: a file that fails, or a name in it that is not a claim.
+    """
+    if Path(reference).suffix in TABLES:
+        if not Path(reference).is_file():
+            raise LookupError(f"no file {reference}")
+        return read_pairs(reference)
+    path, _, name = reference.rpartition(":")
+    if path.endswith(".py") or reference.endswith(".py"):
+        return _from_file(Path(path or reference), name if path else "claim")
+    known = installed_claims()
+    if reference not in known:
+        raise LookupError(
+            f"no task {reference!r}; installed: {', '.join(known) or 'none'}. A task of your own "
+            "is given as path/to/task.py:claim, pairs as path/to/pairs.csv"
+        )
+    return _checked(known[reference].load(), reference)
+
+
+def about(reference: str) -> str:
+    """The first line of the docstring of the module that an installed claim comes from."""
+    module = importlib.import_module(installed_claims()[reference].module)
+    return (module.__doc__ or "").strip().split("\n")[0]
+
+
+def _from_file(path: Path, name: str) -> Sampleable:
+    if not path.is_file():
+        raise LookupError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(f"_task_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and friends look their module up by name while it runs.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} fails: {type(error).__name__}: {error}") from error
+    if not hasattr(module, name):
+        offered = [key for key, value in vars(module).items() if _is_claim(value)]
+        raise LookupError(
+            f"{path} has no {name!r}; the claims in it are: {', '.join(offered) or 'none'}"
+        )
+    return _checked(getattr(module, name), f"{path}:{name}")
+
+
+def _is_claim(value: Any) -> bool:
+    return all(hasattr(value, part) for part in ("name", "at", "sample", "notes", "moved"))
+
+
+def _checked(value: Any, reference: str) -> Sampleable:
+    if not _is_claim(value):
+        raise ValueError(
+            f"{reference} is a {type(value).__name__}, not a claim; make one with "
+            "model.carries(...) or model.suffices(...)"
+        )
+    return value

@@ -1,0 +1,204 @@
+"""The command line: `circuitfind discover`, `validate`, `diagram`, `lint`, and what there is.
+
+Exit codes: 0 done and holds, 1 done and does not hold, 2 bad input.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Say what a mechanism must do; get the smallest circuit that does it.",
+)  # fmt: skip
+
+Task = Annotated[
+    str, typer.Argument(help="An installed task, path/to/task.py:claim, or pairs.csv / .jsonl.")
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="Built-in name, model folder, or hub name.")
+]
+At = Annotated[
+    list[str] | None, typer.Option("--at", help="Positions: last, all or a span's name.")
+]
+Pairs = Annotated[int, typer.Option("--n", help="Pairs per desideratum, search and held out.")]
+Seed = Annotated[int, typer.Option("--seed")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Random = Annotated[int, typer.Option("--n-random", help="Random circuits to compare with.")]
+
+
+@app.command()
+def discover(
+    task: Task,
+    model: ModelName = "binder",
+    method: Annotated[str, typer.Option("--method")] = "constrained",
+    at: At = None,
+    n: Pairs = 128,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    n_random: Random = 100,
+    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Standard errors by which bounds are cleared.")
+    ] = 1.0,
+    device: Annotated[str | None, typer.Option("--device")] = None,
+    dtype: Annotated[str, typer.Option("--dtype")] = "float32",
+    device_map: Annotated[str | None, typer.Option("--device-map")] = None,
+    revision: Annotated[str | None, typer.Option("--revision")] = None,
+    prepend_bos: Annotated[bool | None, typer.Option("--prepend-bos/--no-prepend-bos")] = None,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on despite failed checks.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
+    from . import run
+    from .report.progress import TerminalProgress
+
+    settings = run.Settings(
+        task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
+        device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
+    )  # fmt: skip
+    folder = out or Path("runs") / _slug(task, model, method, seed)
+    with TerminalProgress(Console(stderr=True)) as shown:
+        made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
+    _show(made.circuit.as_json(), made.report, made.path, as_json)
+
+
+@app.command()
+def validate(
+    run_path: RunPath,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Another model; by default the run's.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
+    n_random: Random = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Check a run's circuit again, on the same held-out pairs or on others."""
+    from . import run
+    from .report.progress import TerminalProgress
+
+    with TerminalProgress(Console(stderr=True)) as shown:
+        made = run.revalidate(run_path, model, n, seed, n_random, shown)
+    _show(made.circuit.as_json(), made.report, made.path, as_json)
+
+
+@app.command()
+def diagram(
+    run_path: RunPath,
+    out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file.")] = None,
+) -> None:
+    """Draw a run's circuit again."""
+    from . import run
+
+    target = out or run_path / "circuit.svg"
+    run.redraw(run_path, target)
+    Console().print(Text(str(target)))
+
+
+@app.command()
+def lint(
+    task: Task, n: Pairs = 128, seed: Seed = 0, at: At = None, as_json: AsJson = False
+) -> None:
+    """Say what is wrong with a task's desiderata, before any model runs."""
+    from desiderata import lint as find_problems
+
+    from .claims import load_claim
+
+    claim = load_claim(task)
+    problems = find_problems(claim.moved(at) if at else claim, n, seed)
+    if as_json:
+        _print_json({"claim": claim.name, "problems": [vars(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            print(problem)
+        print(f"{claim.name}: {len(problems)} problem(s)")
+    if any(problem.level == "error" for problem in problems):
+        raise typer.Exit(1)
+
+
+@app.command()
+def tasks(as_json: AsJson = False) -> None:
+    """List the installed tasks."""
+    from .claims import about, installed_claims, load_claim
+
+    rows = [(name, load_claim(name).name, about(name)) for name in installed_claims()]
+    _print_rows(("task", "claim", "about"), rows, as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the built-in models; folders and hub names work too."""
+    from .model import BUILT_IN
+
+    _print_rows(("model", "about"), list(BUILT_IN.items()), as_json)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the search methods."""
+    from .search import METHODS
+
+    rows = [(entry.name, entry.idea, entry.source) for entry in METHODS]
+    _print_rows(("method", "idea", "source"), rows, as_json)
+
+
+def main() -> NoReturn:
+    """Run the command line; bad input ends with one message and exit code 2, no traceback."""
+    try:
+        app(standalone_mode=True)
+    except (ValueError, LookupError, OSError, ArithmeticError) as error:
+        words = error.args[0] if isinstance(error, LookupError) and error.args else error
+        Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _slug(task: str, model: str, method: str, seed: int) -> str:
+    """A folder name that tells what a run is."""
+    words = [Path(task).name, Path(model).name, method, f"seed{seed}"]
+    return "_".join(re.sub(r"[^\w.-]+", "-", word) for word in words)
+
+
+def _show(circuit: Mapping[str, Any], report: Mapping[str, Any], path: Path, as_json: bool) -> None:
+    if as_json:
+        _print_json({"path": str(path), "circuit": circuit, "report": report})
+    else:
+        from .report.table import print_report
+
+        console = Console()
+        print_report(console, circuit, report)
+        console.print(Text(f"run folder: {path}"))
+    if not report["success"]:
+        raise typer.Exit(1)
+
+
+def _print_json(content: Mapping[str, Any] | list[Any]) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
+    if as_json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

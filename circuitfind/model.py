@@ -1,0 +1,239 @@
+"""Models: the one file that knows transformer_lens.
+
+What the engine asks of a model, all of it: `tokenize` (ids with character offsets), its sizes,
+`hook_name` of a component, and `forward` over tokens with an optional cached prefix. A second
+engine offers these and stands beside this one.
+"""
+
+import copy
+import hashlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .component import Component
+from .smollm2 import fetch_smollm2
+
+BUILT_IN = {
+    "binder": "variable binding, 4 layers, trained here; ships in the package",
+    "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
+}
+
+_HOOKS = {"head": "blocks.{}.attn.hook_z", "mlp": "blocks.{}.hook_mlp_out", "embed": "hook_embed"}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text's token ids, and for each the characters it covers (start, end)."""
+
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A transformer behind the few things that the engine asks of it. Weights stay frozen."""
+
+    name: str
+    bridge: Any
+    tokenizer: Any
+    prepend_bos: bool
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_vocab: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where tokens go in: the device of the first layer."""
+        return torch.device(self.bridge.cfg.device or "cpu")
+
+    @cached_property
+    def reuses_prefix(self) -> bool:
+        """Whether keys and values of a prefix can be kept: causal, and with a cache."""
+        causal = getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
+        return causal and "past_key_values" in self._accepts
+
+    @cached_property
+    def _accepts(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.bridge.original_model.forward).parameters)
+
+    @cached_property
+    def n_block_parameters(self) -> int:
+        """Weights in the layers, without the embedding and the unembedding."""
+        return sum(parameter.numel() for parameter in self.bridge.blocks.parameters())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the names and values of the weights."""
+        sha = hashlib.sha256()
+        for name, weight in sorted(self.bridge.original_model.state_dict().items()):
+            sha.update(name.encode())
+            sha.update(
+                weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+        return sha.hexdigest()
+
+    def tokenize(self, texts: list[str]) -> list[Tokens]:
+        """Each text's tokens, as the model's own tokenizer makes them (with its BOS, if any)."""
+        coded = self.tokenizer(texts, return_offsets_mapping=True)
+        bos = self.tokenizer.bos_token_id
+        made = []
+        for ids, offsets in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
+            tokens = Tokens(tuple(ids), tuple(map(tuple, offsets)))
+            if self.prepend_bos and ids[:1] != [bos]:
+                tokens = Tokens((bos, *tokens.ids), ((0, 0), *tokens.offsets))
+            made.append(tokens)
+        return made
+
+    def hook_name(self, component: Component) -> str:
+        """The hook point where a component's output is read and written."""
+        return _HOOKS[component.kind].format(component.layer)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "pair pos"],
+        attends: Int[Tensor, "pair seen"] | None = None,
+        prefix: Any = None,
+        keep_prefix: bool = False,
+    ) -> tuple[Float[Tensor, "pair d_vocab"], Any]:
+        """The logits after the last token, and the key-value cache if it is to be kept.
+
+        Args:
+            attends: 1 for real tokens and 0 for padding, over the prefix and these tokens.
+            prefix: the cache of an earlier run, which is left as it was.
+        """
+        options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
+        if attends is not None and not bool(attends.all()):
+            options["attention_mask"] = attends
+        if prefix is not None:
+            options["past_key_values"] = _copy_cache(prefix)
+        if "logits_to_keep" in self._accepts:
+            options["logits_to_keep"] = 1
+        made = self.bridge(
+            tokens, return_type="logits_and_cache" if keep_prefix else "logits", **options
+        )
+        logits, cache = made if keep_prefix else (made, None)
+        return logits[:, -1], cache
+
+
+def _copy_cache(cache: Any) -> Any:
+    """A cache that shares its tensors but grows by itself: an update makes new tensors."""
+    fresh = copy.copy(cache)
+    fresh.layers = [copy.copy(layer) for layer in cache.layers]
+    return fresh
+
+
+def repeat_cache(cache: Any, times: int) -> Any:
+    """The same cache for a batch that holds all its pairs `times` times, one after another."""
+    fresh = _copy_cache(cache)
+    for layer in fresh.layers:
+        layer.keys = layer.keys.repeat(times, 1, 1, 1)
+        layer.values = layer.values.repeat(times, 1, 1, 1)
+    return fresh
+
+
+def load_model(
+    name: str,
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    device_map: str | None = None,
+    revision: str | None = None,
+    prepend_bos: bool | None = None,
+    trust_remote_code: bool = False,
+) -> Model:
+    """The model of this name: a built-in one, a local folder, or a name on the hub.
+
+    Args:
+        dtype: float32, bfloat16 or float16. Masks are float32 whatever it is.
+        device_map: as in transformers, for models over several devices.
+        prepend_bos: put the BOS token first; by default what the model's tokenizer does.
+
+    Raises:
+        ValueError: an unknown dtype, a folder that holds no model or only pickled weights.
+        LookupError: neither a built-in name nor a folder, and the hub does not have it or
+            cannot be reached.
+    """
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype!r}")
+    source = str(_locate(name))
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer
+
+    where = {"device_map": device_map} if device_map else {"device": device or _best_device()}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=trust_remote_code
+        )
+        bridge = TransformerBridge.boot_transformers(
+            source,
+            tokenizer=copy.deepcopy(tokenizer),
+            dtype=getattr(torch, dtype),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            **where,  # type: ignore[arg-type]
+        )
+    except (OSError, ValueError) as error:
+        if Path(source).is_dir():
+            raise ValueError(f"the folder {source} could not be loaded: {error}") from error
+        raise LookupError(
+            f"no model {name!r}: it is not built in ({', '.join(BUILT_IN)}), not a folder here, "
+            f"and the hub did not give it: {str(error).splitlines()[0]}"
+        ) from error
+    return wrap(bridge, name, tokenizer=tokenizer, prepend_bos=prepend_bos)
+
+
+def wrap(
+    bridge: Any, name: str, *, tokenizer: Any = None, prepend_bos: bool | None = None
+) -> Model:
+    """A Model around a TransformerBridge that is already there; its weights get frozen.
+
+    Raises:
+        ValueError: the tokenizer cannot tell which characters a token covers.
+    """
+    tokenizer = tokenizer or bridge.tokenizer
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"{name}: a fast tokenizer is needed, which tells the characters of each token; "
+            f"got {type(tokenizer).__name__}"
+        )
+    for parameter in bridge.original_model.parameters():
+        parameter.requires_grad_(False)
+    bridge.eval()
+    cfg = bridge.cfg
+    return Model(
+        name, bridge, tokenizer, bool(prepend_bos),
+        cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_vocab,
+    )  # fmt: skip
+
+
+def _locate(name: str) -> str | Path:
+    """Where a model's files are, or the name itself for the hub."""
+    if name == "binder":
+        return Path(__file__).parent / "models" / "binder"
+    if name == "smollm2-135m":
+        return fetch_smollm2()
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith((".", "/", "~")):
+            raise LookupError(f"no model folder {name}")
+        return name
+    problems = []
+    if not (folder / "config.json").is_file():
+        problems.append("config.json is missing")
+    if not list(folder.glob("*.safetensors")):
+        problems.append("it holds no .safetensors weights (pickled ones are not loaded)")
+    if problems:
+        raise ValueError(f"{name} is not a model folder: {' and '.join(problems)}")
+    return folder
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

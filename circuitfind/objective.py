@@ -1,0 +1,194 @@
+"""What search minimises and what it must satisfy: losses, satisfaction, null, ceiling, bounds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+from torch import Tensor
+
+from desiderata import Desideratum
+
+from .component import Site
+from .cost import Cost
+from .encoding import Batch
+from .mask import gates_of
+from .model import Model
+from .patching import Prepared, prepare, run
+
+NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
+PAIRS_AT_ONCE = 256  # pairs in one pass with gradients; lower it where memory is short
+MARGIN = 2.0  # logits by which search wants the expected answer to lead; more earns nothing
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a desideratum has to reach, from its scores with no site patched and with all.
+
+    Scores are shares of pairs whose most likely next token is the expected one. `null` is that
+    of the empty circuit, `ceiling` that of the circuit of all sites; which is the better one
+    depends on sense and part. The bound is `worst + at_least * (best - worst)`.
+
+    Where the two do not differ beyond noise, or where no pair's expectation is one that either
+    end can give (`crossed`, when the answer depends on more than the variable), the scale is
+    absolute: from 0 to 1, all pairs being ones that the model solves unpatched. `vacuous` then
+    says that both ends reach the bound already, `unreached` that neither end does.
+    """
+
+    null: float
+    ceiling: float
+    at_least: float
+    absolute: bool
+    novel: bool
+
+    @property
+    def value(self) -> float:
+        """The satisfaction to reach, a share in [0, 1]."""
+        worst, best = sorted((self.null, self.ceiling))
+        return self.at_least if self.absolute else worst + self.at_least * (best - worst)
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether the empty and the full circuit satisfy it alike, so that it tells little."""
+        return self.absolute and min(self.null, self.ceiling) >= self.at_least
+
+    @property
+    def unreached(self) -> bool:
+        """Whether neither end satisfies it although one of them should."""
+        return self.absolute and not self.novel and max(self.null, self.ceiling) < self.at_least
+
+
+def correct(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Bool[Tensor, "mask pair"]:
+    """Whether the most likely next token is the expected one, per mask and pair."""
+    return logits.argmax(dim=-1) == expected
+
+
+def lead(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """By how many logits the expected token leads the best other one; negative where it trails."""
+    index = expected.expand(len(logits), -1)[..., None]
+    mine = logits.gather(-1, index)[..., 0]
+    return mine - logits.scatter(-1, index, float("-inf")).amax(dim=-1)
+
+
+class Objective:
+    """Desiderata on a model, ready to be scored under any membership of their sites."""
+
+    def __init__(
+        self,
+        model: Model,
+        batches: Sequence[Batch],
+        sites: Sequence[Site],
+        cost: Cost | None = None,
+        pairs_at_once: int = PAIRS_AT_ONCE,
+    ) -> None:
+        self.cost = cost or Cost()
+        self.sites = tuple(sites)
+        self.batches = tuple(batches)
+        self._columns: list[Tensor] = []
+        self._prepared: list[list[Prepared]] = []
+        for batch in batches:
+            columns = [n for n, site in enumerate(sites) if site.position in batch.desideratum.at]
+            mine = [sites[column] for column in columns]
+            pieces = torch.arange(len(batch)).split(pairs_at_once)
+            self._columns.append(torch.tensor(columns))
+            self._prepared.append(
+                [prepare(model, batch.take(piece), mine, cost=self.cost) for piece in pieces]
+            )
+
+    @property
+    def desiderata(self) -> tuple[Desideratum, ...]:
+        """The desiderata, in the order of every score and loss here."""
+        return tuple(batch.desideratum for batch in self.batches)
+
+    def logits(
+        self, index: int, membership: Float[Tensor, "mask site"]
+    ) -> Iterator[tuple[Batch, Float[Tensor, "mask pair d_vocab"]]]:
+        """Piece by piece, one desideratum's pairs and their logits under each membership."""
+        part = self.batches[index].desideratum.part
+        gates = gates_of(membership[:, self._columns[index]], part)
+        for prepared in self._prepared[index]:
+            yield prepared.batch, run(prepared, gates)
+
+    @torch.no_grad()
+    def hits(self, index: int, membership: Float[Tensor, "mask site"]) -> Bool[Tensor, "mask pair"]:
+        """Which of one desideratum's pairs come out as expected, under each membership."""
+        pieces = self.logits(index, membership)
+        return torch.cat([correct(logits, batch.expected) for batch, logits in pieces], 1).cpu()
+
+    def scores(
+        self, membership: Float[Tensor, "mask site"], only: Sequence[int] | None = None
+    ) -> Float[Tensor, "mask desideratum"]:
+        """The satisfaction of each desideratum under each membership: shares of pairs.
+
+        Args:
+            only: the desiderata to score; the others come back as NaN.
+        """
+        made = torch.full((len(membership), len(self.batches)), float("nan"))
+        for index in range(len(self.batches)) if only is None else only:
+            made[:, index] = self.hits(index, membership).float().mean(dim=1)
+        return made
+
+    def backward(
+        self, index: int, membership: Float[Tensor, " site"], weight: float
+    ) -> tuple[float, float]:
+        """Add the gradient of one desideratum's weighted loss to the membership's.
+
+        The loss is the mean over pairs of max(0, MARGIN - lead), in logits.
+
+        Returns:
+            The loss and the satisfaction, both unweighted, at this membership.
+
+        Raises:
+            FloatingPointError: the loss is not a number.
+        """
+        n, loss, hits = len(self.batches[index]), 0.0, 0
+        for batch, logits in self.logits(index, membership[None]):
+            piece = (MARGIN - lead(logits, batch.expected)).clamp(min=0).sum() / n
+            (weight * piece).backward()
+            loss += piece.item()
+            hits += int(correct(logits, batch.expected).sum())
+        if not math.isfinite(loss):
+            name = self.desiderata[index].name
+            raise FloatingPointError(f"the loss of {name!r} is {loss}; try --dtype float32")
+        return loss, hits / n
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """What each desideratum has to reach on these pairs, from its null and its ceiling."""
+        ends = torch.stack([torch.zeros(len(self.sites)), torch.ones(len(self.sites))])
+        return tuple(
+            _bound(desideratum, *self.hits(index, ends))
+            for index, desideratum in enumerate(self.desiderata)
+        )
+
+
+def _bound(
+    desideratum: Desideratum, empty: Bool[Tensor, " pair"], full: Bool[Tensor, " pair"]
+) -> Bound:
+    better, worse = int((empty & ~full).sum()), int((full & ~empty).sum())
+    differ = better + worse > 0 and stats.binomtest(better, better + worse).pvalue < NOISE
+    return Bound(
+        null=float(empty.float().mean()),
+        ceiling=float(full.float().mean()),
+        at_least=desideratum.at_least,
+        absolute=desideratum.is_novel or not differ,
+        novel=desideratum.is_novel,
+    )
+
+
+def slack(
+    scores: Float[Tensor, "mask desideratum"], bounds: Sequence[Bound], margin: Sequence[float]
+) -> Float[Tensor, " mask"]:
+    """By how much the worst-off desideratum clears its bound and margin; NaN scores are left out.
+
+    Each distance is a share of pairs. At 0 or above, every desideratum holds.
+    """
+    need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
+    # A bound near 1 leaves no room for the margin: all pairs right is always enough.
+    gap = (scores - need.clamp(max=1.0)).nan_to_num(nan=float("inf"))
+    return gap.amin(dim=1)

@@ -1,0 +1,227 @@
+"""Patching: the one file that adds hooks.
+
+`prepare` records what patched sites take and runs the base prompts up to the first patched
+position; `run` then runs what is left of them, many masks at once. Heads are patched at `hook_z`,
+the input of the output projection with a slice per query head, MLPs at their output, both as
+`torch.lerp(own, donor, gate)`: gate 0 leaves the base's value bit for bit, gate 1 is the donor's.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .component import Site
+from .cost import Cost
+from .encoding import Batch
+from .model import Model, repeat_cache
+
+TOKENS_PER_PASS = 4096  # more masks than fit go through the model in turns
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What happens at one hook point and position: which gates mix in which donors.
+
+    `columns` are columns of the tokens run at each step, None for all of them. A donor has a
+    part per head (or a single one) so that gates line up with it; `slots` says which part the
+    gate of each of `sites` belongs to.
+    """
+
+    columns: Int[Tensor, " pair"] | None
+    donor: Float[Tensor, "pair *pos part width"]
+    slots: Int[Tensor, " gate"]
+    sites: Int[Tensor, " gate"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch made ready for patching: donors recorded, the common prefix run once."""
+
+    model: Model
+    batch: Batch
+    sites: tuple[Site, ...]
+    edits: dict[str, list[Edit]]
+    prefix: Any
+    start: int
+    cost: Cost
+
+    @property
+    def width(self) -> int:
+        """Tokens per pair that a step runs."""
+        return self.batch.base.tokens.shape[1] - self.start
+
+
+@torch.no_grad()
+def prepare(
+    model: Model,
+    batch: Batch,
+    sites: Sequence[Site],
+    *,
+    cost: Cost | None = None,
+    reuse: bool = True,
+) -> Prepared:
+    """The batch with its donors recorded and its prefix run.
+
+    Args:
+        sites: the sites that gates will stand for, in that order.
+        reuse: keep the keys and values before the first patched position. The result is the same
+            without, where a model cannot, only slower.
+    """
+    cost = cost or Cost()
+    start = _first_patched(batch, sites) if reuse and model.reuses_prefix else 0
+    edits = _record(model, batch, sites, start, cost)
+    prefix = None
+    if start > 0:
+        tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
+        _, prefix = model.forward(tokens, attends, keep_prefix=True)
+        cost.add(model, len(batch), start, start)
+    return Prepared(model, batch, tuple(sites), edits, prefix, start, cost)
+
+
+def run(
+    prepared: Prepared, gates: Float[Tensor, "mask site"]
+) -> Float[Tensor, "mask pair d_vocab"]:
+    """The logits after the last token of every base prompt under every row of gates.
+
+    Gradients reach the gates and nothing else.
+
+    Raises:
+        ValueError: a gate for each site was expected.
+    """
+    if gates.shape[1] != len(prepared.sites):
+        raise ValueError(f"expected {len(prepared.sites)} gates, one a site; got {gates.shape[1]}")
+    at_once = max(1, TOKENS_PER_PASS // (len(prepared.batch) * prepared.width))
+    return torch.cat([_run_rows(prepared, rows) for rows in gates.split(at_once)])
+
+
+def _run_rows(
+    prepared: Prepared, gates: Float[Tensor, "mask site"]
+) -> Float[Tensor, "mask pair d_vocab"]:
+    model, base, n_masks = prepared.model, prepared.batch.base, len(gates)
+    hooks = [
+        (name, _mixer(edits, gates.to(model.device))) for name, edits in prepared.edits.items()
+    ]
+    prefix = prepared.prefix
+    if prefix is not None and n_masks > 1:
+        prefix = repeat_cache(prefix, n_masks)
+    with _hooked(model, hooks), torch.set_grad_enabled(gates.requires_grad):
+        logits, _ = model.forward(
+            base.tokens[:, prepared.start :].repeat(n_masks, 1),
+            base.attends.repeat(n_masks, 1),
+            prefix=prefix,
+        )
+    _count(prepared, n_masks, backward=gates.requires_grad)
+    return rearrange(logits, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
+
+
+def _count(prepared: Prepared, n_masks: int, backward: bool) -> None:
+    batch, rows = prepared.batch, n_masks * len(prepared.batch)
+    base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
+    prepared.cost.add(prepared.model, rows, prepared.width, base, backward)
+    prepared.cost.add_plain(prepared.model, rows, base, source, backward)
+
+
+def _mixer(edits: Sequence[Edit], gates: Float[Tensor, "mask site"]) -> Callable[..., Tensor]:
+    """The hook that mixes donors into a component's output, as the gates say."""
+    n_masks = len(gates)
+
+    def mix(own: Tensor, hook: Any) -> Tensor:
+        parts = own if own.ndim == 4 else own.unsqueeze(2)
+        for edit in edits:
+            gate = gates.new_zeros(n_masks, edit.donor.shape[-2])
+            gate = gate.index_copy(1, edit.slots, gates[:, edit.sites])
+            gate = gate.to(own.device, own.dtype)
+            by_mask = rearrange(parts, "(mask pair) ... -> mask pair ...", mask=n_masks)
+            if edit.columns is None:
+                mixed = torch.lerp(by_mask, edit.donor, gate[:, None, None, :, None])
+            else:
+                pairs = torch.arange(by_mask.shape[1], device=own.device)
+                picked = by_mask[:, pairs, edit.columns]
+                patched = torch.lerp(picked, edit.donor.expand_as(picked), gate[:, None, :, None])
+                mixed = by_mask.clone()
+                mixed[:, pairs, edit.columns] = patched
+            parts = rearrange(mixed, "mask pair ... -> (mask pair) ...")
+        return parts if own.ndim == 4 else parts.squeeze(2)
+
+    return mix
+
+
+@contextmanager
+def _hooked(model: Model, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> Iterator[None]:
+    """Hooks on these points of the model, gone again whatever happens inside."""
+    with model.bridge.hooks(fwd_hooks=list(hooks)):
+        yield
+
+
+def _first_patched(batch: Batch, sites: Sequence[Site]) -> int:
+    """The first column of the base prompts that a patch can change."""
+    columns = [
+        int(batch.base.columns[name].min()) for name in {site.position for site in sites} - {"all"}
+    ]
+    if any(site.position == "all" for site in sites):
+        # Where base and source begin alike, they also compute alike: patching changes nothing.
+        differ = (batch.base.tokens != batch.source.tokens).any(dim=0)
+        alike = batch.desideratum.donor == "source" and bool(differ.any())
+        columns.append(int(differ.int().argmax()) if alike else 0)
+    return min(columns)
+
+
+def _record(
+    model: Model, batch: Batch, sites: Sequence[Site], start: int, cost: Cost
+) -> dict[str, list[Edit]]:
+    """Run the sources once and keep what patched sites will take, by hook point."""
+    points: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, site in enumerate(sites):
+        points[model.hook_name(site.component)][site.position].append(index)
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def look(own: Tensor, hook: Any) -> None:
+            seen[name] = own.detach() if own.ndim == 4 else own.detach().unsqueeze(2)
+
+        return look
+
+    source = batch.source
+    with _hooked(model, [(name, keep(name)) for name in points]):
+        model.forward(source.tokens, source.attends)
+    cost.add(model, len(batch), source.tokens.shape[1], source.tokens.shape[1])
+    edits: dict[str, list[Edit]] = {}
+    for name, by_position in points.items():
+        edits[name] = []
+        for position, indices in by_position.items():
+            columns = None if position == "all" else batch.base.columns[position] - start
+            donor = _donor(seen[name], batch, position, start)
+            slots = torch.tensor([sites[i].component.head or 0 for i in indices])
+            edits[name].append(
+                Edit(
+                    columns,
+                    donor,
+                    slots.to(donor.device),
+                    torch.tensor(indices, device=donor.device),
+                )
+            )
+    return edits
+
+
+def _donor(acts: Tensor, batch: Batch, position: str, start: int) -> Tensor:
+    """What the sites of one hook point take at one position."""
+    if position == "all":
+        taken = acts[:, start:]
+    else:
+        rows = torch.arange(len(batch), device=acts.device)
+        taken = acts[rows, batch.source.columns[position].to(acts.device)]
+    kind = batch.desideratum.donor
+    if kind == "zero":
+        return torch.zeros_like(taken)
+    if kind == "mean":
+        return taken.mean(dim=0, keepdim=True).expand_as(taken).contiguous()
+    if kind == "resample":
+        return taken.roll(1, dims=0)
+    return taken.contiguous()

@@ -1,0 +1,84 @@
+"""What the model itself says about desiderata before search: does it solve them, can they move?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from .cost import Cost
+from .encoding import UNKNOWN, Batch, Prompts
+from .intervals import interval
+from .model import Model
+
+SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
+PAIRS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How many of a desideratum's pairs the model solves unpatched, base and source."""
+
+    name: str
+    n: int
+    solved: int
+
+    @property
+    def share(self) -> float:
+        """The share of pairs of which the model answers both prompts, in [0, 1]."""
+        return self.solved / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Clopper-Pearson interval of the share."""
+        return interval(self.solved, self.n)
+
+
+@torch.no_grad()
+def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
+    """Of which pairs the model gives the base's and the source's answer, unpatched.
+
+    A source whose answer nobody gave counts as solved.
+    """
+    base = _argmax(model, batch.base, cost) == batch.base_answer
+    source = _argmax(model, batch.source, cost) == batch.source_answer
+    return base & (source | (batch.source_answer == UNKNOWN))
+
+
+def keep_solved(
+    model: Model, batches: Sequence[Batch], n: int, cost: Cost
+) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
+    """The batches with up to `n` of the pairs that the model solves, and how many it did."""
+    kept, counts = [], []
+    for batch in batches:
+        solved = solves(model, batch, cost)
+        rows = solved.nonzero()[:n, 0]
+        counts.append(Solved(batch.desideratum.name, len(batch), int(solved.sum())))
+        if len(rows):
+            kept.append(batch.take(rows))
+    return tuple(kept), tuple(counts)
+
+
+def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
+    """Why a result would be meaningless, in words; empty where nothing speaks against it."""
+    problems = []
+    for count in counts:
+        if count.share < SOLVED_AT_LEAST:
+            low, high = count.interval
+            problems.append(
+                f"{count.name}: {model.name} answers both prompts of only {count.share:.2f} of "
+                f"{count.n} pairs unpatched (95 % interval {low:.2f} to {high:.2f}; at least "
+                f"{SOLVED_AT_LEAST} expected); there is no behaviour to explain"
+            )
+    return problems
+
+
+def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
+    pieces = []
+    for tokens, attends in zip(
+        prompts.tokens.split(PAIRS_AT_ONCE), prompts.attends.split(PAIRS_AT_ONCE), strict=True
+    ):
+        pieces.append(model.forward(tokens, attends)[0].argmax(dim=-1))
+        cost.add(model, *tokens.shape, context=tokens.shape[1])
+    return torch.cat(pieces)

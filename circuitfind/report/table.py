@@ -1,0 +1,77 @@
+"""A run's report as tables for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+_MARKS = {
+    "holds": "[green]holds[/]",
+    "fails": "[red]fails[/]",
+    "inconclusive": "[yellow]inconclusive[/]",
+}
+
+
+def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """Print what a run found: the verdict, each desideratum, each check, the sites, the cost."""
+    size, colour = report["size"], "green" if report["success"] else "red"
+    console.print(
+        Text(f"{circuit['claim']}  ({circuit['task']} on {circuit['model']})", style="bold"),
+        Text(report["message"], style=colour),
+        f"{size['sites']} of {size['of']} sites: {size['heads']} heads, {size['mlps']} MLPs",
+        _desiderata(report),
+        _checks(report),
+        _sites(circuit),
+        _cost(report["cost"]),
+        *_remarks(report),
+        sep="\n",
+    )
+
+
+def _desiderata(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Desiderata, on held-out pairs (shares of pairs)", title_justify="left")
+    for name in ("desideratum", "part", "n", "null", "ceiling", "needs", "reaches", "95 %", ""):
+        table.add_column(name, justify="left" if name in ("desideratum", "part", "") else "right")
+    for row in report["desiderata"]:
+        mark = _MARKS["holds" if row["holds"] else "fails"] + (
+            " (vacuous)" if row["vacuous"] else ""
+        )
+        table.add_row(
+            Text(row["name"]), row["part"], str(row["n"]), f"{row['null']:.3f}",
+            f"{row['ceiling']:.3f}", f"{row['need']:.3f}", f"{row['satisfaction']:.3f}",
+            f"{row['low']:.3f}-{row['high']:.3f}", mark,
+        )  # fmt: skip
+    return table
+
+
+def _checks(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Checks, on held-out pairs", title_justify="left")
+    for name in ("check", "verdict", "n", "says"):
+        table.add_column(name)
+    for row in report["checks"]:
+        table.add_row(row["name"], _MARKS[row["verdict"]], str(row["n"]), Text(row["says"]))
+    return table
+
+
+def _sites(circuit: Mapping[str, Any]) -> Text:
+    rows = sorted(circuit["sites"], key=lambda row: -row["score"])
+    return Text("sites: " + ", ".join(f"{row['site']} ({row['score']:.3f})" for row in rows))
+
+
+def _cost(cost: Mapping[str, Any]) -> Group:
+    search = cost["stages"]["search"]
+    factor = search["plain_flops"] / max(1, search["flops"])
+    return Group(
+        f"cost: {cost['tokens_forward']:,} tokens forward, {cost['tokens_backward']:,} backward, "
+        f"{cost['flops']:.3g} FLOPs, {cost['seconds']:.0f} s",
+        f"search alone: {search['flops']:.3g} FLOPs in {search['seconds']:.0f} s; the "
+        f"straightforward loop over whole prompts: {search['plain_flops']:.3g}, {factor:.1f} times",
+    )
+
+
+def _remarks(report: Mapping[str, Any]) -> list[Text]:
+    return [
+        Text(f"note: {words}", style="dim") for words in [*report["notes"], *report["problems"]]
+    ]

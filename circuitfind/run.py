@@ -1,0 +1,342 @@
+"""The main job: from a claim to a checked circuit, and the folder that it ends in."""
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from desiderata import Problem, Sampleable, lint_desiderata
+
+from .circuit import Circuit
+from .claims import load_claim
+from .cost import Cost
+from .encoding import Batch, encode, fit_to_tokenizer
+from .folder import FIGURE, RunFolder, read_run
+from .model import Model, load_model
+from .precheck import keep_solved, precheck
+from .report.figure import draw, save_figure
+from .search import Progress, SearchConfig, SearchResult, method_named, search
+from .validate import Card, card_from_json, validate
+
+SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run finds. The same settings give the same circuit."""
+
+    task: str
+    model: str = "binder"
+    method: str = "constrained"
+    at: tuple[str, ...] = ()
+    n: int = 128
+    seed: int = 0
+    n_random: int = 100
+    steps: int | None = None
+    learning_rate: float | None = None
+    margin: float = 1.0
+    device: str | None = None
+    dtype: str = "float32"
+    device_map: str | None = None
+    revision: str | None = None
+    prepend_bos: bool | None = None
+    trust_remote_code: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be at least {least}; got {value}"
+            for name, value, least in (("n", self.n, 4), ("n_random", self.n_random, 1))
+            if value < least
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def load_model(self) -> Model:
+        """The model that these settings name."""
+        return load_model(
+            self.model, device=self.device, dtype=self.dtype, device_map=self.device_map,
+            revision=self.revision, prepend_bos=self.prepend_bos,
+            trust_remote_code=self.trust_remote_code,
+        )  # fmt: skip
+
+    def load_claim(self) -> Sampleable:
+        """The claim that these settings name, at their positions."""
+        claim = load_claim(self.task)
+        return claim.moved(self.at) if self.at else claim
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Batches ready for search and for validation, and what is to be said about them."""
+
+    claim: Sampleable
+    search: tuple[Batch, ...]
+    held_out: tuple[Batch, ...]
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and what is in it."""
+
+    path: Path
+    circuit: Circuit
+    report: Mapping[str, Any]
+
+
+class FolderProgress(Progress):
+    """Progress that keeps its state in a run folder and passes reports on."""
+
+    def __init__(self, folder: RunFolder, shown: Progress, resume: bool) -> None:
+        self.folder, self.shown, self.resume = folder, shown, resume
+        self.notes: list[str] = []
+
+    def restore(self) -> dict[str, Any] | None:
+        if not self.resume:
+            return None
+        state, self.notes = self.folder.load_checkpoint()
+        return state
+
+    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
+        self.shown.report(stage, done, total, row)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.folder.save_checkpoint(state)
+
+
+def discover(
+    settings: Settings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    shown: Progress | None = None,
+) -> Run:
+    """The main job, in order: claim, model, pairs, search, validation, figure, folder.
+
+    Raises:
+        ValueError, LookupError: bad input, every problem at once; nothing is written then.
+    """
+    folder = RunFolder(out, asdict(settings) | {"at": list(settings.at)})
+    folder.check(resume, overwrite)
+    if resume and folder.is_complete:
+        return load_run(folder.path)
+    method_named(settings.method)
+    claim = settings.load_claim()
+    model = settings.load_model()
+    evidence = gather(model, claim, settings)
+    folder.begin(resume)
+    progress = FolderProgress(folder, shown or Progress(), resume)
+    result = search(
+        model, evidence.search, settings.method, config=search_config(settings), progress=progress
+    )
+    circuit = sign(result.circuit, model, evidence.claim, settings)
+    card = validate(
+        model, circuit, evidence.held_out,
+        seed=settings.seed, n_random=settings.n_random, progress=progress,
+    )  # fmt: skip
+    report = summarise(circuit, result, card, evidence, progress.notes)
+    save_figure(draw(circuit, card), folder.path / FIGURE)
+    folder.finish(circuit, report, result.history)
+    return Run(folder.path, circuit, report)
+
+
+def load_run(path: str | Path) -> Run:
+    """A finished run, read back.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes.
+    """
+    _, circuit, report = read_run(path)
+    return Run(Path(path), circuit, report)
+
+
+def revalidate(
+    path: str | Path,
+    model_name: str | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    n_random: int = 100,
+    shown: Progress | None = None,
+) -> Run:
+    """The circuit of a finished run, checked again; the run's folder is left as it is.
+
+    Args:
+        model_name, n, seed: another model, number of held-out pairs or seed than the run's.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`.
+    """
+    config, circuit, report = read_run(path)
+    changes = {"model": model_name, "n": n, "seed": seed}
+    settings = replace(
+        Settings(**config | {"at": tuple(config["at"])}),
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    model = settings.load_model()
+    evidence = gather(model, settings.load_claim(), settings)
+    card = validate(
+        model, circuit, evidence.held_out,
+        seed=settings.seed, n_random=n_random, progress=shown,
+    )  # fmt: skip
+    reached = sum(score.holds for score in card.desiderata)
+    fresh = {
+        "success": card.holds,
+        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
+        f"seed {settings.seed} by {model.name}",
+        **card.as_json(),
+        "solved": evidence.report["solved"],
+        "notes": evidence.report["notes"],
+        "problems": evidence.report["problems"],
+    }
+    return Run(Path(path), circuit, {**report, **fresh})
+
+
+def redraw(path: str | Path, target: str | Path) -> None:
+    """Draw the circuit of a finished run into a .svg, .pdf or .png file.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind of file.
+    """
+    _, circuit, report = read_run(path)
+    save_figure(draw(circuit, card_from_json(report)), target)
+
+
+def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
+    """The pairs of a claim that this model solves, encoded, for search and held out.
+
+    Raises:
+        ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
+            be encoded for this model.
+    """
+    fitted, notes = fit_to_tokenizer(model, claim)
+    sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
+    problems = lint_desiderata(*sampled, n=settings.n)
+    errors = [str(problem) for problem in problems if problem.level == "error"]
+    cost, ready, counts = Cost(), [], []
+    for side in sampled:
+        kept, solved = keep_solved(model, encode(model, side), settings.n, cost)
+        ready.append(kept)
+        counts.append(solved)
+        errors += precheck(model, solved)
+        if unsolved := [count.name for count in solved if not count.solved]:
+            raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
+    errors = list(dict.fromkeys(errors))
+    if errors and not settings.force:
+        raise ValueError("; ".join(errors) + " (--force goes on all the same)")
+    report = {
+        "notes": [*notes, *fitted.notes(settings.seed)],
+        "problems": _words(problems) + ([f"forced: {error}" for error in errors]),
+        "solved": [
+            {
+                "name": count.name, "split": split, "n": count.n, "solved": count.solved,
+                "share": count.share, "low": count.interval[0], "high": count.interval[1],
+            }
+            for split, side in zip(("search", "held-out"), counts, strict=True)
+            for count in side
+        ],
+        "cost": cost.report(),
+    }  # fmt: skip
+    return Evidence(fitted, ready[0], ready[1], report)
+
+
+def search_config(settings: Settings) -> SearchConfig:
+    """The part of the settings that search reads."""
+    return SearchConfig(
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        margin=settings.margin,
+    )
+
+
+def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
+    """The circuit with its task, its claim and all that is needed to check or remake it."""
+    return replace(
+        circuit,
+        task=settings.task,
+        claim=claim.name,
+        provenance={
+            "model_digest": model.digest,
+            "n_layers": model.n_layers,
+            "n_heads": model.n_heads,
+            "at": list(claim.at),
+            "config": asdict(settings) | {"at": list(settings.at)},
+            "versions": {
+                "python": platform.python_version(),
+                **{
+                    name: version(name)
+                    for name in ("circuitfind", "torch", "transformers", "transformer-lens")
+                },
+            },
+            "git_commit": _git_commit(),
+        },
+    )
+
+
+def summarise(
+    circuit: Circuit, result: SearchResult, card: Card, evidence: Evidence, notes: Sequence[str]
+) -> dict[str, Any]:
+    """The report of a run as plain values."""
+    sites = len(result.mask.sites)
+    success = result.success and card.holds
+    costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
+    return {
+        "success": success,
+        "message": _message(result, card, len(circuit), sites),
+        "size": {
+            "heads": len(circuit.heads),
+            "mlps": len(circuit.mlps),
+            "sites": len(circuit),
+            "of": sites,
+        },
+        **card.as_json(),
+        "frontier": [asdict(point) for point in result.frontier],
+        "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}
+        | {"stages": costs},
+        "solved": evidence.report["solved"],
+        "notes": [*evidence.report["notes"], *notes],
+        "problems": evidence.report["problems"],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:
+    if not result.success:
+        return result.message
+    if card.holds:
+        return f"{size} of {n_sites} sites satisfy every desideratum on held-out pairs"
+    broken = [
+        f"{score.name!r} reaches {score.satisfaction:.3f} of the {score.need:.3f} it needs"
+        for score in card.desiderata
+        if not score.holds
+    ]
+    return (
+        f"{size} of {n_sites} sites satisfied every desideratum on the selection pairs, but not "
+        f"on held-out ones: {'; '.join(broken)}"
+    )
+
+
+def _words(problems: Sequence[Problem]) -> list[str]:
+    return [str(problem) for problem in problems if problem.level == "warning"]
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, where it is a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

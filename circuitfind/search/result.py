@@ -1,0 +1,98 @@
+"""What a search is given and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ..circuit import Circuit
+from ..component import Site
+from ..encoding import Batch
+from ..mask import Mask
+from ..model import Model
+
+Status = Literal["holds", "fails"]
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Budget, learning rate, seed and thresholds; what is None is the method's own default.
+
+    Args:
+        steps: optimiser steps.
+        margin: standard errors by which a score on the selection pairs must clear its bound, so
+            that the circuit also clears it on pairs that search has not seen.
+        rounds: rounds of discrete polishing (drop, swap, re-add).
+        reach: how many sites outside the circuit a round of polishing considers.
+    """
+
+    steps: int | None = None
+    learning_rate: float | None = None
+    seed: int = 0
+    margin: float = 1.0
+    rounds: int = 4
+    reach: int = 16
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.steps is not None and self.steps < 1:
+            problems.append(f"steps must be at least 1; got {self.steps}")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            problems.append(f"learning_rate must be positive; got {self.learning_rate}")
+        if self.margin < 0 or self.rounds < 0 or self.reach < 0:
+            problems.append("margin, rounds and reach must not be negative")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """The best circuit seen of one size: the one whose worst-off desideratum does best."""
+
+    size: int
+    sites: tuple[str, ...]
+    satisfaction: Mapping[str, float]
+    slack: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found. Not converging is `success=False` and a message, not an exception.
+
+    `history` has a row per report of progress; `cost` is the account of the passes made.
+    """
+
+    mask: Mask
+    circuit: Circuit
+    success: bool
+    status: Status
+    message: str
+    history: tuple[Mapping[str, Any], ...]
+    frontier: tuple[FrontierPoint, ...]
+    cost: Mapping[str, int | float] = field(default_factory=dict)
+
+
+class Progress:
+    """What a search reports to, and where it keeps its state. This one is silent and forgets."""
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state that an interrupted search saved last, if there is one."""
+        return None
+
+    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
+        """Tell how far a stage is, with the numbers of this step."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep the state from which the search can go on to the same result."""
+
+
+class Method(Protocol):
+    """The one signature of every search method."""
+
+    def __call__(
+        self,
+        model: Model,
+        batches: tuple[Batch, ...],
+        sites: tuple[Site, ...],
+        config: SearchConfig,
+        progress: Progress,
+    ) -> SearchResult: ...

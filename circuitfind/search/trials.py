@@ -1,0 +1,176 @@
+"""Hard circuits tried on the selection pairs, and the discrete moves that make them smaller.
+
+Every method ends here: a ranking of sites becomes the smallest circuit that satisfies all
+desiderata, and what was tried on the way is the frontier.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..objective import Bound, Objective, slack
+from .result import FrontierPoint, Progress, SearchConfig
+
+Members = frozenset[int]  # indices of sites
+
+
+@dataclass
+class Trials:
+    """The circuits tried so far, each with its satisfactions and its slack.
+
+    `live` are the desiderata that are scored at every trial; the others, which both the empty
+    and the full circuit satisfy, are looked at once a circuit is chosen.
+    """
+
+    objective: Objective
+    bounds: tuple[Bound, ...]
+    margin: tuple[float, ...]
+    live: tuple[int, ...]
+    seen: dict[Members, tuple[float, Float[Tensor, " desideratum"]]] = field(default_factory=dict)
+
+    def slacks(self, circuits: Sequence[Members]) -> list[float]:
+        """By how much each circuit clears its tightest bound; the new ones in one batch."""
+        fresh = [members for members in dict.fromkeys(circuits) if members not in self.seen]
+        if fresh:
+            scores = self.objective.scores(self._rows(fresh), self.live)
+            for members, row, clear in zip(
+                fresh, scores, slack(scores, self.bounds, self.margin).tolist(), strict=True
+            ):
+                self.seen[members] = clear, row
+        return [self.seen[members][0] for members in circuits]
+
+    def holds(self, members: Members) -> bool:
+        """Whether a circuit clears every live bound."""
+        return self.slacks([members])[0] >= 0
+
+    def _rows(self, circuits: Sequence[Members]) -> Float[Tensor, "mask site"]:
+        rows = torch.zeros(len(circuits), len(self.objective.sites))
+        for row, members in zip(rows, circuits, strict=True):
+            row[list(members)] = 1.0
+        return rows
+
+    def best(self) -> Members:
+        """The smallest circuit that holds, or the one nearest to holding."""
+        return min(
+            self.seen,
+            key=lambda members: (
+                min(self.seen[members][0], 0.0) * -1,
+                len(members),
+                -self.seen[members][0],
+                sorted(members),
+            ),
+        )
+
+    def complete(self, circuits: Sequence[Members]) -> Float[Tensor, "mask desideratum"]:
+        """The satisfaction of every desideratum, the vacuous ones too, by these circuits."""
+        return self.objective.scores(self._rows(circuits))
+
+    def frontier(self) -> tuple[FrontierPoint, ...]:
+        """The best circuit tried at each size, with the satisfaction of every desideratum."""
+        best: dict[int, Members] = {}
+        for members, (clear, _) in self.seen.items():
+            rival = best.get(len(members))
+            if rival is None or clear > self.seen[rival][0]:
+                best[len(members)] = members
+        sizes = sorted(best)
+        if not sizes:
+            return ()
+        names = [desideratum.name for desideratum in self.objective.desiderata]
+        scores = self.complete([best[size] for size in sizes])
+        return tuple(
+            FrontierPoint(
+                size,
+                tuple(str(self.objective.sites[index]) for index in sorted(best[size])),
+                dict(zip(names, map(float, row), strict=True)),
+                self.seen[best[size]][0],
+            )
+            for size, row in zip(sizes, scores.tolist(), strict=True)
+        )
+
+
+def polish(
+    trials: Trials,
+    ranking: Sequence[int],
+    reach_size: int,
+    config: SearchConfig,
+    progress: Progress,
+) -> Members:
+    """The smallest circuit that the discrete moves find, or the nearest where none holds.
+
+    Args:
+        ranking: sites, the most wanted first.
+        reach_size: up to how many sites of the ranking are tried as they stand.
+    """
+    prefixes = [frozenset(ranking[:size]) for size in range(reach_size + 1)]
+    clear = trials.slacks(prefixes)
+    holding = [members for members, value in zip(prefixes, clear, strict=True) if value >= 0]
+    current = holding[0] if holding else grow(trials, trials.best(), ranking, config)
+    for number in range(config.rounds):
+        if trials.holds(current):
+            current = drop(trials, current)
+        progress.report("polish", number + 1, config.rounds, {"size": len(current)})
+        better = exchange(trials, current, ranking, config)
+        if better is None:
+            break
+        current = better
+    weakest_first = _by_slack_without(trials, trials.best())
+    trials.slacks([trials.best() - set(weakest_first[:n]) for n in range(1, len(weakest_first))])
+    return trials.best()
+
+
+def grow(trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig) -> Members:
+    """Add or remove one site at a time, whichever comes nearest, until all desiderata hold."""
+    for _ in range(2 * config.rounds):
+        outside = [site for site in ranking if site not in current][: config.reach]
+        moves = [current | {site} for site in outside] + [current - {site} for site in current]
+        here, clear = trials.slacks([current])[0], trials.slacks(moves)
+        if not moves or here >= 0 or max(clear) <= here:
+            break
+        current = moves[clear.index(max(clear))]
+    return current
+
+
+def drop(trials: Trials, current: Members) -> Members:
+    """Leave out what is not needed: at each turn as many of the least missed sites as possible."""
+    while current:
+        order = [site for site in _by_slack_without(trials, current)
+                 if trials.holds(current - {site})]  # fmt: skip
+        if not order:
+            break
+        smaller = [current - set(order[:count]) for count in range(1, len(order) + 1)]
+        clear = trials.slacks(smaller)
+        current = [m for m, value in zip(smaller, clear, strict=True) if value >= 0][-1]
+    return current
+
+
+def exchange(
+    trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig
+) -> Members | None:
+    """A smaller circuit that holds, found by adding one site and dropping others; or None.
+
+    Where the current circuit does not hold, one that comes nearer to holding, or None.
+    """
+    outside = [site for site in ranking if site not in current][: config.reach]
+    wider = [current | {site} for site in outside]
+    order = sorted(range(len(wider)), key=lambda n: -trials.slacks(wider)[n])
+    if not trials.holds(current):
+        nearer = grow(trials, current, ranking, config)
+        return nearer if trials.slacks([nearer]) > trials.slacks([current]) else None
+    for number in order[: max(1, config.reach // 4)]:
+        if trials.holds(wider[number]):
+            smaller = drop(trials, wider[number])
+            if len(smaller) < len(current):
+                return smaller
+    return None
+
+
+def _by_slack_without(trials: Trials, current: Iterable[int]) -> list[int]:
+    """The members, the least missed first."""
+    members = sorted(current)
+    clear = trials.slacks([frozenset(members) - {site} for site in members])
+    return [
+        site for _, site in sorted(zip(clear, members, strict=True), key=lambda x: (-x[0], x[1]))
+    ]

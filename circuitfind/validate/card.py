@@ -1,0 +1,87 @@
+"""Findings and the card that collects them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["holds", "fails", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: a number with its interval, and what it was measured on.
+
+    `says` is the verdict in one sentence. `details` are rows for tables and figures.
+    """
+
+    name: str
+    verdict: Verdict
+    value: float
+    low: float
+    high: float
+    n: int
+    ablation: str
+    split: str
+    says: str
+    details: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class DesideratumScore:
+    """A circuit's satisfaction of one desideratum; every score is a share of pairs in [0, 1].
+
+    `low` and `high` are the 95 % Clopper-Pearson interval, `need` the bound that null, ceiling
+    and `at_least` give, `vacuous` that the empty and the full circuit both reach it.
+    """
+
+    name: str
+    part: str
+    sense: str
+    n: int
+    null: float
+    ceiling: float
+    satisfaction: float
+    low: float
+    high: float
+    at_least: float
+    need: float
+    holds: bool
+    vacuous: bool
+    ablation: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that a validator found about one circuit."""
+
+    desiderata: tuple[DesideratumScore, ...]
+    findings: tuple[Finding, ...]
+    cost: Mapping[str, int | float] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every desideratum holds on the held-out pairs."""
+        return all(score.holds for score in self.desiderata)
+
+    def as_json(self) -> dict[str, Any]:
+        """The card as the plain values of a report."""
+        return {
+            "desiderata": [asdict(score) for score in self.desiderata],
+            "checks": [asdict(finding) for finding in self.findings],
+        }
+
+
+def card_from_json(report: Mapping[str, Any]) -> Card:
+    """The card that a report holds.
+
+    Raises:
+        ValueError: rows that are not those of a card.
+    """
+    try:
+        return Card(
+            tuple(DesideratumScore(**row) for row in report["desiderata"]),
+            tuple(Finding(**row | {"details": tuple(row["details"])}) for row in report["checks"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this report holds no card: {error}") from error

@@ -1,0 +1,49 @@
+"""Does the circuit satisfy every desideratum on pairs that search has not seen?"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..intervals import interval
+from ..objective import Bound, Objective
+from .card import DesideratumScore, Finding, Verdict
+
+
+def score_desiderata(
+    objective: Objective, bounds: Sequence[Bound], membership: Float[Tensor, " site"]
+) -> tuple[DesideratumScore, ...]:
+    """The satisfaction of each desideratum, beside its null, its ceiling and its bound."""
+    scores = []
+    for index, (desideratum, bound) in enumerate(zip(objective.desiderata, bounds, strict=True)):
+        hits = objective.hits(index, membership[None])[0]
+        n, count = len(hits), int(hits.sum())
+        low, high = interval(count, n)
+        scores.append(
+            DesideratumScore(
+                desideratum.name, desideratum.part, desideratum.sense, n,
+                bound.null, bound.ceiling, count / n, low, high, desideratum.at_least,
+                bound.value, count / n >= bound.value, bound.vacuous,
+                f"{desideratum.part} the circuit takes: {desideratum.donor}", "held-out",
+            )
+        )  # fmt: skip
+    return tuple(scores)
+
+
+def check_satisfaction(scores: Sequence[DesideratumScore]) -> Finding:
+    """The weakest desideratum: it holds when its whole interval clears the bound, fails when
+    none of it does."""
+    weakest = min(scores, key=lambda score: score.satisfaction - score.need)
+    verdict: Verdict = "inconclusive"
+    if all(score.low >= score.need for score in scores):
+        verdict = "holds"
+    elif any(score.high < score.need for score in scores):
+        verdict = "fails"
+    reached = sum(score.holds for score in scores)
+    return Finding(
+        "satisfaction", verdict, weakest.satisfaction, weakest.low, weakest.high, weakest.n,
+        weakest.ablation, "held-out",
+        f"{reached} of {len(scores)} desiderata reach their bounds; the weakest, "
+        f"{weakest.name!r}, scores {weakest.satisfaction:.3f} of the {weakest.need:.3f} needed, "
+        f"with 95 % between {weakest.low:.3f} and {weakest.high:.3f}",
+    )  # fmt: skip

@@ -1,0 +1,19 @@
+"""The language of desiderata: what a circuit must do, in plain Python.
+
+A task is a `CausalModel`; `model.carries("x")` and `model.suffices()` are claims about it;
+`claim.sample(n, seed)` gives the desiderata for search and those held out. No torch, no model.
+"""
+
+from .causal_model import CausalModel
+from .claim import Claim, GivenPairs, Sampleable, pairs_hold
+from .desideratum import Desideratum, Donor, Pair, Part, Sense
+from .domains import Choice, choice, distinct, integers, item_of, pool_of
+from .external import read_pairs
+from .lint import Problem, lint, lint_desiderata
+from .prompt import Prompt, Span, fill, join
+
+__all__ = [
+    "CausalModel", "Choice", "Claim", "Desideratum", "Donor", "GivenPairs", "Pair", "Part",
+    "Problem", "Prompt", "Sampleable", "Sense", "Span", "choice", "distinct", "fill", "integers",
+    "item_of", "join", "lint", "lint_desiderata", "pairs_hold", "pool_of", "read_pairs",
+]  # fmt: skip

@@ -1,0 +1,312 @@
+"""Claims: a causal statement about the circuit that compiles into desiderata.
+
+`carries(v)` says that v's value passes through the circuit, `suffices()` that the circuit alone
+does the task, `GivenPairs` that somebody else's pairs hold. Each is sampled in the same way.
+"""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from .desideratum import AT_LEAST, Desideratum, Donor, Pair, Part, Rule, Sense, check_degree
+from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
+
+if TYPE_CHECKING:
+    from .causal_model import CausalModel
+
+Degrees = float | Mapping[str, float]
+Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
+
+
+class Sampleable(Protocol):
+    """What the engine asks of a claim."""
+
+    name: str
+    at: tuple[str, ...]
+
+    def sample(self, n: int, seed: int = 0) -> Sample: ...
+
+    def notes(self, seed: int = 0) -> tuple[str, ...]: ...
+
+    def moved(self, at: str | Sequence[str]) -> "Sampleable": ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A causal statement about a circuit at some positions, and the rules that it compiles to."""
+
+    name: str
+    model: "CausalModel"
+    at: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+    def split(self, seed: int = 0) -> Split:
+        """The causal model's search and held-out sides for this seed."""
+        return split_content(self.model, seed)
+
+    def notes(self, seed: int = 0) -> tuple[str, ...]:
+        """What search and held-out pairs share, in words."""
+        return self.split(seed).notes
+
+    def sample(self, n: int, seed: int = 0) -> Sample:
+        """Desiderata for search and desiderata held out, each with up to `n` pairs.
+
+        Raises:
+            ValueError: a rule without a single pair; every such rule at once.
+        """
+        split = self.split(seed)
+        sides, problems = [], []
+        for held_out in (False, True):
+            side = []
+            for rule in self.rules:
+                try:
+                    pairs = sample_pairs(split, rule, n, held_out)
+                except ValueError as error:
+                    problems.append(str(error))
+                    continue
+                side.append(
+                    Desideratum(
+                        rule.name, rule.part, rule.sense, pairs, self.at,
+                        rule.at_least, rule.weight, rule.donor,
+                    )
+                )  # fmt: skip
+            sides.append(tuple(side))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return sides[0], sides[1]
+
+    def moved(self, at: str | Sequence[str]) -> "Claim":
+        """The same claim about other positions."""
+        return replace(self, at=_positions(at))
+
+
+@dataclass(frozen=True)
+class GivenPairs:
+    """Desiderata that somebody wrote by hand or in a file, split here into search and held out.
+
+    A pair goes to one side with every other pair that shares a prompt with it.
+    """
+
+    name: str
+    desiderata: tuple[Desideratum, ...]
+    at: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        positions = [name for desideratum in self.desiderata for name in desideratum.at]
+        object.__setattr__(self, "at", tuple(dict.fromkeys(positions)))
+
+    def notes(self, seed: int = 0) -> tuple[str, ...]:
+        """What search and held-out pairs share, in words."""
+        return ("pairs given as they are: prompts are divided, names and values are not",)
+
+    def sample(self, n: int, seed: int = 0) -> Sample:
+        """Desiderata for search and desiderata held out, each with up to `n` of the given pairs.
+
+        Raises:
+            ValueError: a desideratum whose pairs cannot be divided.
+        """
+        groups = _groups_sharing_prompts(self.desiderata)
+        order = sorted(set(groups.values()))
+        random.Random(f"given/{seed}").shuffle(order)
+        kept = set(order[: max(1, round(len(order) * HELD_OUT_SHARE))])
+        sides, problems = [], []
+        for held_out in (False, True):
+            side = []
+            for desideratum in self.desiderata:
+                pairs = tuple(
+                    pair
+                    for pair in desideratum.pairs
+                    if (groups[pair.base.text] in kept) == held_out
+                )
+                if pairs:
+                    side.append(replace(desideratum, pairs=pairs[:n]))
+                else:
+                    problems.append(
+                        f"{desideratum.name}: its {len(desideratum.pairs)} pair(s) cannot be "
+                        "divided into search and held-out ones that share no prompt; add pairs"
+                    )
+            sides.append(tuple(side))
+        if problems:
+            raise ValueError("; ".join(dict.fromkeys(problems)))
+        return sides[0], sides[1]
+
+    def moved(self, at: str | Sequence[str]) -> "GivenPairs":
+        """The same pairs patched at other positions."""
+        positions = _positions(at)
+        return GivenPairs(
+            self.name, tuple(replace(desideratum, at=positions) for desideratum in self.desiderata)
+        )
+
+
+def carries(
+    model: "CausalModel",
+    variables: str | Sequence[str],
+    *,
+    at: str | Sequence[str] = "last",
+    follows: bool = True,
+    keeps: Collection[str] | None = None,
+    crossed: bool = True,
+    complete: bool = False,
+    at_least: Degrees = AT_LEAST,
+    weight: Degrees = 1.0,
+    donor: Donor = "source",
+) -> Claim:
+    """The claim that these variables' values pass through the circuit at these positions.
+
+    It compiles to `follows v` (only v's inputs differ; the answer moves as under the
+    interchange), `keeps u` for every other input u (only u differs; the base's answer stays),
+    `crossed` (everything differs; the interchange's answer), and with `complete=True` `nothing
+    else carries v` (the pairs of `follows v`, everything outside the circuit patched; the base's
+    answer stays).
+
+    Args:
+        keeps: the inputs to keep still; all that v does not depend on, unless named.
+        at_least, weight: one number, or numbers by desideratum's name.
+
+    Raises:
+        LookupError: an unknown variable.
+        ValueError: every contradiction among the arguments at once.
+    """
+    names = (variables,) if isinstance(variables, str) else tuple(variables)
+    model.check_known([*names, *(keeps or ())])
+    movers = frozenset().union(*(model.inputs_behind(name) for name in names))
+    free = [name for name in model.inputs if name not in movers]
+    kept = free if keeps is None else [name for name in free if name in keeps]
+    label = " and ".join(names)
+    problems = [] if names else ["carries() needs at least one variable"]
+    if strangers := sorted(set(keeps or ()) - set(free)):
+        problems.append(
+            f"keeps={strangers} must name inputs that {label} does not depend on; those are: "
+            f"{', '.join(free) or 'none'}"
+        )
+    # An answer that v alone decides may equal the source's own; else such pairs prove nothing.
+    others = model.inputs_behind(model.answer, cut=names)
+    shapes: list[Rule] = []
+    if follows:
+        shapes.append(Rule(f"follows {label}", "inside", "follows", movers, names, names))
+    shapes += [Rule(f"keeps {name}", "inside", "keeps", frozenset({name})) for name in kept]
+    if crossed:
+        everything = frozenset(model.inputs)
+        shapes.append(
+            Rule(
+                f"crossed {label}", "inside", "follows", everything, names, names,
+                must_be_novel=bool(others),
+            )
+        )  # fmt: skip
+    if complete:
+        shapes.append(
+            Rule(
+                f"nothing else carries {label}", "outside", "keeps", movers, (), names,
+                answers_differ=True,
+            )
+        )  # fmt: skip
+    rules = _with_degrees(shapes, at_least, weight, donor, problems)
+    loosened = [] if keeps is None else [f"keeping only {', '.join(kept) or 'nothing'}"]
+    loosened += [] if follows else ["not followed"]
+    loosened += [] if crossed else ["not crossed"]
+    loosened += ["alone"] if complete else []
+    name = ", ".join([f"carries {label} at {' and '.join(_positions(at))}", *loosened])
+    return Claim(name, model, _positions(at), rules)
+
+
+def suffices(
+    model: "CausalModel",
+    *,
+    at: str | Sequence[str] = "all",
+    same: Collection[str] = (),
+    at_least: Degrees = AT_LEAST,
+    weight: Degrees = 1.0,
+    donor: Donor = "source",
+) -> Claim:
+    """The claim that the circuit alone gives the answer: everything outside it is patched from a
+    source that differs in every input except those in `same`, and the base's answer stays.
+
+    This is the usual faithful circuit (Wang et al. 2022, arXiv 2211.00593).
+
+    Raises:
+        LookupError: an unknown input in `same`.
+        ValueError: every contradiction among the arguments at once.
+    """
+    model.check_known(same)
+    vary = frozenset(model.inputs) - set(same)
+    problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
+    rule = Rule("suffices", "outside", "keeps", vary, answers_differ=True)
+    rules = _with_degrees([rule], at_least, weight, donor, problems)
+    name = f"suffices at {' and '.join(_positions(at))}"
+    return Claim(
+        f"{name}, same {', '.join(sorted(same))}" if same else name, model, _positions(at), rules
+    )
+
+
+def pairs_hold(
+    name: str,
+    pairs: Sequence[Pair],
+    *,
+    sense: Sense,
+    part: Part = "inside",
+    at: str | Sequence[str] = "last",
+    at_least: float = AT_LEAST,
+    weight: float = 1.0,
+    donor: Donor = "source",
+) -> GivenPairs:
+    """The claim that hand-written pairs hold, as one desideratum.
+
+    Raises:
+        ValueError: every problem with the arguments at once.
+    """
+    desideratum = Desideratum(
+        name, part, sense, tuple(pairs), _positions(at), at_least, weight, donor
+    )
+    return GivenPairs(name, (desideratum,))
+
+
+def _positions(at: str | Sequence[str]) -> tuple[str, ...]:
+    return (at,) if isinstance(at, str) else tuple(at)
+
+
+def _with_degrees(
+    rules: Sequence[Rule], at_least: Degrees, weight: Degrees, donor: Donor, problems: list[str]
+) -> tuple[Rule, ...]:
+    """The rules with their degrees; raises what was wrong before and what is wrong here."""
+    names = [rule.name for rule in rules]
+    if not rules and not problems:
+        problems.append("the claim is empty: every kind of desideratum is switched off")
+    for option, degrees in (("at_least", at_least), ("weight", weight)):
+        if isinstance(degrees, Mapping) and (strangers := sorted(set(degrees) - set(names))):
+            problems.append(
+                f"{option} names unknown desiderata {strangers}; this claim has: {', '.join(names)}"
+            )
+    made = [
+        replace(
+            rule,
+            at_least=_degree(at_least, rule.name, AT_LEAST),
+            weight=_degree(weight, rule.name, 1.0),
+            donor=donor,
+        )
+        for rule in rules
+    ]
+    for rule in made:
+        problems += check_degree(rule.name, rule.at_least, rule.weight, rule.donor)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(made)
+
+
+def _degree(degrees: Degrees, name: str, default: float) -> float:
+    return degrees.get(name, default) if isinstance(degrees, Mapping) else degrees
+
+
+def _groups_sharing_prompts(desiderata: Sequence[Desideratum]) -> dict[str, str]:
+    """For each prompt text, the name of its group: texts linked by pairs are in one group."""
+    parent: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        while parent.setdefault(text, text) != text:
+            text = parent[text]
+        return text
+
+    for desideratum in desiderata:
+        for pair in desideratum.pairs:
+            parent[root(pair.source.text)] = root(pair.base.text)
+    return {text: root(text) for text in parent}

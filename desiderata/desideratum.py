@@ -1,0 +1,125 @@
+"""Pairs and desiderata: what must happen when one prompt's activations are patched into another.
+
+A desideratum is a named set of pairs. *Inside* means that the circuit takes the source's values,
+*outside* that everything except the circuit does. It *follows* when the answer must move to
+something new, and *keeps* when the base's answer must stay.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .prompt import Prompt
+
+Part = Literal["inside", "outside"]
+Sense = Literal["follows", "keeps"]
+Donor = Literal["source", "mean", "zero", "resample"]
+
+PARTS: tuple[Part, ...] = ("inside", "outside")
+SENSES: tuple[Sense, ...] = ("follows", "keeps")
+DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
+AT_LEAST = 0.95
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A base and a source prompt, the answer expected under the patch, and their own answers.
+
+    `source_answer` is None where whoever wrote the pair did not say. The inputs are those of the
+    causal model, for reports; hand-written pairs have none.
+    """
+
+    base: Prompt
+    source: Prompt
+    expected: str
+    base_answer: str
+    source_answer: str | None = None
+    base_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    source_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_novel(self) -> bool:
+        """Whether neither prompt has the expected answer by itself."""
+        return self.source_answer is not None and self.expected not in (
+            self.base_answer,
+            self.source_answer,
+        )
+
+
+def check_degree(name: str, at_least: float, weight: float, donor: str) -> list[str]:
+    """What is wrong with these settings of a desideratum, in words."""
+    problems = []
+    if not 0 < at_least <= 1:
+        problems.append(f"{name}: at_least must lie in (0, 1]; got {at_least}")
+    if not weight > 0:
+        problems.append(f"{name}: weight must be positive; got {weight}")
+    if donor not in DONORS:
+        problems.append(f"{name}: donor must be one of {', '.join(DONORS)}; got {donor!r}")
+    return problems
+
+
+@dataclass(frozen=True)
+class Desideratum:
+    """One constraint on the circuit, with the pairs that test it.
+
+    Args:
+        at: the position names whose sites may be patched: `last`, `all`, or a span's name.
+        at_least: the share of the range between null and ceiling to reach.
+        weight: its weight in methods that add losses up.
+        donor: what a patched site takes: the source's activation, the mean over the sources,
+            zero, or another pair's source.
+
+    Raises:
+        ValueError: every problem with the arguments at once.
+    """
+
+    name: str
+    part: Part
+    sense: Sense
+    pairs: tuple[Pair, ...]
+    at: tuple[str, ...] = ("last",)
+    at_least: float = AT_LEAST
+    weight: float = 1.0
+    donor: Donor = "source"
+
+    def __post_init__(self) -> None:
+        problems = check_degree(self.name, self.at_least, self.weight, self.donor)
+        if not self.pairs:
+            problems.append(f"{self.name}: a desideratum needs at least one pair")
+        if self.part not in PARTS:
+            problems.append(
+                f"{self.name}: part must be one of {', '.join(PARTS)}; got {self.part!r}"
+            )
+        if self.sense not in SENSES:
+            problems.append(
+                f"{self.name}: sense must be one of {', '.join(SENSES)}; got {self.sense!r}"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def is_novel(self) -> bool:
+        """Whether no pair's expected answer is one that either of its prompts gives by itself,
+        so that neither the empty circuit nor the full one can satisfy it."""
+        return all(pair.is_novel for pair in self.pairs)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the pairs of one desideratum are made from a causal model.
+
+    `vary` names the inputs in which source and base differ, `forced` the variables that take
+    the source's value in the run that gives the expected answer (none: the base's own answer).
+    """
+
+    name: str
+    part: Part
+    sense: Sense
+    vary: frozenset[str]
+    forced: tuple[str, ...] = ()
+    must_move: tuple[str, ...] = ()
+    must_be_novel: bool = False
+    answers_differ: bool = False
+    at_least: float = AT_LEAST
+    weight: float = 1.0
+    donor: Donor = "source"

@@ -1,0 +1,167 @@
+"""Domains of inputs: which values an input may take, and which of them a held-out split may keep.
+
+`choice`, `integers`, `distinct` and `item_of` make them. A domain that depends on another input
+(`item_of`) is drawn after it. Conditions across inputs belong to `CausalModel(where=...)`.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+Values = Mapping[str, Any]
+
+# Pools of words this large are split between search and held-out data unless told otherwise:
+# with fewer, one side would be left with too few values to make pairs from.
+SPLIT_FROM = 12
+
+
+class Domain(Protocol):
+    """What an input's domain must offer."""
+
+    @property
+    def parents(self) -> tuple[str, ...]: ...
+
+    def draw(self, rng: random.Random, values: Values) -> Any: ...
+
+    def accepts(self, value: Any, values: Values) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One item of a finite pool."""
+
+    items: tuple[Any, ...]
+    held_out: tuple[Any, ...] = ()
+    split: bool = False
+    one_token: bool = False
+    parents: tuple[str, ...] = ()
+
+    def draw(self, rng: random.Random, values: Values) -> Any:
+        return rng.choice(self.items)
+
+    def accepts(self, value: Any, values: Values) -> bool:
+        return value in self.items
+
+    @property
+    def pool(self) -> "Choice":
+        return self
+
+    def narrowed(self, items: Iterable[Any]) -> "Choice":
+        """The same domain with only these items, in their old order."""
+        kept = set(items)
+        return replace(
+            self,
+            items=tuple(item for item in self.items if item in kept),
+            held_out=tuple(item for item in self.held_out if item in kept),
+        )
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """A tuple of `n` different items of one pool."""
+
+    pool: Choice
+    n: int
+    parents: tuple[str, ...] = ()
+
+    def draw(self, rng: random.Random, values: Values) -> tuple[Any, ...]:
+        return tuple(rng.sample(self.pool.items, self.n))
+
+    def accepts(self, value: Any, values: Values) -> bool:
+        return (
+            len(value) == self.n == len(set(value))
+            and all(item in self.pool.items for item in value)
+        )  # fmt: skip
+
+    def narrowed(self, items: Iterable[Any]) -> "Distinct":
+        """The same domain over only these items."""
+        return replace(self, pool=self.pool.narrowed(items))
+
+
+@dataclass(frozen=True)
+class ItemOf:
+    """One of the items that another input drew."""
+
+    name: str
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def draw(self, rng: random.Random, values: Values) -> Any:
+        return rng.choice(values[self.name])
+
+    def accepts(self, value: Any, values: Values) -> bool:
+        return value in values[self.name]
+
+
+def choice(
+    items: Iterable[Any],
+    *,
+    held_out: Sequence[Any] = (),
+    split: bool | None = None,
+    one_token: bool = False,
+) -> Choice:
+    """The domain of one item of `items` (a string counts as its characters).
+
+    Args:
+        held_out: items kept out of search and used for held-out pairs only.
+        split: whether to hold out a third of the items, chosen by the seed. By default pools of
+            at least 12 words are split and smaller ones are not.
+        one_token: keep only items that the model at hand writes as one token in context.
+
+    Raises:
+        ValueError: no items, an item twice, or a held-out item that is not among the items.
+    """
+    pool = tuple(items)
+    problems = []
+    if not pool:
+        problems.append("choice() needs at least one item and got none")
+    if len(set(pool)) < len(pool):
+        twice = sorted({str(item) for item in pool if pool.count(item) > 1})
+        problems.append(f"choice() needs different items; given twice: {', '.join(twice)}")
+    if strangers := [item for item in held_out if item not in pool]:
+        problems.append(f"held_out items must be among the items; these are not: {strangers}")
+    if held_out and not [item for item in pool if item not in held_out]:
+        problems.append("held_out leaves no item for search; keep at least one")
+    if problems:
+        raise ValueError("; ".join(problems))
+    if split is None:
+        split = not held_out and len(pool) >= SPLIT_FROM and isinstance(pool[0], str)
+    return Choice(pool, tuple(held_out), split, one_token)
+
+
+def integers(low: int, high: int, *, split: bool = False) -> Choice:
+    """The domain of the whole numbers from `low` to `high`, both included.
+
+    Raises:
+        ValueError: `low` is greater than `high`.
+    """
+    if low > high:
+        raise ValueError(f"integers(low, high) needs low <= high; got {low} and {high}")
+    return Choice(tuple(range(low, high + 1)), split=split)
+
+
+def distinct(pool: Choice | Iterable[Any], n: int) -> Distinct:
+    """The domain of tuples of `n` different items of a pool.
+
+    Raises:
+        ValueError: the pool holds fewer than `n` items.
+    """
+    domain = pool if isinstance(pool, Choice) else choice(pool)
+    if not 1 <= n <= len(domain.items):
+        raise ValueError(
+            f"distinct(pool, n) needs 1 <= n <= the pool's size, {len(domain.items)}; got n={n}"
+        )
+    return Distinct(domain, n)
+
+
+def item_of(name: str) -> ItemOf:
+    """The domain of the items that the input called `name` (a `distinct` one) drew."""
+    return ItemOf(name)
+
+
+def pool_of(domain: Domain) -> Choice | None:
+    """The pool that a domain draws its items from; None where it draws from another input."""
+    return domain.pool if isinstance(domain, Choice | Distinct) else None

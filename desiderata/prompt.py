@@ -1,0 +1,103 @@
+"""Prompts: text with named spans, made from a template or from parts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Span:
+    """A named stretch of a prompt: characters `start` to `end` (exclusive)."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt's text and its named spans.
+
+    Raises:
+        ValueError: empty text, or spans that are empty, out of range or named twice.
+    """
+
+    text: str
+    spans: tuple[Span, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = [] if self.text.strip() else [f"a prompt needs text; got {self.text!r}"]
+        names = [span.name for span in self.spans]
+        for span in self.spans:
+            if not 0 <= span.start < span.end <= len(self.text):
+                problems.append(
+                    f"span {span.name!r} must lie inside the prompt and not be empty; "
+                    f"got characters {span.start} to {span.end} of {len(self.text)}"
+                )
+            if names.count(span.name) > 1:
+                problems.append(f"span {span.name!r} is given twice; names must differ")
+        if problems:
+            raise ValueError("; ".join(dict.fromkeys(problems)))
+
+    def span(self, name: str) -> Span:
+        """The span called `name`.
+
+        Raises:
+            LookupError: no such span; the message lists those there are.
+        """
+        for span in self.spans:
+            if span.name == name:
+                return span
+        known = ", ".join(span.name for span in self.spans) or "none"
+        raise LookupError(
+            f"no span {name!r} in the prompt {self.text!r}; its spans are: {known} "
+            "(besides 'last' and 'all')"
+        )
+
+
+def join(parts: Iterable[str | tuple[str, Any]]) -> Prompt:
+    """The prompt made of these parts in order; a part `(name, value)` becomes a named span.
+
+    A name that comes again is numbered: `x`, `x.2`, `x.3`.
+
+    >>> join(["x = ", ("x", 5), "\\nx"]).spans
+    (Span(name='x', start=4, end=5),)
+    """
+    text, spans, seen = "", [], {}
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        name, value = part
+        seen[name] = seen.get(name, 0) + 1
+        number = "" if seen[name] == 1 else f".{seen[name]}"
+        spans.append(Span(f"{name}{number}", len(text), len(text) + len(str(value))))
+        text += str(value)
+    return Prompt(text, tuple(spans))
+
+
+def fill(template: str, /, **values: Any) -> Prompt:
+    """The prompt that the template makes with these values; each `{...}` becomes a named span.
+
+    `{labels[0]}` works as in `str.format`; its span is called `labels.0`.
+
+    >>> fill("{x} + {y} =", x=2, y=3).text
+    '2 + 3 ='
+    """
+    formatter = Formatter()
+    parts: list[str | tuple[str, Any]] = []
+    for literal, field, spec, _ in formatter.parse(template):
+        parts.append(literal)
+        if field is None:
+            continue
+        value, _ = formatter.get_field(field, (), values)
+        name = field.replace("[", ".").replace("]", "")
+        parts.append((name, format(value, spec or "")))
+    return join(parts)
+
+
+def template_names(template: str) -> set[str]:
+    """The names of the variables that a template mentions."""
+    fields = (field for _, field, _, _ in Formatter().parse(template) if field is not None)
+    return {field.split("[")[0].split(".")[0] for field in fields}

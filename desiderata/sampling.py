@@ -1,0 +1,171 @@
+"""Seeded sampling of pairs, and splits into search and held-out data that share no content."""
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any
+
+from .desideratum import Pair, Rule
+from .domains import SPLIT_FROM, Choice, Values, pool_of
+
+if TYPE_CHECKING:
+    from .causal_model import CausalModel
+
+DRAWS_PER_PAIR = 200  # draws allowed for each pair asked for, refused ones included
+REPEATS_PER_PAIR = 4  # this many pairs drawn again for each one asked for: there are no more
+HELD_OUT_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """The causal model narrowed to search content and to held-out content.
+
+    `notes` says in words what the two sides share and why. `by_setting` is set where no pool of
+    content could be divided; then whole settings of the inputs are dealt to one side or the other.
+    """
+
+    search: "CausalModel"
+    held_out: "CausalModel"
+    notes: tuple[str, ...]
+    by_setting: bool
+    seed: int
+
+    def owns(self, inputs: Values, held_out: bool) -> bool:
+        """Whether this setting of the inputs belongs to the given side."""
+        return not self.by_setting or is_held_out(inputs, self.seed) == held_out
+
+
+def is_held_out(inputs: Values, seed: int) -> bool:
+    """Which side a whole setting of the inputs is dealt to, by a hash that the seed changes."""
+    text = repr((seed, sorted(inputs.items(), key=lambda item: item[0])))
+    return hashlib.sha256(text.encode()).digest()[0] < 256 * HELD_OUT_SHARE
+
+
+def split_content(model: "CausalModel", seed: int) -> Split:
+    """The two sides of a causal model, disjoint in every pool of content that can be divided."""
+    pools = {
+        name: pool for name, domain in model.inputs.items() if (pool := pool_of(domain)) is not None
+    }
+    kept = _held_out_items(pools.values(), seed)
+    search, held_out, notes, whole = {}, {}, [], []
+    for name, pool in pools.items():
+        domain = model.inputs[name]
+        need = getattr(domain, "n", 1)
+        out = [item for item in pool.items if item in kept]
+        stay = [item for item in pool.items if item not in kept]
+        if pool.split or pool.held_out:
+            if len(out) >= need and len(stay) >= need:
+                search[name], held_out[name] = domain.narrowed(stay), domain.narrowed(out)  # type: ignore[attr-defined]
+            else:
+                notes.append(
+                    f"{name}: shared by search and held-out pairs, because {len(pool.items)} "
+                    f"item(s) cannot be divided so that both sides have {need}"
+                )
+        elif len(pool.items) > 1:
+            whole.append(name)
+    if whole:
+        notes.append(
+            f"{', '.join(whole)}: shared by search and held-out pairs (numbers and pools of fewer "
+            f"than {SPLIT_FROM} words are not divided unless split=True)"
+        )
+    if not search:
+        notes.append("no content is divided: whole settings of the inputs are, one side or other")
+    return Split(model.narrowed(search), model.narrowed(held_out), tuple(notes), not search, seed)
+
+
+def _held_out_items(pools: Iterable[Choice], seed: int) -> set[Any]:
+    """The items kept for held-out pairs. An item is on one side only, whatever pools it is in."""
+    kept, dealt = set(), set()
+    for pool in pools:
+        kept.update(pool.held_out)
+        dealt.update(pool.held_out)
+    for pool in pools:
+        if not pool.split:
+            continue
+        fresh = sorted((item for item in pool.items if item not in dealt), key=repr)
+        random.Random(f"split/{seed}").shuffle(fresh)
+        kept.update(fresh[: round(len(fresh) * HELD_OUT_SHARE)])
+        dealt.update(fresh)
+    return kept
+
+
+def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair, ...]:
+    """Up to `n` different pairs for a rule, balanced over the expected answers.
+
+    Fewer come back where the causal model has fewer; the same seed gives the same pairs.
+
+    Raises:
+        ValueError: not one pair exists; the message counts why draws were refused.
+    """
+    model = split.held_out if held_out else split.search
+    rng = random.Random(f"{split.seed}/{held_out}/{rule.name}")
+    reasons: Counter[str] = Counter()
+    by_answer: dict[str, list[Pair]] = defaultdict(list)
+    seen: set[tuple[str, str]] = set()
+    for _ in range(DRAWS_PER_PAIR * max(n, 50)):
+        # Three candidates for each place let the balance choose among answers.
+        if len(seen) >= 3 * n:
+            break
+        made = _draw_pair(split, model, rule, rng, held_out)
+        if isinstance(made, str):
+            reasons[made] += 1
+        elif (key := (made.base.text, made.source.text)) in seen:
+            reasons["drawn before"] += 1
+            if reasons["drawn before"] > REPEATS_PER_PAIR * n:
+                break
+        else:
+            seen.add(key)
+            by_answer[made.expected].append(made)
+    if not seen:
+        refused = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        side = "held-out" if held_out else "search"
+        raise ValueError(
+            f"desideratum {rule.name!r}: no {side} pair can be made ({refused}); widen the "
+            "domains, loosen the conditions, or leave this desideratum out of the claim"
+        )
+    rounds = zip_longest(*by_answer.values())
+    balanced = [pair for pair in chain.from_iterable(rounds) if pair is not None]
+    return tuple(balanced[:n])
+
+
+def _draw_pair(
+    split: Split, model: "CausalModel", rule: Rule, rng: random.Random, held_out: bool
+) -> Pair | str:
+    """A pair, or the reason why this draw gives none."""
+    base = model.draw(rng)
+    if base is None:
+        return "base outside the conditions"
+    source = model.draw(rng, base, rule.vary)
+    if source is None:
+        return "source outside the conditions"
+    if any(base[name] == source[name] for name in rule.vary if _can_differ(model, name)):
+        return "an input that should differ did not"
+    if not (split.owns(base, held_out) and split.owns(source, held_out)):
+        return "belongs to the other side of the split"
+    at_base, at_source = model.run(base), model.run(source)
+    if any(at_base[name] == at_source[name] for name in rule.must_move):
+        return "the variable did not move"
+    crossed = model.interchange(base, source, rule.forced) if rule.forced else at_base
+    if not model.meets_conditions(crossed):
+        return "interchange outside the conditions"
+    expected, base_answer = model.write_answer(crossed), model.write_answer(at_base)
+    source_answer = model.write_answer(at_source)
+    if rule.sense == "follows" and expected == base_answer:
+        return "the answer did not move"
+    if rule.must_be_novel and expected == source_answer:
+        return "the source answers the same"
+    if rule.answers_differ and base_answer == source_answer:
+        return "both prompts answer the same"
+    return Pair(
+        model.render(at_base), model.render(at_source), expected, base_answer, source_answer,
+        base, source,
+    )  # fmt: skip
+
+
+def _can_differ(model: "CausalModel", name: str) -> bool:
+    """Whether an input has another value at all; one drawn from another input need not."""
+    pool = pool_of(model.inputs[name])
+    return pool is not None and len(pool.items) > 1

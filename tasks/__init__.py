@@ -1,0 +1,1 @@
+"""The tasks: word lists, prompt templates and the pairs built from them."""

@@ -1,0 +1,44 @@
+"""Arithmetic on bound values: "x = 5", "y = 3", "x - y = " -> "2".
+
+The task of Davies et al. 2023 (arXiv 2307.03637), with one-digit values so that the answer is one
+token. Three claims of growing strictness about the last token:
+
+- `dcm`: the paper's two desiderata, value dependence (follows x) and operation invariance (keeps
+  op). A head that fetches x and y alike satisfies them.
+- `values`: both values are carried, the operation is not, and this also holds when everything
+  differs at once.
+- `strict`: x alone is carried; y and op keep still.
+
+Base accuracy: `binder` above 0.98 on letters that it never saw bound.
+"""
+
+from desiderata import CausalModel, Prompt, choice, distinct, fill, integers
+
+from .words import LETTERS
+
+
+def answer(x: int, y: int, op: str) -> int:
+    return x + y if op == "+" else x - y
+
+
+def prompt(letters: tuple[str, str], x: int, y: int, op: str) -> Prompt:
+    first, second = letters
+    template = "{a} = {x}\n{b} = {y}\n{a} {op} {b} = "
+    return fill(template, a=first, b=second, x=x, y=y, op=op)
+
+
+model = CausalModel(
+    inputs={
+        "letters": distinct(choice(LETTERS, one_token=True), 2),
+        "x": integers(0, 9),
+        "y": integers(0, 9),
+        "op": choice("+-"),
+    },
+    mechanisms=[answer],
+    where=lambda answer: 0 <= answer <= 9,
+    prompt=prompt,
+)
+
+dcm = model.carries("x", at="last", keeps=["op"], crossed=False)
+values = model.carries(["x", "y"], at="last", keeps=["op"])
+strict = model.carries("x", at="last", keeps=["y", "op"])

@@ -1,0 +1,222 @@
+"""Causal models and domains: known answers, and what a model that cannot work is told."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from desiderata import (
+    CausalModel,
+    Prompt,
+    choice,
+    distinct,
+    fill,
+    integers,
+    item_of,
+    join,
+    pool_of,
+)  # fmt: skip
+
+from .language_cases import CASES, WORDS, wide_boxes
+
+BASE = {"labels": ("A", "B", "C"), "objects": ("apple", "bread", "candle"), "query": "A"}
+SOURCE = {"labels": ("D", "E", "C"), "objects": ("drum", "egg", "flag"), "query": "C"}
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def doubling(prompt: str | Callable[..., Prompt | str] = "{x}", **options: Any) -> CausalModel:
+    options = {"answer": "double", "completion": "{double}", **options}
+    return CausalModel({"x": integers(1, 9)}, [double], prompt, **options)
+
+
+@pytest.mark.parametrize(
+    "variables, at_position, at_answer",
+    [
+        ((), 0, "apple"),
+        ("position", 2, "candle"),
+        ("objects", 0, "drum"),
+        (("objects", "position"), 2, "flag"),
+        ("answer", 0, "flag"),
+        (("labels", "query"), 2, "candle"),
+    ],
+)
+def test_interchange_on_inputs_and_on_what_they_lead_to(variables, at_position, at_answer):
+    values = wide_boxes().interchange(BASE, SOURCE, variables)
+    assert (values["position"], values["answer"]) == (at_position, at_answer)
+
+
+@pytest.mark.parametrize(
+    "variables, at_answer", [("x", 5), ("y", 8), ("op", 1), (("x", "y"), 10), ("answer", -2)]
+)
+def test_interchange_in_arithmetic(variables, at_answer):
+    base = {"x": 2, "y": 1, "op": "+", "style": "one"}
+    source = {"x": 4, "y": 6, "op": "-", "style": "two"}
+    values = CASES["arithmetic"].model.interchange(base, source, variables)
+    assert values["answer"] == at_answer
+
+
+def test_run_gives_every_variable_and_forcing_one_reaches_what_reads_it():
+    model = wide_boxes()
+    assert model.run(BASE) == {**BASE, "position": 0, "answer": "apple"}
+    assert model.run(BASE, forced={"position": 1})["answer"] == "bread"
+    assert model.run(BASE, forced={"query": "B"})["answer"] == "bread"
+
+
+@pytest.mark.parametrize(
+    "variable, cut, behind",
+    [
+        ("answer", (), {"labels", "objects", "query"}),
+        ("position", (), {"labels", "query"}),
+        ("answer", ("position",), {"objects"}),
+        ("answer", ("position", "objects"), set()),
+        ("answer", ("answer",), set()),
+        ("query", (), {"query"}),
+    ],
+)
+def test_inputs_behind_a_variable(variable, cut, behind):
+    assert wide_boxes().inputs_behind(variable, cut) == behind
+
+
+def test_allows_asks_domains_and_conditions():
+    model = CASES["arithmetic"].model
+    good = {"x": 1, "y": 1, "op": "-", "style": "one"}
+    assert model.allows(good)
+    assert not model.allows({**good, "x": 4})
+    assert not model.allows({**good, "y": 2})
+    assert not wide_boxes().allows({**SOURCE, "query": "A"})
+    assert not wide_boxes().allows({**BASE, "labels": ("A", "B", "B")})
+
+
+def test_a_draw_with_a_base_changes_only_what_varies():
+    model, rng = wide_boxes(), random.Random(0)
+    drawn = [model.draw(rng, BASE, {"labels"}) for _ in range(50)]
+    kept = [inputs for inputs in drawn if inputs is not None]
+    assert kept, "some draws must keep the query among the labels"
+    assert len(kept) < len(drawn), "some draws must lose it"
+    assert all(inputs["query"] == "A" in inputs["labels"] for inputs in kept)
+    assert {inputs["objects"] for inputs in kept} == {BASE["objects"]}
+
+
+def test_a_prompt_may_be_a_function_that_gives_a_prompt_or_text():
+    def by_parts(x):
+        return join(["x = ", ("x", x)])
+
+    assert doubling(by_parts).render({"x": 3, "double": 6}) == fill("x = {x}", x=3)
+    assert doubling(lambda x, double: f"{x}/{double}").render({"x": 3, "double": 6}) == Prompt(
+        "3/6"
+    )
+    assert doubling(completion=" {double}").write_answer({"x": 3, "double": 6}) == " 6"
+
+
+def test_a_variable_may_have_any_name():
+    def answer(template):
+        return template
+
+    model = CausalModel({"template": choice("abcdef")}, [answer], prompt="{template} is")
+    (follows, *_), _ = model.carries("template").sample(4)
+    assert all(pair.base.text == f"{pair.base_answer} is" for pair in follows.pairs)
+
+
+def test_an_unknown_variable_is_named_together_with_those_there_are():
+    message = "no variable 'place', 'box' in this causal model; its variables are: .*position"
+    with pytest.raises(LookupError, match=message):
+        wide_boxes().interchange(BASE, SOURCE, ["place", "box", "query"])
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"answer": "sum"}, r"there is no variable 'sum' to answer with; known: x, double"),
+        ({"prompt": "{x} {z}"}, r"the prompt reads unknown variable\(s\) z; known: x, double"),
+        ({"prompt": lambda z: z}, r"the prompt reads unknown variable\(s\) z"),
+        ({"completion": "{z[0]}"}, r"the completion reads unknown variable\(s\) z"),
+        ({"where": lambda z: z}, r"condition 1 reads unknown variable\(s\) z"),
+        ({"where": [lambda x: x, lambda z: z]}, r"condition 2 reads unknown variable\(s\) z"),
+    ],
+)
+def test_a_model_that_reads_what_it_does_not_have(options, says):
+    with pytest.raises(ValueError, match=f"^this causal model cannot work: {says}"):
+        doubling(**options)
+
+
+def test_names_used_twice():
+    def x(double):
+        return double
+
+    with pytest.raises(ValueError, match="the name 'x' is used 2 times"):
+        CausalModel({"x": integers(1, 2)}, [double, x], "{x}", answer="x")
+
+
+def test_variables_that_form_a_cycle():
+    def up(down):
+        return down
+
+    def down(up):
+        return up
+
+    with pytest.raises(ValueError, match=r"form a cycle: (up <- down <- up|down <- up <- down)"):
+        CausalModel({}, [up, down], "{up}", answer="up")
+
+
+def test_every_problem_of_a_model_is_in_one_message():
+    def answer(answer, box):
+        return answer
+
+    with pytest.raises(ValueError) as caught:
+        CausalModel(
+            {"x": integers(1, 2), "answer": integers(1, 2), "item": item_of("labels")},
+            [answer], "{y}", where=lambda w: w, answer="result",
+        )  # fmt: skip
+    for problem in (
+        "'answer' is used 2 times", "'answer' reads unknown variable(s) box",
+        "'item' reads unknown variable(s) labels", "the prompt reads unknown variable(s) y",
+        "condition 1 reads unknown variable(s) w", "no variable 'result'", "form a cycle",
+    ):  # fmt: skip
+        assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make, says",
+    [
+        (lambda: choice([]), "needs at least one item and got none"),
+        (lambda: choice("abcab"), "given twice: a, b"),
+        (lambda: choice("abc", held_out=["d"]), r"these are not: \['d'\]"),
+        (lambda: choice("ab", held_out="ab"), "leaves no item for search"),
+        (lambda: choice("aa", held_out=["a", "z"]), r"twice: a; .*\['z'\]; .*no item for search"),
+        (lambda: integers(3, 1), "needs low <= high; got 3 and 1"),
+        (lambda: distinct("abc", 4), "1 <= n <= the pool's size, 3; got n=4"),
+        (lambda: distinct("abc", 0), "1 <= n <= the pool's size, 3; got n=0"),
+    ],
+)
+def test_domains_that_cannot_be(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    "domain, is_split",
+    [
+        (choice(WORDS), True),
+        (choice(WORDS[:11]), False),
+        (choice(WORDS[:3], split=True), True),
+        (choice(WORDS, split=False), False),
+        (choice(WORDS, held_out=["egg"]), False),
+        (choice(range(50)), False),
+        (integers(1, 50), False),
+        (integers(1, 5, split=True), True),
+        (distinct(WORDS, 2), True),
+    ],
+)
+def test_which_pools_are_split_unless_told_otherwise(domain, is_split):
+    pool = pool_of(domain)
+    assert pool is not None
+    assert pool.split is is_split
+
+
+def test_integers_include_both_ends():
+    assert integers(-1, 2).items == (-1, 0, 1, 2)
+    assert integers(4, 4).items == (4,)
