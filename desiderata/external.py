@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,9 @@ def read_pairs(
         FileNotFoundError: no such file.
     """
     path = Path(path)
-    text = _decode(path)
-    if path.suffix == ".csv":
-        rows, problems = _csv_rows(text)
-    elif path.suffix in (".jsonl", ".ndjson"):
-        rows, problems = _json_rows(text)
-    else:
+    if path.suffix not in READERS:
         raise ValueError(f"{path}: pairs are read from .csv or .jsonl files; got {path.suffix!r}")
+    rows, problems = READERS[path.suffix](_decode(path))
     grouped = defaultdict(list)
     for line, row in rows:
         wrong = list(_cell_problems(row))
@@ -82,16 +78,19 @@ def _csv_rows(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        return [], [f"line {reader.line_num}: {error}"]
+        return [], [f"line {reader.reader.line_num}: {error}"]
     header = reader.fieldnames or ()
     if missing := [column for column in REQUIRED if column not in header]:
         return [], [f"missing column(s) {', '.join(missing)}; found: {', '.join(header) or 'none'}"]
+    if twice := sorted({column for column in header if list(header).count(column) > 1}):
+        return [], [f"column(s) {', '.join(twice)} are there twice; which one counts?"]
     return rows, []
 
 
 def _json_rows(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
     rows, problems = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines, which also breaks at U+2028 and others that JSON allows inside a string.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -99,11 +98,21 @@ def _json_rows(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
         except json.JSONDecodeError as error:
             problems.append(f"line {number}: not JSON ({error.msg} at column {error.colno})")
             continue
+        except (RecursionError, ValueError) as error:  # nested too deep, a number too long
+            problems.append(f"line {number}: not JSON that can be read ({error})")
+            continue
         if not isinstance(row, dict):
             problems.append(f"line {number}: expected an object, got {type(row).__name__}")
         else:
             rows.append((number, row))
     return rows, problems
+
+
+READERS: dict[str, Callable[[str], tuple[list[tuple[int, dict[str, Any]]], list[str]]]] = {
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+    ".ndjson": _json_rows,
+}
 
 
 def _cell_problems(row: dict[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .claim import Sampleable
+from .claim import Sampleable, SamplingError
 from .desideratum import Desideratum
 
 # The most common expected answer may be this many times its fair share before it is reported:
@@ -34,8 +34,8 @@ def lint(claim: Sampleable, n: int = 256, seed: int = 0) -> tuple[Problem, ...]:
     """
     try:
         search, held_out = claim.sample(n, seed)
-    except ValueError as error:
-        return tuple(Problem("error", claim.name, says) for says in str(error).split("; "))
+    except SamplingError as error:
+        return tuple(Problem("error", claim.name, says) for says in error.problems)
     return lint_desiderata(search, held_out, n)
 
 
@@ -48,7 +48,7 @@ def lint_desiderata(
     pairs, content shared by search and held-out pairs.
     """
     found = [problem for side in (search, held_out) for problem in _contradictions(side)]
-    for desideratum in search:
+    for desideratum in (*search, *held_out):
         found += _expectations(desideratum)
         found += _balance(desideratum)
     for side, desiderata in (("search", search), ("held-out", held_out)):
@@ -59,13 +59,14 @@ def lint_desiderata(
 
 def _contradictions(desiderata: Sequence[Desideratum]) -> Iterator[Problem]:
     """Pairs with the same prompts and two expectations, within or across desiderata."""
-    expected: dict[tuple[str, str, str], dict[str, str]] = {}
+    expected: dict[tuple[str, ...], dict[str, str]] = {}
     for desideratum in desiderata:
         for pair in desideratum.pairs:
-            key = (desideratum.part, pair.base.text, pair.source.text)
+            how = (desideratum.part, desideratum.donor, *desideratum.at)
+            key = (pair.base.text, pair.source.text, *how)
             expected.setdefault(key, {})[pair.expected] = desideratum.name
     clashes = [(key, answers) for key, answers in expected.items() if len(answers) > 1]
-    for (part, base, source), answers in clashes[:3]:
+    for (base, source, part, *_), answers in clashes[:3]:
         wants = " but ".join(f"{name} expects {answer!r}" for answer, name in answers.items())
         yield Problem(
             "error",
@@ -103,7 +104,8 @@ def _balance(desideratum: Desideratum) -> Iterator[Problem]:
     counts = Counter(pair.expected for pair in desideratum.pairs)
     answer, most = counts.most_common(1)[0]
     fair = len(desideratum.pairs) / len(counts)
-    if len(counts) == 1 or most > UNBALANCED * fair:
+    # With two or three answers three times the fair share is everything: nine in ten is too many.
+    if len(counts) == 1 or most > min(UNBALANCED * fair, 0.9 * len(desideratum.pairs)):
         yield Problem(
             "warning",
             desideratum.name,

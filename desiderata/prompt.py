@@ -87,11 +87,12 @@ def fill(template: str, /, **values: Any) -> Prompt:
     """
     formatter = Formatter()
     parts: list[str | tuple[str, Any]] = []
-    for literal, field, spec, _ in formatter.parse(template):
+    for literal, field, spec, conversion in formatter.parse(template):
         parts.append(literal)
         if field is None:
             continue
         value, _ = formatter.get_field(field, (), values)
+        value = formatter.convert_field(value, conversion)  # type: ignore[arg-type]
         name = field.replace("[", ".").replace("]", "")
         parts.append((name, format(value, spec or "")))
     return join(parts)

@@ -51,6 +51,7 @@ def split_content(model: "CausalModel", seed: int) -> Split:
     }
     kept = _held_out_items(pools.values(), seed)
     search, held_out, notes, whole = {}, {}, [], []
+    divided = False
     for name, pool in pools.items():
         domain = model.inputs[name]
         need = getattr(domain, "n", 1)
@@ -59,7 +60,12 @@ def split_content(model: "CausalModel", seed: int) -> Split:
         if pool.split or pool.held_out:
             if len(out) >= need and len(stay) >= need:
                 search[name], held_out[name] = domain.narrowed(stay), domain.narrowed(out)  # type: ignore[attr-defined]
+                divided = True
             else:
+                # What was named as held out stays out of search even where it is too little to
+                # make held-out pairs of.
+                if len(safe := [item for item in pool.items if item not in pool.held_out]) >= need:
+                    search[name] = domain.narrowed(safe)  # type: ignore[attr-defined]
                 notes.append(
                     f"{name}: shared by search and held-out pairs, because {len(pool.items)} "
                     f"item(s) cannot be divided so that both sides have {need}"
@@ -71,9 +77,9 @@ def split_content(model: "CausalModel", seed: int) -> Split:
             f"{', '.join(whole)}: shared by search and held-out pairs (numbers and pools of fewer "
             f"than {SPLIT_FROM} words are not divided unless split=True)"
         )
-    if not search:
+    if not divided:
         notes.append("no content is divided: whole settings of the inputs are, one side or other")
-    return Split(model.narrowed(search), model.narrowed(held_out), tuple(notes), not search, seed)
+    return Split(model.narrowed(search), model.narrowed(held_out), tuple(notes), not divided, seed)
 
 
 def _held_out_items(pools: Iterable[Choice], seed: int) -> set[Any]:
@@ -100,6 +106,8 @@ def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair
     Raises:
         ValueError: not one pair exists; the message counts why draws were refused.
     """
+    if n < 1:
+        raise ValueError(f"n must be at least 1 pair; got {n}")
     model = split.held_out if held_out else split.search
     rng = random.Random(f"{split.seed}/{held_out}/{rule.name}")
     reasons: Counter[str] = Counter()
@@ -123,7 +131,7 @@ def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair
         refused = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         side = "held-out" if held_out else "search"
         raise ValueError(
-            f"desideratum {rule.name!r}: no {side} pair can be made ({refused}); widen the "
+            f"desideratum {rule.name!r}: no {side} pair can be made ({refused}). Widen the "
             "domains, loosen the conditions, or leave this desideratum out of the claim"
         )
     rounds = zip_longest(*by_answer.values())
@@ -141,13 +149,15 @@ def _draw_pair(
     source = model.draw(rng, base, rule.vary)
     if source is None:
         return "source outside the conditions"
-    if any(base[name] == source[name] for name in rule.vary if _can_differ(model, name)):
+    if base == source or any(base[n] == source[n] for n in rule.vary if _can_differ(model, n)):
         return "an input that should differ did not"
     if not (split.owns(base, held_out) and split.owns(source, held_out)):
         return "belongs to the other side of the split"
     at_base, at_source = model.run(base), model.run(source)
     if any(at_base[name] == at_source[name] for name in rule.must_move):
         return "the variable did not move"
+    if not model.takes(base, {name: at_source[name] for name in rule.forced}):
+        return "interchange outside the domains"
     crossed = model.interchange(base, source, rule.forced) if rule.forced else at_base
     if not model.meets_conditions(crossed):
         return "interchange outside the conditions"

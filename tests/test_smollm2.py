@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from circuitfind import smollm2
 
@@ -163,8 +164,6 @@ def test_the_real_tokenizer_adds_nothing_and_splits_digits():
     folder = smollm2.cached_smollm2()
     if folder is None:
         pytest.skip("SmolLM2 is not in the cache: python -m circuitfind.smollm2")
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.tokenize("a\n\n12") == ["a", "ĊĊ", "1", "2"]
     assert tokenizer("When Mary").input_ids == tokenizer.convert_tokens_to_ids(["When", "ĠMary"])

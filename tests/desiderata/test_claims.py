@@ -145,12 +145,12 @@ def test_an_interchange_that_leaves_a_domain_is_passed_over(variable):
         ),
         (
             {"keeps": [], "follows": False},
-            "carries x at last, keeping only nothing, not followed",
+            "carries x at last, keeping nothing, not followed",
             "crossed x",
         ),
         (
             {"keeps": ["style", "y"], "complete": True, "at": ("x", "last")},
-            "carries x at x and last, keeping only y, style, alone",
+            "carries x at x and last, keeping only y, style, and nothing else does",
             "follows x, keeps y, keeps style, crossed x, nothing else carries x",
         ),
     ],

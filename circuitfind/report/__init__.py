@@ -1,0 +1,5 @@
+"""Reports: a circuit and its card as a figure."""
+
+from .figure import draw, save_figure
+
+__all__ = ["draw", "save_figure"]
