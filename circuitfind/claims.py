@@ -70,7 +70,7 @@ def _from_file(path: Path, name: str) -> Sampleable:
 
 
 def _is_claim(value: Any) -> bool:
-    return all(hasattr(value, part) for part in ("name", "at", "sample", "notes", "moved"))
+    return isinstance(value, Sampleable) and not isinstance(value, type)
 
 
 def _checked(value: Any, reference: str) -> Sampleable:

@@ -42,7 +42,7 @@ def discover(
     model: ModelName = "binder",
     method: Annotated[str, typer.Option("--method")] = "constrained",
     at: At = None,
-    n: Pairs = 128,
+    n: Pairs = 192,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="The run folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run.")] = False,
@@ -52,7 +52,7 @@ def discover(
     learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Standard errors by which bounds are cleared.")
-    ] = 1.0,
+    ] = 2.0,
     device: Annotated[str | None, typer.Option("--device")] = None,
     dtype: Annotated[str, typer.Option("--dtype")] = "float32",
     device_map: Annotated[str | None, typer.Option("--device-map")] = None,
@@ -111,7 +111,7 @@ def diagram(
 
 @app.command()
 def lint(
-    task: Task, n: Pairs = 128, seed: Seed = 0, at: At = None, as_json: AsJson = False
+    task: Task, n: Pairs = 192, seed: Seed = 0, at: At = None, as_json: AsJson = False
 ) -> None:
     """Say what is wrong with a task's desiderata, before any model runs."""
     from desiderata import lint as find_problems
@@ -160,7 +160,7 @@ def main() -> NoReturn:
     """Run the command line; bad input ends with one message and exit code 2, no traceback."""
     try:
         app(standalone_mode=True)
-    except (ValueError, LookupError, OSError, ArithmeticError) as error:
+    except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         words = error.args[0] if isinstance(error, LookupError) and error.args else error
         Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
         sys.exit(2)

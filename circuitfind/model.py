@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .component import Component
-from .smollm2 import fetch_smollm2
 
 BUILT_IN = {
     "binder": "variable binding, 4 layers, trained here; ships in the package",
@@ -160,6 +159,7 @@ def load_model(
         ValueError: an unknown dtype, a folder that holds no model or only pickled weights.
         LookupError: neither a built-in name nor a folder, and the hub does not have it or
             cannot be reached.
+        RuntimeError: SmolLM2's weights could not be fetched or converted.
     """
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype!r}")
@@ -219,6 +219,8 @@ def _locate(name: str) -> str | Path:
     if name == "binder":
         return Path(__file__).parent / "models" / "binder"
     if name == "smollm2-135m":
+        from .smollm2 import fetch_smollm2  # also a program, which importing here would shadow
+
         return fetch_smollm2()
     folder = Path(name).expanduser()
     if not folder.is_dir():

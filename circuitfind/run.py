@@ -34,12 +34,12 @@ class Settings:
     model: str = "binder"
     method: str = "constrained"
     at: tuple[str, ...] = ()
-    n: int = 128
+    n: int = 192
     seed: int = 0
     n_random: int = 100
     steps: int | None = None
     learning_rate: float | None = None
-    margin: float = 1.0
+    margin: float = 2.0
     device: str | None = None
     dtype: str = "float32"
     device_map: str | None = None
@@ -269,7 +269,7 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "model_digest": model.digest,
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
-            "at": list(claim.at),
+            "positions": list(claim.at),
             "config": asdict(settings) | {"at": list(settings.at)},
             "versions": {
                 "python": platform.python_version(),

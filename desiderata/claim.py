@@ -7,7 +7,7 @@ does the task, `GivenPairs` that somebody else's pairs hold. Each is sampled in 
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .desideratum import AT_LEAST, Desideratum, Donor, Pair, Part, Rule, Sense, check_degree
 from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
@@ -20,6 +20,7 @@ Degrees = float | Mapping[str, float]
 Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
 
 
+@runtime_checkable
 class Sampleable(Protocol):
     """What the engine asks of a claim."""
 

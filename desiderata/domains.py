@@ -7,7 +7,7 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Values = Mapping[str, Any]
 
@@ -16,6 +16,7 @@ Values = Mapping[str, Any]
 SPLIT_FROM = 12
 
 
+@runtime_checkable
 class Domain(Protocol):
     """What an input's domain must offer."""
 

@@ -50,8 +50,8 @@ class Recipe:
 
     seed: int = 0
     steps: int = 2000
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
     warmup: int = 50
     rows: tuple[tuple[str, int], ...] = (
         ("code", 24),
@@ -59,6 +59,8 @@ class Recipe:
         ("arithmetic", 16),
         ("copy", 24),
     )
+    first_steps: int = 300
+    first_rows: tuple[tuple[str, int], ...] = (("copy", 16),)
     copy_weight: float = 1.0
     d_model: int = 128
     n_layers: int = 4
@@ -226,9 +228,11 @@ class Batch:
 def make_copy_row(
     n_words: int, ids: dict[str, int], rng: random.Random
 ) -> tuple[list[int], list[int]]:
-    row = make_copy(list(ids)[len(SPECIAL) :], n_words, rng)
+    vocabulary = list(ids)[len(SPECIAL) :]
+    before = rng.choices(vocabulary, k=rng.randint(0, 5))  # so that distance alone tells nothing
+    row = [*before, *make_copy(vocabulary, n_words, rng)]
     tokens = [ids["<bos>"], *(ids[word] for word in row)]
-    start = len(row) // 2 + 2  # where the second copy begins; its first word is not asked for
+    start = len(tokens) - n_words  # the second copy; its first word is not asked for
     return tokens, [IGNORED] * start + tokens[start + 1 :] + [IGNORED]
 
 
@@ -241,7 +245,7 @@ def make_row(
     per row; all but one key are asked, since the last could be found by elimination.
     """
     if kind == "copy":
-        return make_copy_row(2 * n_entities + 6, ids, rng)
+        return make_copy_row(rng.randint(5, 2 * n_entities + 6), ids, rng)
     if kind == "arithmetic":
         few = rng.choice([n for n in N_ENTITIES[kind] if n <= n_entities])
         turns = make_arithmetic(few, rng, held_out=False, held_out_sums=False)
@@ -257,8 +261,10 @@ def make_row(
     return tokens[:-1], labels
 
 
-def make_batch(recipe: Recipe, ids: dict[str, int], rng: random.Random) -> Batch:
-    kinds = [kind for kind, n_rows in recipe.rows for _ in range(n_rows)]
+def make_batch(
+    rows_of: tuple[tuple[str, int], ...], ids: dict[str, int], rng: random.Random
+) -> Batch:
+    kinds = [kind for kind, n_rows in rows_of for _ in range(n_rows)]
     n_entities = rng.choice(N_ENTITIES["code"])  # one for all rows, so that little is padding
     rows = [make_row(kind, n_entities, ids, rng) for kind in kinds]
     length = max(len(tokens) for tokens, _ in rows)
@@ -280,9 +286,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=None,
-        initializer_range=0.05,
-        # Prompts are short: quick rotations tell the word before from the one before that.
-        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
+        initializer_range=0.09,  # about 1 / sqrt(d_model); with 0.02 nothing happens for long
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=False,
         use_cache=False,
     )
@@ -297,7 +302,9 @@ def measure_loss(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, t
         model.lm_head(hidden), batch.labels[asked], reduction="none"
     )
     copied = batch.is_copy[:, None].expand_as(asked)[asked]
-    return losses[~copied].mean(), losses[copied].mean()
+    n_copied = copied.sum()
+    answer_loss = losses[~copied].sum() / (len(losses) - n_copied).clamp(min=1)
+    return answer_loss, losses[copied].sum() / n_copied.clamp(min=1)
 
 
 def schedule(step: int, recipe: Recipe) -> float:
@@ -326,7 +333,8 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     began = time.monotonic()
     for step in range(1, recipe.steps + 1):
-        answer_loss, copy_loss = measure_loss(model, make_batch(recipe, ids, rng))
+        rows_of = recipe.first_rows if step <= recipe.first_steps else recipe.rows
+        answer_loss, copy_loss = measure_loss(model, make_batch(rows_of, ids, rng))
         (answer_loss + recipe.copy_weight * copy_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

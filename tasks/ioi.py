@@ -32,9 +32,9 @@ OBJECTS = (
 )
 TEMPLATES = (
     "When {first} and {second} went to the {place}, {s} gave a {object} to",
-    "After {first} and {second} arrived at the {place}, {s} handed a {object} to",
-    "While {first} and {second} were working at the {place}, {s} decided to give a {object} to",
-    "Then, {first} and {second} had a long talk at the {place}. Afterwards {s} gave a {object} to",
+    "After {first} and {second} went to the {place}, {s} gave a {object} to",
+    "While {first} and {second} were at the {place}, {s} gave a {object} to",
+    "Then, {first} and {second} went to the {place}. {s} gave a {object} to",
 )
 # fmt: on
 

@@ -1,7 +1,7 @@
-"""A circuit and its card as one figure: where its members are, and what they satisfy.
+"""A circuit and its card as one figure: where the members are, and what they satisfy.
 
 Sizes are in inches from the top left corner, since every label is measured before it is placed.
-Nothing is told by colour alone: members are outlined, negative scores hatched, verdicts written.
+Nothing is told by colour alone: members are outlined, losses hatched, verdicts written out.
 """
 
 import warnings
@@ -9,18 +9,22 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 
 from ..circuit import Circuit
@@ -30,60 +34,68 @@ from ..validate.card import Card, DesideratumScore, Finding
 
 FORMATS = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 6.5, "text.parse_math": False,
-    "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "xtick.major.size": 2, "xtick.major.pad": 2,
-    "ytick.major.pad": 2, "svg.fonttype": "path", "svg.hashsalt": "circuitfind",
-    "pdf.fonttype": 42, "savefig.dpi": 300,
+    "font.family": "DejaVu Sans", "font.size": 6.5, "axes.labelsize": 6.5, "axes.labelpad": 3.5,
+    "text.parse_math": False, "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "xtick.major.size": 2,
+    "xtick.major.pad": 2, "ytick.major.pad": 2, "svg.fonttype": "path", "pdf.fonttype": 42,
+    "svg.hashsalt": "circuitfind", "savefig.dpi": 300,
 }  # fmt: skip
-SMALL, TITLE, LINE = 6.5, 10.0, 0.118  # points, points, and inches from line to line of SMALL
-INK, GRID, MARGIN, PAPER = "#1a1a1a", "#d0d0d0", 0.12, (7.2, 4.6)
-# One hue each, lightness even in OKLab. The second ends lighter: hatches lie on it.
-GAINS = LinearSegmentedColormap.from_list(
-    "gains", ["#dfe9f3", "#aacbee", "#74ade7", "#448dd4", "#226fb3", "#11518b", "#093562"]
-)
-LOSSES = LinearSegmentedColormap.from_list("losses", ["#f2e5dc", "#ebc1a5", "#e09c6d", "#d27830"])
-LABELS, BAR, REMARKS, PITCH = 1.2, 1.5, 0.72, 0.46  # the columns and the row height of the bars
-VERDICTS = {  # whether a desideratum holds -> words, fill, hatch
-    True: ("holds", "#9fc3e8", None),
-    False: ("does not hold", "#ffffff", "//////"),
-}
-WHISKER = {"color": INK, "linewidth": 1.0, "marker": "|", "markersize": 5, "zorder": 5}
-NEED = {"color": INK, "linewidth": 2.2, "solid_capstyle": "butt", "zorder": 4}
-NULL = {"color": INK, "marker": "o", "markersize": 5, "markerfacecolor": "white", "linewidth": 0,
-        "zorder": 3}  # fmt: skip
-CEILING = {"color": INK, "marker": "D", "markersize": 3, "linewidth": 0, "zorder": 3}
+SMALL, TITLE, LINE = 6.5, 10.0, 1.31 / 72  # points, points, and a line's height per point
+MARGIN, GUTTER, PAPER = 0.12, 0.36, (7.2, 4.6)
+LABELS, BAR, REMARKS, PITCH = 1.2, 1.5, 0.78, 0.46  # the columns and the row height of the bars
+INK, FAINT = "#1a1a1a", "#d0d0d0"
+# One hue each side of 0, even steps of lightness in OKLab; losses stay light under their hatch.
+GAINS = ["#dfe9f3", "#aacbee", "#74ade7", "#448dd4", "#226fb3", "#11518b", "#093562"]
+LOSSES = ["#f2e5dc", "#ebc1a5", "#e09c6d", "#d27830"]
+SCALE = LinearSegmentedColormap.from_list("score", [
+    *zip(np.linspace(0, 0.5, len(LOSSES)), reversed(LOSSES), strict=True),
+    *zip(np.linspace(0.5, 1, len(GAINS)), GAINS, strict=True),
+], N=512)  # fmt: skip
+LOSS_HATCH = "//////"
+VERDICTS = {True: ("holds", "#9fc3e8", None), False: ("does not hold", "white", "//////")}
+MARKS: dict[str, dict[str, Any]] = {
+    "interval": {"label": "95% interval", "linewidth": 1, "marker": "|", "markersize": 5},
+    "need": {"label": "needed to hold", "linewidth": 0, "marker": "|", "markersize": 25,
+             "markeredgewidth": 1.6, "markeredgecolor": "#a8321a",
+             "path_effects": [withStroke(linewidth=3, foreground="white")]},
+    "null": {"label": "null: empty circuit", "linewidth": 0, "marker": "o", "markersize": 6,
+             "markerfacecolor": "white"},
+    "ceiling": {"label": "ceiling: every site", "linewidth": 0, "marker": "D", "markersize": 2.6},
+}  # fmt: skip
 
 
 def draw(circuit: Circuit, card: Card | None = None) -> Figure:
     """The figure of a circuit: its members by layer and head, one panel per position name.
 
-    With a card, a bar per desideratum stands beside it: the satisfaction on held-out pairs with
-    its interval, between null and ceiling, and the bound it needs; below, what the checks found.
+    With a card, each desideratum has a bar beside them: its satisfaction with the 95 % interval,
+    null and ceiling on a rail below, and the bound it needs. The last line tells the checks.
+    `positions` in the provenance, if there, adds panels for positions without a member.
 
     Raises:
         ValueError: the provenance has no n_layers and n_heads, or a member lies outside of them.
     """
     grid, scores = _grid(circuit), card.desiderata if card else ()
     with _style():
-        right = LABELS + BAR + REMARKS + 0.25 if scores else 0.0
-        grid, height = _arranged(grid, right, len(scores) * PITCH + 1.05 if scores else 0.0)
-        width = max(grid.width + right, 3.8) + 2 * MARGIN
-        claim = _wrap(circuit.claim, width - 2 * MARGIN, 3, TITLE, "bold")
-        about = _wrap(_summary(circuit, grid), width - 2 * MARGIN, 4)
-        checks = _wrap(_verdicts(card.findings) if card else "", width - 2 * MARGIN, 5)
-        top = MARGIN + 0.19 * len(claim) + LINE * len(about) + 0.14
-        figure = Figure((width, top + height + LINE * len(checks) + 0.08 + MARGIN))
+        right = 0.25 + LABELS + BAR + REMARKS if scores else 0.0
+        grid, height = _arranged(grid, right, len(scores) * PITCH + 1.0 if scores else 0.0)
+        inner = max(grid.width + right, 3.8)
+        claim = _wrap(circuit.claim, inner, 3, TITLE, "bold")
+        about = _wrap(_summary(circuit, grid), inner, 4)
+        checks = _wrap("; ".join(map(_verdict, card.findings if card else ())), inner, 5)
+        second = MARGIN + LINE * TITLE * len(claim) + 0.03
+        top = second + LINE * SMALL * len(about) + 0.12
+        last = top + height + 0.06
+        figure = Figure((inner + 2 * MARGIN, last + LINE * SMALL * len(checks) + MARGIN))
         _text(figure, MARGIN, MARGIN, claim, size=TITLE, weight="bold", gid="title")
-        _text(figure, MARGIN, MARGIN + 0.19 * len(claim), about, color="#444444", gid="subtitle")
-        scale = _scale(circuit.scores)
+        _text(figure, MARGIN, second, about, color="#444444", gid="subtitle")
+        colours = _colours(circuit.scores)
         for number, position in enumerate(grid.positions):
             row, column = divmod(number, grid.per_row)
-            left, above = MARGIN + column * grid.panel[0], top + row * grid.panel[1]
-            _panel(figure, grid, circuit, position, scale, left, above)
-        _key(figure, circuit.scores, scale, top + grid.n_rows * grid.panel[1])
+            corner = MARGIN + column * grid.panel[0], top + row * grid.panel[1]
+            _panel(figure, grid, circuit, position, colours, corner)
+        _key(figure, circuit.scores, colours, top + grid.rows * grid.panel[1])
         if scores:
-            _bars(figure, scores, width - MARGIN - right + 0.25, top)
-        _text(figure, MARGIN, top + height + 0.08, checks, gid="checks")
+            _bars(figure, scores, MARGIN + inner - right + 0.25, top)
+        _text(figure, MARGIN, last, checks, gid="checks")
     return figure
 
 
@@ -97,28 +109,29 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
         raise ValueError(f"a figure is saved as one of {known}; got {str(path)!r}")
+    kind, notes = suffix[1:], FORMATS[suffix]
     with _style():
-        write_atomically(
-            path, lambda file: figure.savefig(file, format=suffix[1:], metadata=FORMATS[suffix])
-        )
+        write_atomically(path, lambda file: figure.savefig(file, format=kind, metadata=notes))
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The panels: what they show, the size of a cell, and how they are laid out."""
+    """What the panels show and how they are laid out; `key` is the height of the key, `cell`
+    the size of a cell, `columns` how many columns of names stand beside a grid too fine for
+    scores in its cells."""
 
     positions: tuple[str, ...]
     n_layers: int
     n_heads: int
     embeds: bool
-    numbers: bool  # scores stand in the cells; otherwise beside the grid, by name
+    key: float
     cell: tuple[float, float]
-    columns: int = 0  # of the list of names
+    columns: int = 0
     per_row: int = 1
 
     @property
     def mlp(self) -> float:
-        """Where the column of MLPs stands, in cells, heads standing at 0, 1, ..."""
+        """Where the MLPs stand, in cells, if heads stand at 0, 1, ..."""
         return self.n_heads + max(0.5, 0.24 / self.cell[0] - 1)
 
     @property
@@ -128,282 +141,226 @@ class _Grid:
 
     @property
     def panel(self) -> tuple[float, float]:
-        return max(self.inner[0] + 0.42 + 0.8 * self.columns, 1.3), self.inner[1] + 0.52
+        return max(self.inner[0] + GUTTER + 0.06 + 0.8 * self.columns, 1.4), self.inner[1] + 0.52
 
     @property
-    def n_rows(self) -> int:
+    def rows(self) -> int:
         return ceil(len(self.positions) / self.per_row)
 
     @property
     def width(self) -> float:
-        return max(self.per_row * self.panel[0], 2.75)
+        return max(self.per_row * self.panel[0], 2.8)
 
 
 def _grid(circuit: Circuit) -> _Grid:
-    sizes = [circuit.provenance.get(key) for key in ("n_layers", "n_heads")]
-    if not all(type(size) is int and size > 0 for size in sizes):
+    facts: dict[str, Any] = {"n_layers": None, "n_heads": None, **circuit.provenance}
+    n_layers, n_heads = facts["n_layers"], facts["n_heads"]
+    if not all(type(size) is int and size > 0 for size in (n_layers, n_heads)):
         raise ValueError(
             "a figure needs the model's n_layers and n_heads in the circuit's provenance, as whole "
-            f"numbers; got {sizes[0]!r} and {sizes[1]!r}"
+            f"numbers above 0; got {n_layers!r} and {n_heads!r}"
         )
-    n_layers, n_heads = sizes
     parts = {str(site): site.component for site in circuit.sites}
-    if outside := [
-        name for name, part in parts.items()
-        if part.layer >= n_layers or (part.head or 0) >= n_heads
-    ]:  # fmt: skip
-        raise ValueError(f"{n_layers} layers of {n_heads} heads have no {', '.join(outside)}")
+    beyond = [s for s, c in parts.items() if c.layer >= n_layers or (c.head or 0) >= n_heads]
+    if beyond:
+        raise ValueError(f"{n_layers} layers of {n_heads} heads have no {', '.join(beyond)}")
     members = [site.position for site in circuit.sites]
+    positions = tuple(dict.fromkeys([*facts.get("positions", ()), *members]))
     embeds = any(part.kind == "embed" for part in parts.values())
-    small = n_heads <= 9 and n_layers <= 14
     side = max(min(0.17, 4.2 / n_layers, 3.6 / n_heads), 0.03)
-    positions = tuple(dict.fromkeys([*circuit.provenance.get("positions", ()), *members]))
-    grid = _Grid(
-        positions or ("",), n_layers, n_heads, embeds, small, (0.33, 0.28) if small else (side,) * 2
-    )
+    key = 0.62 if members else 0.2
+    grid = _Grid(positions or ("",), n_layers, n_heads, embeds, key, (side, side))
+    if n_heads <= 9 and n_layers <= 14:
+        return replace(grid, cell=(0.33, 0.28))
     most = max(map(members.count, members), default=0)
-    return grid if small else replace(grid, columns=min(2, ceil(most / (grid.inner[1] // LINE))))
+    return replace(grid, columns=min(2, ceil(most * LINE * SMALL / grid.inner[1])))
 
 
 def _arranged(grid: _Grid, right: float, least: float) -> tuple[_Grid, float]:
-    """The grid with as many panels in a row as fit the page best, and the height it then takes
-    beside something of this width and height."""
-    def height(grid: _Grid) -> float:
-        return grid.n_rows * grid.panel[1] + 0.62
+    """The grid with as many panels in a row as fit the page best, and the height it takes beside
+    something of this width and this height at least."""
 
     def excess(grid: _Grid) -> float:
-        return max((grid.width + right) / PAPER[0], max(height(grid), least) / PAPER[1])
+        height = max(grid.rows * grid.panel[1] + grid.key, least)
+        return max((grid.width + right) / PAPER[0], height / PAPER[1])
 
     choices = [replace(grid, per_row=n) for n in range(1, len(grid.positions) + 1)]
     grid = min(choices, key=excess)
-    if grid.numbers and height(grid) < least:
-        more = (least - height(grid)) / (grid.n_rows * grid.n_layers)
-        grid = replace(grid, cell=(grid.cell[0], min(0.4, grid.cell[1] + more)))
-    return grid, max(height(grid), least)
+    spare = (least - grid.rows * grid.panel[1] - grid.key) / (grid.rows * grid.n_layers)
+    if spare > 0 and not grid.columns:
+        grid = replace(grid, cell=(grid.cell[0], min(0.4, grid.cell[1] + spare)))
+    return grid, max(grid.rows * grid.panel[1] + grid.key, least)
 
 
 def _panel(
-    figure: Figure, grid: _Grid, circuit: Circuit, position: str, scale: "_Scale", left: float,
-    top: float,
+    figure: Figure, grid: _Grid, circuit: Circuit, position: str, colours: ScalarMappable,
+    corner: tuple[float, float],
 ) -> None:  # fmt: skip
+    left, top = corner[0] + GUTTER, corner[1] + 0.17
     name = f"position: {position}" if position else "no members"
-    heading = _wrap(name, grid.panel[0] - 0.5, 1)
-    _text(figure, left + 0.36, top, heading, weight="bold", gid=f"panel:{_clean(position)}")
-    axes = _axes(figure, left + 0.36, top + 0.17, *grid.inner)
+    name = _wrap(name, grid.panel[0] - GUTTER - 0.1, 1, SMALL, "bold")
+    _text(figure, left, corner[1], name, weight="bold", gid=f"panel:{_clean(position)}")
+    axes = _axes(figure, left, top, *grid.inner)
     _cells(axes, grid)
-    members = [
-        (site, score)
-        for site, score in zip(circuit.sites, circuit.scores, strict=True)
-        if site.position == position
-    ]
+    every = zip(circuit.sites, circuit.scores, strict=True)
+    members = [(site, score) for site, score in every if site.position == position]
     for site, score in members:
-        _member(axes, grid, site, score, scale)
-    _text(figure, left, top + 0.17 + grid.n_layers * grid.cell[1] / 2, ["layer"], rotation=90,
-          va="center")  # fmt: skip
-    _text(figure, left + 0.36 + grid.n_heads * grid.cell[0] / 2, top + grid.inner[1] + 0.32,
-          ["head"], ha="center")  # fmt: skip
-    if not grid.numbers:
-        _names(figure, grid, members, left + grid.inner[0] + 0.42, top + 0.17)
+        _member(axes, grid, site, score, colours)
+    if grid.columns:
+        _names(figure, grid, members, left + grid.inner[0] + 0.06, top)
 
 
 def _cells(axes: Axes, grid: _Grid) -> None:
     """The empty cells, as lines, and the numbers of layers and heads."""
-    heads, layers, mlp = grid.n_heads - 0.5, grid.n_layers - 0.5, grid.mlp
-    lines = [[(-0.5, y - 0.5), (heads, y - 0.5)] for y in range(grid.n_layers + 1)]
-    lines += [[(x - 0.5, -0.5), (x - 0.5, layers)] for x in range(grid.n_heads + 1)]
-    lines += [[(mlp - 0.5, y - 0.5), (mlp + 0.5, y - 0.5)] for y in range(grid.n_layers + 1)]
-    lines += [[(x, -0.5), (x, layers)] for x in (mlp - 0.5, mlp + 0.5)]
-    bottom = -0.5
+    mlp, bottom, layers = grid.mlp, -1.9 if grid.embeds else -0.5, grid.n_layers - 0.5
+    blocks = [(-0.5, grid.n_heads, -0.5, grid.n_layers), (mlp - 0.5, 1, -0.5, grid.n_layers)]
     if grid.embeds:
-        bottom = -1.9
-        corners = [(mlp - 0.5, -1.9), (mlp + 0.5, -1.9), (mlp + 0.5, -0.9), (mlp - 0.5, -0.9)]
-        lines.append([*corners, corners[0]])
+        blocks.append((mlp - 0.5, 1, bottom, 1))
         axes.text(mlp - 0.7, -1.4, "embed", ha="right", va="center")
-    axes.add_collection(LineCollection(lines, colors=GRID, linewidths=0.5), autolim=False)
+    lines = []
+    for x, wide, y, high in blocks:
+        lines += [[(x, y + n), (x + wide, y + n)] for n in range(high + 1)]
+        lines += [[(x + n, y), (x + n, y + high)] for n in range(wide + 1)]
+    axes.add_collection(
+        LineCollection(lines, colors=FAINT, linewidths=0.5, clip_on=False), autolim=False
+    )
     axes.set(xlim=(-0.5, mlp + 0.5), ylim=(bottom, layers))
-    wide = _inches(str(grid.n_heads - 1)) + 0.05 < grid.cell[0]
-    heads_shown = range(0, grid.n_heads, 1 if wide else 5 if grid.n_heads <= 50 else 10)
-    axes.set_xticks([*heads_shown, mlp], [*map(str, heads_shown), "MLP"])
-    tall = 1 if grid.cell[1] > 0.15 else 5 if grid.n_layers <= 60 else 10
-    axes.set_yticks(range(0, grid.n_layers, tall))
+    fits = _inches(str(grid.n_heads - 1)) + 0.05 < grid.cell[0]
+    heads = range(0, grid.n_heads, 1 if fits else 5 if grid.n_heads <= 50 else 10)
+    axes.set_xticks([*heads, mlp], [*map(str, heads), "MLP"])
+    step = 1 if grid.cell[1] > 0.15 else 5 if grid.n_layers <= 60 else 10
+    axes.set_yticks(range(0, grid.n_layers, step))
+    axes.set_xlabel("head", x=grid.n_heads / 2 / (mlp + 1))
+    axes.set_ylabel("layer")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
-def _member(axes: Axes, grid: _Grid, site: Site, score: float, scale: "_Scale") -> None:
-    part = site.component
+def _member(axes: Axes, grid: _Grid, site: Site, score: float, colours: ScalarMappable) -> None:
+    part, name = site.component, _clean(str(site))
+    fill = colours.to_rgba(np.array(score if isfinite(score) else 0.0))
     x = grid.mlp if part.head is None else part.head
     y = -1.4 if part.kind == "embed" else part.layer
-    fill, hatch = scale.fill(score), "////" if grid.numbers else "//////"
-    axes.add_patch(
-        Rectangle(
-            (x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor=INK, zorder=3, clip_on=False,
-            linewidth=min(0.9, 9 * grid.cell[1]), hatch=hatch if score < 0 else None,
-            gid=f"member:{_clean(str(site))}",
-        )
-    )  # fmt: skip
-    if grid.numbers:
+    hatch, outline = LOSS_HATCH if score < 0 else None, min(0.9, 9 * grid.cell[1])
+    cell = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor=INK, hatch=hatch)
+    cell.set(linewidth=outline, zorder=3, clip_on=False, gid=f"member:{name}")
+    axes.add_patch(cell)
+    if not grid.columns:
         box = {"facecolor": fill, "edgecolor": "none", "pad": 0.6} if score < 0 else None
-        ink = "white" if score > 0.55 * scale.peak else INK
-        axes.text(x, y, _number(score), ha="center", va="center", color=ink, zorder=4, bbox=box,
-                  gid=f"score:{_clean(str(site))}")  # fmt: skip
+        ink = "white" if sum(fill[:3]) < 1.35 else INK
+        look = {"ha": "center", "va": "center", "color": ink, "bbox": box, "zorder": 4}
+        axes.text(x, y, _number(score), gid=f"score:{name}", **look)
 
 
 def _names(
     figure: Figure, grid: _Grid, members: list[tuple[Site, float]], left: float, top: float
 ) -> None:
     """The members beside the grid, the greatest score first, as many as there is room for."""
-    members = sorted(members, key=lambda member: -abs(member[1]))
-    rows = max(1, int(grid.inner[1] // LINE))
-    room = rows * grid.columns
-    if len(members) > room:
-        rest, members = len(members) - room + 1, members[: room - 1]
-    else:
-        rest = 0
-    for start in range(0, len(members), rows):
-        column, x = members[start : start + rows], left + 0.8 * (start // rows)
-        _text(figure, x, top, [str(site.component) for site, _ in column])
-        _text(figure, x + 0.7, top, [_number(score) for _, score in column], ha="right")
-    if rest:
-        column, row = divmod(len(members), rows)
-        _text(figure, left + 0.8 * column, top + LINE * row, [f"+ {rest} more"], style="italic")
+    rows = max(1, int(grid.inner[1] / (LINE * SMALL)))
+    ordered = sorted(members, key=lambda member: -abs(member[1]))
+    lines = [(str(site.component), _number(score)) for site, score in ordered]
+    if len(lines) > (room := rows * grid.columns):
+        lines[room - 1 :] = [(f"+ {len(lines) - room + 1} more", "")]
+    for start in range(0, len(lines), rows):
+        names, numbers = zip(*lines[start : start + rows], strict=True)
+        x = left + 0.8 * (start // rows)
+        _text(figure, x, top, names)
+        _text(figure, x + 0.7, top, numbers, ha="right")
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Scores as fills: from `low` to `high`, of which at least one is not 0."""
-
-    low: float
-    high: float
-
-    @property
-    def peak(self) -> float:
-        return max(self.high, -self.low)
-
-    def fill(self, score: float) -> Any:
-        if not isfinite(score):
-            return "white"
-        return GAINS(score / self.peak) if score >= 0 else LOSSES(-score / self.peak)
+def _colours(scores: Sequence[float]) -> ScalarMappable:
+    peak = max((abs(score) for score in scores if isfinite(score)), default=0.0) or 1.0
+    return ScalarMappable(Normalize(-peak, peak), SCALE)
 
 
-def _scale(scores: Sequence[float]) -> _Scale:
-    known = [score for score in scores if isfinite(score)]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    return _Scale(min(low, 0.0), max(high, 0.0) if low or high else 1.0)
-
-
-def _key(figure: Figure, scores: Sequence[float], scale: _Scale, top: float) -> None:
+def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: float) -> None:
     """What the fills of the cells mean."""
-    handles = [Patch(facecolor="white", edgecolor=GRID, label="not in the circuit")]
-    if scores:
-        member = Patch(facecolor=GAINS(0.5), edgecolor=INK, label="member")
-        handles.insert(0, member)
-    if scale.low < 0:
-        loss = Patch(facecolor=LOSSES(0.5), edgecolor=INK, hatch="//////", label="negative score")
-        handles.append(loss)
-    _legend(figure, handles, 3, MARGIN + 0.36, top)
+    left = MARGIN + GUTTER
+    handles = [Patch(facecolor="white", edgecolor=FAINT, label="not in the circuit")]
     if not scores:
-        return
-    label = "score: satisfaction lost without the site"
-    _text(figure, MARGIN + 0.36, top + 0.19, [label], gid="score label")
-    axes, steps = _axes(figure, MARGIN + 0.36, top + 0.33, 1.6, 0.09), 48
-    width = (scale.high - scale.low) / steps
-    lefts = [scale.low + step * width for step in range(steps)]
-    fills = [scale.fill(left + width / 2) for left in lefts]
-    axes.bar(lefts, 1, width, align="edge", color=fills, edgecolor=fills, linewidth=0.3)
-    if scale.low < 0:
-        axes.add_patch(Rectangle((scale.low, 0), -scale.low, 1, fill=False, hatch="//////"))
-    ends = [scale.low, scale.high]
-    if min(-scale.low, scale.high) > 0.25 * (scale.high - scale.low):
+        return _legend(figure, handles, 1, left, top)
+    known = [0.0, *(score for score in scores if isfinite(score))]
+    low, high = min(known), max(known)
+    ends = [low, high] if low < high else [0.0, colours.get_clim()[1]]
+    handles.insert(0, Patch(facecolor=GAINS[3], edgecolor=INK, label="member"))
+    if low < 0:
+        fill, words = LOSSES[1], "negative score"
+        handles.append(Patch(facecolor=fill, edgecolor=INK, hatch=LOSS_HATCH, label=words))
+    _legend(figure, handles, 3, left, top)
+    _text(figure, left, top + 0.2, ["score: satisfaction lost without the site"], gid="score label")
+    axes = _axes(figure, left, top + 0.34, 1.6, 0.09)
+    bar = figure.colorbar(colours, cax=axes, orientation="horizontal")
+    solids: Any = bar.solids
+    solids.set(rasterized=False, edgecolor="face", linewidth=0.3)
+    axes.add_patch(Rectangle((low, 0), -low, 1, fill=False, linewidth=0, hatch=LOSS_HATCH))
+    axes.set_xlim(*ends)
+    if min(-low, high) > 0.25 * (high - low):
         ends.insert(1, 0.0)
-    axes.set(xlim=(scale.low, scale.high), ylim=(0, 1), yticks=[])
-    axes.set_xticks(ends, [_number(end) for end in ends])
+    bar.set_ticks(ends, labels=[_number(end) for end in ends])
+    return None
 
 
 def _bars(figure: Figure, scores: Sequence[DesideratumScore], left: float, top: float) -> None:
     """A bar per desideratum; below each, a rail from null to ceiling."""
-    head, start = ["satisfaction of each desideratum"], top + 0.17
-    _text(figure, left, top, head, weight="bold", gid="panel of bars")
-    axes = _axes(figure, left + LABELS, start, BAR, PITCH * len(scores))
+    middle, start = left + LABELS, top + 0.17
+    heading = ["satisfaction of each desideratum"]
+    _text(figure, middle, top, heading, weight="bold", gid="panel of bars")
+    axes = _axes(figure, middle, start, BAR, PITCH * len(scores))
     axes.set(xlim=(0, 1), ylim=(len(scores) - 0.5, -0.5), yticks=[])
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    axes.grid(axis="x", color=GRID, linewidth=0.4)
+    axes.set_xlabel("share of held-out pairs")
+    axes.grid(axis="x", color=FAINT, linewidth=0.4)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    below = start + PITCH * len(scores)
-    axes_label = ["share of held-out pairs"]
-    _text(figure, left + LABELS + BAR / 2, below + 0.17, axes_label, ha="center", gid="x label")
     for row, score in enumerate(scores):
         _bar(axes, row, score)
-        label = [*_wrap(score.name, LABELS - 0.08, 2), f"n = {score.n}"]
-        middle = start + PITCH * (row + 0.5)
-        _text(figure, left + LABELS - 0.08, middle, label, ha="right", va="center")
         remark = [_number(score.satisfaction), VERDICTS[score.holds][0]]
         remark += ["vacuous"] if score.vacuous else []
-        _text(figure, left + LABELS + BAR + 0.09, middle, remark, va="center",
-              weight="normal" if score.holds else "bold")  # fmt: skip
-    _legend(figure, _handles(scores), 2, left, below + 0.36)
+        label = [*_wrap(score.name, LABELS - 0.1, 2), f"n = {score.n}"]
+        y, half = start + PITCH * (row + 0.5), LINE * SMALL / 2
+        weight = "normal" if score.holds else "bold"
+        _text(figure, middle - 0.1, y - half * len(label), label, ha="right")
+        _text(figure, middle + BAR + 0.1, y - half * len(remark), remark, weight=weight)
+    handles, words = axes.get_legend_handles_labels()
+    known = dict(zip(words, handles, strict=True)).values()
+    ordered = sorted(known, key=lambda handle: isinstance(handle, Line2D))
+    _legend(figure, ordered, 2, middle, start + PITCH * len(scores) + 0.38)
 
 
 def _bar(axes: Axes, row: int, score: DesideratumScore) -> None:
-    _, fill, hatch = VERDICTS[score.holds]
+    words, fill, hatch = VERDICTS[score.holds]
     name, y, rail = _clean(score.name), row - 0.1, row + 0.29
-    axes.barh(y, score.satisfaction, height=0.36, facecolor=fill, edgecolor=INK, linewidth=0.6,
-              hatch=hatch, gid=f"bar:{name}")  # fmt: skip
-    axes.patches[-1].set_gid(f"bar:{name}")
-    axes.plot([score.low, score.high], [y, y], gid=f"interval:{name}", **WHISKER)
+    (bar,) = axes.barh(y, score.satisfaction, 0.36, color=fill, edgecolor=INK, label=words)
+    bar.set(linewidth=0.6, hatch=hatch, gid=f"bar:{name}")
     axes.plot([score.null, score.ceiling], [rail, rail], color="#7a7a7a", linewidth=0.7, zorder=2)
-    axes.plot([score.null], [rail], gid=f"null:{name}", **NULL)
-    axes.plot([score.ceiling], [rail], gid=f"ceiling:{name}", **CEILING)
-    axes.plot([score.need] * 2, [row - 0.36, row + 0.4], gid=f"need:{name}", **NEED)
-
-
-def _handles(scores: Sequence[DesideratumScore]) -> list[Patch | Line2D]:
-    """The legend of the bars: the verdicts that occur, then the marks."""
-    verdicts = [
-        Patch(facecolor=fill, edgecolor=INK, hatch=hatch, linewidth=0.6, label=words)
-        for holds, (words, fill, hatch) in VERDICTS.items()
-        if any(score.holds is holds for score in scores)
-    ]
     marks = {
-        "95% interval": WHISKER, "needed to hold": NEED | {"marker": "|", "markersize": 8},
-        "null: empty circuit": NULL, "ceiling: every site": CEILING,
-    }  # fmt: skip
-    lines = [
-        Line2D([], [], label=label, **mark | ({"linewidth": 0} if label.startswith("need") else {}))
-        for label, mark in marks.items()
-    ]
-    return [*verdicts, *lines]
+        "need": ([score.need], [row]),
+        "interval": ([score.low, score.high], [y, y]),
+        "null": ([score.null], [rail]),
+        "ceiling": ([score.ceiling], [rail]),
+    }
+    for mark, (x, y) in marks.items():
+        axes.plot(x, y, color=INK, zorder=4, clip_on=False, gid=f"{mark}:{name}", **MARKS[mark])
 
 
 def _summary(circuit: Circuit, grid: _Grid) -> str:
     n_sites = len(grid.positions) * grid.n_layers * (grid.n_heads + 1)
     n_sites += sum(site.component.kind == "embed" for site in circuit.sites)
-    heads, mlps = len(circuit.heads), len(circuit.mlps)
-    size = f"{len(circuit)} of {n_sites} sites ({_count(heads, 'head')}, {_count(mlps, 'MLP')})"
-    return " · ".join(
-        [_wrap(circuit.model, 2.6, 1)[0], *_wrap(circuit.task, 2.6, 1), *_wrap(circuit.method, 2.6, 1), size, f"seed {circuit.seed}"]
-    )
+    counts = [(len(circuit.heads), "head"), (len(circuit.mlps), "MLP")]
+    made_up = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
+    names = [_wrap(name, 2.6, 1) for name in (circuit.model, circuit.task, circuit.method)]
+    size = f"{len(circuit)} of {n_sites} sites ({made_up})"
+    return " · ".join([*(line for lines in names for line in lines), size, f"seed {circuit.seed}"])
 
 
-def _verdicts(findings: Sequence[Finding]) -> str:
-    """What each check found, in a few words."""
-    return "; ".join(f"{finding.name}: {finding.verdict}{_evidence(finding)}" for finding in findings)
-
-
-def _evidence(finding: Finding) -> str:
-    if not finding.n:
-        return ""
-    if finding.name == "random circuits":
-        return f", beats {round(finding.value * finding.n)}/{finding.n}"
-    if finding.name == "leave one out" and finding.details:
-        n = len(finding.details)
-        return f", {round(finding.value * n)}/{n} sites needed"
-    return f", {_number(finding.value)} (n = {finding.n})"
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+def _verdict(check: Finding) -> str:
+    """The name, the verdict, and what it rests on."""
+    found = f"{_number(check.value)} (n = {check.n})" if check.n else "nothing to compare"
+    if check.n and check.name == "random circuits":
+        found = f"beats {round(check.value * check.n)}/{check.n}"
+    if check.n and check.name == "leave one out":
+        found = f"{round(check.value * len(check.details))}/{len(check.details)} sites needed"
+    return f"{check.name}: {check.verdict}, {found}"
 
 
 def _number(value: float) -> str:
@@ -413,7 +370,7 @@ def _number(value: float) -> str:
 
 def _clean(text: str) -> str:
     """On one line, and without what neither a page nor XML can hold."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def _wrap(
@@ -422,13 +379,9 @@ def _wrap(
     """The text in at most so many lines of this width, ended by an ellipsis where it is cut."""
     rest, wrapped = _clean(text)[:600], []
     while rest:
-        def measure(n: int, rest: str = rest) -> float:
-            return _inches(rest[:n], size, weight)
-
-        last = len(wrapped) == lines - 1
-        fits = max(1, bisect_right(range(1, len(rest) + 1), width, key=measure))
-        if fits < len(rest) and last:
-            fits = bisect_right(range(1, len(rest) + 1), width - _inches("…", size, weight), key=measure)
+        fits = max(1, _fitting(rest, width, size, weight))
+        if fits < len(rest) and len(wrapped) == lines - 1:
+            fits = _fitting(rest, width - _inches("…", size, weight), size, weight)
             return [*wrapped, rest[:fits].rstrip() + "…"]
         if fits < len(rest) and " " in rest[1 : fits + 1]:
             fits = rest.rindex(" ", 1, fits + 1)
@@ -437,6 +390,15 @@ def _wrap(
     return wrapped
 
 
+def _fitting(text: str, width: float, size: float, weight: str) -> int:
+    """How many of the first letters fit."""
+    if _inches(text, size, weight) <= width:
+        return len(text)
+    counts = range(1, len(text) + 1)
+    return bisect_right(counts, width, key=lambda n: _inches(text[:n], size, weight))
+
+
+@lru_cache(4096)
 def _inches(text: str, size: float = SMALL, weight: str = "normal") -> float:
     font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
     return 1.02 * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
@@ -447,20 +409,23 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
     return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
 
-def _text(figure: Figure, left: float, top: float, lines: list[str], **look: Any) -> None:
-    if lines:
-        w, h = figure.get_size_inches()
-        look = {"va": "top", "linespacing": 1.15, "color": INK} | look
-        figure.text(left / w, 1 - top / h, "\n".join(lines), **look)
+def _text(figure: Figure, left: float, top: float, lines: Sequence[str], **look: Any) -> None:
+    w, h = figure.get_size_inches()
+    look = {"color": INK, "size": SMALL} | look
+    for n, line in enumerate(lines):
+        baseline = top + look["size"] * (LINE * n + 1 / 72)
+        figure.text(left / w, 1 - baseline / h, line, **look)
 
 
 def _legend(figure: Figure, handles: list, columns: int, left: float, top: float) -> None:
     w, h = figure.get_size_inches()
-    figure.legend(
+    legend = figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(left / w, 1 - top / h), ncols=columns,
         frameon=False, borderpad=0, borderaxespad=0, handlelength=1.6, columnspacing=1.2,
         labelspacing=0.35,
     )  # fmt: skip
+    for line in legend.findobj(Line2D):
+        line.set_markersize(min(line.get_markersize(), 8))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..circuit import Circuit
 from ..component import Site
@@ -28,7 +28,7 @@ class SearchConfig:
     steps: int | None = None
     learning_rate: float | None = None
     seed: int = 0
-    margin: float = 1.0
+    margin: float = 2.0
     rounds: int = 4
     reach: int = 16
 
@@ -85,6 +85,7 @@ class Progress:
         """Keep the state from which the search can go on to the same result."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """The one signature of every search method."""
 

@@ -22,7 +22,7 @@ from .trials import Members, Trials
 
 @dataclass(frozen=True)
 class Selection:
-    """Search pairs in two halves: one to fit on, one on which hard circuits are selected.
+    """Search pairs in two parts: a third to fit on, the rest to select hard circuits on.
 
     `bounds` are measured on the selection pairs; `margin` is by how much each must be cleared
     there; `live` are the desiderata that are not vacuous.
@@ -43,17 +43,28 @@ class Selection:
 def open_selection(
     model: Model, batches: Sequence[Batch], sites: Sequence[Site], config: SearchConfig
 ) -> Selection:
-    """The search pairs split in halves and made ready, with bounds measured.
+    """The search pairs divided and made ready, with bounds measured.
 
     Raises:
-        ValueError: a desideratum with fewer than two pairs.
+        ValueError: a desideratum with fewer than three pairs.
     """
-    if small := [batch.desideratum.name for batch in batches if len(batch) < 2]:
-        raise ValueError(f"search needs at least two pairs of each desideratum; {small} have fewer")
+    if small := [batch.desideratum.name for batch in batches if len(batch) < 3]:
+        raise ValueError(f"search needs at least three pairs of each desideratum; too few: {small}")
     cost = Cost()
+    # Pairs come balanced over their answers in rounds, so that every third is a fair third. More
+    # go to selection: it decides, and its noise is what makes a circuit fail on held-out pairs.
+    parts = [
+        [[row for row in range(len(batch)) if (row % 3 == 0) == fitted] for batch in batches]
+        for fitted in (True, False)
+    ]
     fit, select = (
-        Objective(model, [batch.take(range(half, len(batch), 2)) for batch in batches], sites, cost)
-        for half in (0, 1)
+        Objective(
+            model,
+            [batch.take(rows) for batch, rows in zip(batches, part, strict=True)],
+            sites,
+            cost,
+        )
+        for part in parts
     )
     bounds = select.bounds()
     margin = tuple(

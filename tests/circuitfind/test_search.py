@@ -1,0 +1,215 @@
+"""Search on models whose answer is known: what must be found, and what must fail."""
+
+import pytest
+import torch
+
+from circuitfind.component import Site, mlp
+from circuitfind.encoding import encode
+from circuitfind.objective import Bound, slack
+from circuitfind.search import METHODS, Progress, SearchConfig, search
+from circuitfind.search.dcm import PENALTIES
+from desiderata import CausalModel, choice, distinct, integers, item_of
+
+from .. import planted as wired
+
+CIRCUIT = {Site(component, "last") for component in wired.CIRCUIT}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_constrained_returns_exactly_the_planted_circuit(planted, seed):
+    train, _ = wired.claim.sample(48, seed)
+    result = search(planted, train, config=SearchConfig(seed=seed, steps=60))
+    assert result.success, result.message
+    assert set(result.circuit.sites) == CIRCUIT
+    assert min(result.circuit.scores) > 0.3
+
+
+def test_the_frontier_has_the_best_of_each_size(planted):
+    train, _ = wired.claim.sample(48, 0)
+    result = search(planted, train, config=SearchConfig(steps=40))
+    sizes = [point.size for point in result.frontier]
+    assert sizes == sorted(set(sizes))
+    at = {point.size: point for point in result.frontier}
+    assert {0, 1, 2} <= set(sizes)
+    assert at[2].slack >= 0
+    assert set(at[2].sites) == {str(site) for site in CIRCUIT}
+    assert at[1].slack < 0
+    assert at[0].satisfaction["follows answer"] < 0.1
+    assert set(at[2].satisfaction) == {desideratum.name for desideratum in train}
+
+
+def test_constraints_that_exclude_each_other_fail_and_are_named(planted):
+    """The answer cannot both follow every change of the values and stay under the same change."""
+    follows = wired.task.carries("values", keeps=[], crossed=False).sample(48)[0]
+    stays = [
+        desideratum
+        for desideratum in wired.task.carries("values", keeps=["keys"], crossed=False).sample(48)[0]
+        if desideratum.name == "keeps keys"
+    ]
+    twisted = [
+        type(stays[0])(
+            "nothing moves", "inside", "keeps",
+            tuple(type(pair)(pair.base, pair.source, pair.base_answer, pair.base_answer,
+                             pair.source_answer) for pair in follows[0].pairs),
+        )
+    ]  # fmt: skip
+    result = search(planted, [*follows, *twisted], config=SearchConfig(steps=40, rounds=2))
+    assert not result.success
+    assert result.status == "fails"
+    assert "no circuit of the" in result.message
+    assert "'follows values' reaches" in result.message or "'nothing moves'" in result.message
+    assert "in circuits that break another" in result.message
+
+
+def test_a_variable_that_never_reaches_the_position_is_named(planted):
+    """At the first value's token nothing about the query can have arrived."""
+
+    def prompt(keys, values, query):
+        from desiderata import join
+
+        parts = [("first", values[0]) if n == 0 else values[n] for n in range(3)]
+        pieces = []
+        for key, part in zip(keys, parts, strict=True):
+            pieces += [f"{key} ", part, " "]
+        return join([*pieces, query])
+
+    task = CausalModel(
+        inputs=dict(wired.task.inputs),
+        mechanisms=wired.task.mechanisms,
+        prompt=prompt,
+        completion=" {answer}",
+    )
+    train, _ = task.carries("query", at="first", keeps=[], crossed=False).sample(48)
+    result = search(planted, train, config=SearchConfig(steps=20, rounds=1))
+    assert not result.success
+    assert "'follows query' reaches 0.00" in result.message
+    assert "does not pass through these sites" in result.message
+
+
+def test_dcm_2023_reports_a_mask_for_each_penalty(planted):
+    train, _ = wired.claim.sample(24, 0)
+    result = search(planted, train, "dcm-2023", config=SearchConfig(steps=5))
+    assert [row["stage"] for row in result.history[:-1]] == [f"penalty {p:g}" for p in PENALTIES]
+    assert result.mask.membership.max() < 0.2  # five rounds of 0.01 a step do not get far
+    assert not result.success
+
+
+def test_dcm_2023_descends_as_released(planted):
+    """One round by hand: Adam's first step has the size of its learning rate, against the sign."""
+    train, _ = wired.task.carries("answer", crossed=False, keeps=[]).sample(24, 0)
+    result = search(planted, train, "dcm-2023", config=SearchConfig(steps=1))
+    moved = {
+        str(site): float(gate)
+        for site, gate in zip(result.mask.sites, result.mask.membership, strict=True)
+    }
+    # sqrt's gradient at 0 is 15.8 a unit of penalty: only sites worth more than about 0.19 logits
+    # (at weight 5 and penalty 0.06) open at all, by one learning rate.
+    assert moved["a1.h0@last"] == pytest.approx(0.01)
+    assert moved["a1.h1@last"] == pytest.approx(0.01)
+    assert moved["a0.h1@last"] == 0.0
+    assert moved["m1@last"] == 0.0
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Kept(Progress):
+    """Keeps states in memory as a checkpoint would, and stops after some saves."""
+
+    def __init__(self, stop_after=None, state=None):
+        self.stop_after, self.state, self.saves = stop_after, state, 0
+
+    def restore(self):
+        return self.state
+
+    def save(self, state):
+        import copy
+
+        self.state, self.saves = copy.deepcopy(dict(state)), self.saves + 1
+        if self.saves == self.stop_after:
+            raise Interrupted
+
+
+@pytest.mark.parametrize("method", [entry.name for entry in METHODS])
+def test_going_on_ends_with_the_same_circuit(planted, method):
+    train, _ = wired.claim.sample(24, 1)
+    config = SearchConfig(steps=12, rounds=1)
+    whole = search(planted, train, method, config=config)
+    broken = Kept(stop_after=4)
+    with pytest.raises(Interrupted):
+        search(planted, train, method, config=config, progress=broken)
+    gone_on = search(planted, train, method, config=config, progress=Kept(state=broken.state))
+    assert gone_on.circuit == whole.circuit
+    torch.testing.assert_close(gone_on.mask.membership, whole.mask.membership, atol=0, rtol=0)
+    strip = {"seconds"}
+    assert {k: v for k, v in gone_on.cost.items() if k not in strip} == {
+        k: v for k, v in whole.cost.items() if k not in strip
+    }
+
+
+def test_same_seed_same_result(planted):
+    train, _ = wired.claim.sample(24, 1)
+    first, second = (search(planted, train, config=SearchConfig(steps=8)) for _ in range(2))
+    assert first.circuit == second.circuit
+    assert first.history == second.history
+
+
+def test_unknown_method_lists_the_known(planted):
+    with pytest.raises(LookupError, match="constrained, dcm-2023"):
+        search(planted, [], "magic")
+
+
+def test_vacuous_desiderata_do_not_lead_the_search_but_are_reported(planted):
+    """A claim whose `keeps` both ends satisfy: say so, and find the circuit all the same."""
+    task = CausalModel(
+        inputs={
+            "keys": distinct(choice(wired.KEYS, split=False), 3),
+            "values": distinct(choice(wired.VALUES, split=False), 3),
+            "query": item_of("keys"),
+            "swap": integers(0, 1),
+        },
+        mechanisms=wired.task.mechanisms,
+        prompt=lambda keys, values, query, swap: wired.prompt(
+            keys[::-1] if swap else keys, values[::-1] if swap else values, query
+        ),
+        completion=" {answer}",
+    )
+    train, _ = task.carries("answer").sample(32)
+    result = search(planted, train, config=SearchConfig(steps=40))
+    assert result.success, result.message
+    assert "empty and the full circuit too: keeps swap" in result.message
+    assert set(result.circuit.sites) == CIRCUIT
+
+
+def test_bounds_scale_between_null_and_ceiling():
+    scaled = Bound(null=0.1, ceiling=0.9, at_least=0.95, absolute=False, novel=False)
+    assert scaled.value == pytest.approx(0.1 + 0.95 * 0.8)
+    outside = Bound(null=0.9, ceiling=0.1, at_least=0.5, absolute=False, novel=False)
+    assert outside.value == pytest.approx(0.5)
+    crossed = Bound(null=0.0, ceiling=0.0, at_least=0.95, absolute=True, novel=True)
+    assert (crossed.value, crossed.vacuous, crossed.unreached) == (0.95, False, False)
+    never = Bound(null=0.0, ceiling=0.02, at_least=0.95, absolute=True, novel=False)
+    assert (never.value, never.vacuous, never.unreached) == (0.95, False, True)
+    always = Bound(null=1.0, ceiling=0.99, at_least=0.95, absolute=True, novel=False)
+    assert (always.vacuous, always.unreached) == (True, False)
+
+
+def test_slack_is_that_of_the_worst_off_and_ignores_what_was_not_scored():
+    bounds = [Bound(0.0, 1.0, 0.9, False, False), Bound(0.0, 1.0, 0.8, False, False)]
+    scores = torch.tensor([[1.0, 0.7], [0.95, 0.9], [0.5, float("nan")]])
+    torch.testing.assert_close(slack(scores, bounds, [0.0, 0.0]), torch.tensor([-0.1, 0.05, -0.4]))
+    # A margin never asks for more than all pairs.
+    assert slack(torch.ones(1, 2), bounds, [0.5, 0.5]).item() == 0.0
+
+
+def test_search_and_selection_pairs_are_disjoint(planted):
+    from circuitfind.search.selection import open_selection
+
+    train, _ = wired.claim.sample(24, 0)
+    batches = encode(planted, train)
+    sites = (Site(mlp(0), "last"),)
+    made = open_selection(planted, batches, sites, SearchConfig())
+    for fit, select in zip(made.fit.batches, made.select.batches, strict=True):
+        assert not set(fit.desideratum.pairs) & set(select.desideratum.pairs)
+        assert len(fit) + len(select) == 24

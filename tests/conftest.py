@@ -1,0 +1,29 @@
+"""Models that many tests share, made once a session."""
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
+
+
+@pytest.fixture(scope="session")
+def planted():
+    from .planted import planted_model
+
+    return planted_model()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The tiny model of an architecture, by name."""
+    from .tiny import tiny_model
+
+    made = {}
+
+    def get(architecture: str):
+        if architecture not in made:
+            folder = tmp_path_factory.mktemp(architecture)
+            made[architecture] = tiny_model(architecture, folder)
+        return made[architecture]
+
+    return get

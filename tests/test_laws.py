@@ -1,0 +1,227 @@
+"""The laws of patching (DESIGN, section 5), on tiny random models of five architectures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from circuitfind.component import EMBED, Site, all_sites
+from circuitfind.encoding import encode
+from circuitfind.objective import lead
+from circuitfind.patching import prepare, run
+
+from .tiny import CONFIGS, N_HEADS, N_LAYERS, random_desideratum
+
+EXACT = {"atol": 0.0, "rtol": 0.0}
+CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+
+architectures = pytest.mark.parametrize("architecture", CONFIGS)
+positions = pytest.mark.parametrize("at", [("last",), ("x",), ("x", "last"), ("all",)])
+
+
+def ready(model, at, *, reuse=True, embed=False, **options):
+    batch = encode(model, [random_desideratum(at, **options)])[0]
+    sites = all_sites(N_LAYERS, N_HEADS, at)
+    if embed:
+        sites += tuple(Site(EMBED, position) for position in at)
+    return prepare(model, batch, sites, reuse=reuse)
+
+
+def plain(model, prompts):
+    with torch.no_grad():
+        return model.forward(prompts.tokens, prompts.attends)[0]
+
+
+@architectures
+@positions
+def test_closed_gates_give_the_bases_logits_bit_for_bit(tiny, architecture, at):
+    model = tiny(architecture)
+    prepared = ready(model, at, reuse=False)
+    logits = run(prepared, torch.zeros(1, len(prepared.sites)))[0]
+    torch.testing.assert_close(logits, plain(model, prepared.batch.base), **EXACT)
+
+
+@architectures
+def test_open_gates_with_the_embedding_give_the_sources_logits(tiny, architecture):
+    model = tiny(architecture)
+    prepared = ready(model, ("all",), reuse=False, embed=True)
+    logits = run(prepared, torch.ones(1, len(prepared.sites)))[0]
+    torch.testing.assert_close(logits, plain(model, prepared.batch.source), **CLOSE)
+    assert not torch.allclose(logits, plain(model, prepared.batch.base), **CLOSE)
+
+
+@architectures
+@positions
+@pytest.mark.parametrize("part", ["inside", "outside"])
+def test_reuse_equals_recomputation_in_logits_and_gradients(tiny, architecture, at, part):
+    model = tiny(architecture)
+    made = []
+    for reuse in (True, False):
+        prepared = ready(model, at, reuse=reuse, part=part)
+        gates = torch.rand(1, len(prepared.sites), generator=torch.Generator().manual_seed(1))
+        gates.requires_grad_()
+        logits = run(prepared, gates)
+        lead(logits, prepared.batch.expected).sum().backward()
+        made.append((logits.detach(), gates.grad, prepared.start))
+    (reused, gradient, start), (full, full_gradient, full_start) = made
+    assert start > full_start == 0 or at == ("all",)
+    torch.testing.assert_close(reused, full, **CLOSE)
+    torch.testing.assert_close(gradient, full_gradient, **CLOSE)
+    assert gradient.abs().max() > 0.01
+
+
+@architectures
+@positions
+def test_many_masks_at_once_equal_one_by_one(tiny, architecture, at):
+    model = tiny(architecture)
+    prepared = ready(model, at)
+    gates = torch.rand(5, len(prepared.sites), generator=torch.Generator().manual_seed(2))
+    together = run(prepared, gates)
+    for row, logits in zip(gates, together, strict=True):
+        torch.testing.assert_close(run(prepared, row[None])[0], logits, **CLOSE)
+
+
+@architectures
+def test_padding_changes_nothing(tiny, architecture):
+    """A pair in a batch of longer ones comes out as it does alone."""
+    model = tiny(architecture)
+    prepared = ready(model, ("x", "last"), n=6)
+    gates = torch.rand(1, len(prepared.sites), generator=torch.Generator().manual_seed(3))
+    together = run(prepared, gates)[0]
+    assert not bool(prepared.batch.base.attends.all())
+    for row in range(len(prepared.batch)):
+        alone = prepare(model, prepared.batch.take([row]), prepared.sites)
+        torch.testing.assert_close(run(alone, gates)[0, 0], together[row], **CLOSE)
+
+
+@architectures
+@pytest.mark.parametrize("at", [("x",), ("last",), ("all",)])
+def test_patching_equals_a_patch_written_out_by_hand(tiny, architecture, at):
+    """One head, one MLP: the same as overwriting their outputs in the bridge's own hooks."""
+    model = tiny(architecture)
+    prepared = ready(model, at, reuse=False)
+    batch, rows = prepared.batch, torch.arange(5)
+    _, cache = model.bridge.run_with_cache(batch.source.tokens, attention_mask=batch.source.attends)
+    everywhere = at == ("all",)
+    base_at = slice(None) if everywhere else batch.base.columns[at[0]]
+    source_at = slice(None) if everywhere else batch.source.columns[at[0]]
+    index = slice(None) if everywhere else rows
+
+    def overwrite_head(own, hook):
+        own = own.clone()
+        own[index, base_at, 2] = cache["blocks.1.attn.hook_z"][index, source_at, 2]
+        return own
+
+    def overwrite_mlp(own, hook):
+        own = own.clone()
+        own[index, base_at] = cache["blocks.0.hook_mlp_out"][index, source_at]
+        return own
+
+    hooks = [("blocks.1.attn.hook_z", overwrite_head), ("blocks.0.hook_mlp_out", overwrite_mlp)]
+    with torch.no_grad(), model.bridge.hooks(fwd_hooks=hooks):
+        expected = model.bridge(batch.base.tokens, attention_mask=batch.base.attends)[:, -1]
+    gates = torch.tensor([[str(site).split("@")[0] in ("a1.h2", "m0") for site in prepared.sites]])
+    torch.testing.assert_close(run(prepared, gates.float())[0], expected, **CLOSE)
+    assert not torch.allclose(expected, plain(model, batch.base), **CLOSE)
+
+
+def test_donors_take_zero_the_mean_and_another_source(tiny):
+    model = tiny("llama")
+    of = {
+        donor: ready(model, ("last",), donor=donor)
+        for donor in ("source", "mean", "zero", "resample")
+    }
+    taken = {
+        donor: prepared.edits["blocks.1.attn.hook_z"][0].donor for donor, prepared in of.items()
+    }
+    assert not taken["zero"].any()
+    torch.testing.assert_close(
+        taken["mean"], taken["source"].mean(0, keepdim=True).expand(5, -1, -1)
+    )
+    torch.testing.assert_close(taken["resample"], taken["source"].roll(1, dims=0), **EXACT)
+
+
+def test_each_hook_fires_once_and_none_is_left_behind(tiny, monkeypatch):
+    model = tiny("llama")
+    prepared = ready(model, ("last",))
+    points = [model.bridge.hook_dict[name] for name in model.bridge.hook_dict]
+
+    def hooked():
+        return sum(len(point.fwd_hooks) + len(point._forward_hooks) for point in points)
+
+    before, fired = hooked(), []
+    original = torch.lerp
+    monkeypatch.setattr(torch, "lerp", lambda *args: fired.append(1) or original(*args))
+    run(prepared, torch.ones(1, len(prepared.sites)))
+    assert len(fired) == 2 * N_LAYERS
+    assert hooked() == before
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
+def test_no_hook_is_left_behind_after_trouble(tiny, monkeypatch, trouble):
+    model = tiny("llama")
+    prepared = ready(model, ("last",))
+    expected = plain(model, prepared.batch.base)
+
+    def fail(*args):
+        raise trouble
+
+    with monkeypatch.context() as patched, pytest.raises(trouble):
+        patched.setattr(torch, "lerp", fail)
+        run(prepared, torch.ones(1, len(prepared.sites)))
+    torch.testing.assert_close(plain(model, prepared.batch.base), expected, **EXACT)
+
+
+def test_only_gates_have_gradients(tiny):
+    model = tiny("llama")
+    prepared = ready(model, ("last",))
+    gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
+    run(prepared, gates).sum().backward()
+    assert gates.grad is not None
+    assert all(parameter.grad is None for parameter in model.bridge.original_model.parameters())
+    assert not any(
+        parameter.requires_grad for parameter in model.bridge.original_model.parameters()
+    )
+
+
+def test_masks_are_float32_whatever_the_model(tmp_path):
+    from circuitfind.model import load_model
+
+    from .tiny import save_tiny_model
+
+    model = load_model(str(save_tiny_model("llama", tmp_path)), device="cpu", dtype="bfloat16")
+    prepared = ready(model, ("last",))
+    gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
+    logits = run(prepared, gates)
+    logits.float().sum().backward()
+    assert logits.dtype == torch.bfloat16
+    assert gates.grad is not None
+    assert gates.grad.dtype == torch.float32
+
+
+def test_wrong_number_of_gates_is_refused(tiny):
+    prepared = ready(tiny("llama"), ("last",))
+    with pytest.raises(ValueError, match=r"expected 15 gates, one a site; got 3"):
+        run(prepared, torch.ones(1, 3))
+
+
+def test_a_cached_prefix_is_left_as_it_was(tiny):
+    prepared = ready(tiny("gpt2"), ("last",))
+    gates = torch.full((3, len(prepared.sites)), 0.5)
+    first = run(prepared, gates)
+    torch.testing.assert_close(run(prepared, gates), first, **EXACT)
+    assert prepared.prefix.get_seq_length() == prepared.start
+
+
+def test_cost_counts_the_tokens_that_are_run(tiny):
+    prepared = ready(tiny("llama"), ("last",))
+    before = replace(prepared.cost)
+    gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
+    run(prepared, gates)
+    width, n = prepared.batch.base.tokens.shape[1], len(prepared.batch)
+    assert prepared.width == 1
+    assert prepared.cost.tokens_forward - before.tokens_forward == n
+    assert prepared.cost.tokens_backward - before.tokens_backward == n
+    source = prepared.batch.source.tokens.shape[1]
+    assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * (width + source)
+    assert prepared.cost.plain_flops > 5 * (prepared.cost.flops - before.flops)

@@ -1,0 +1,87 @@
+"""Tiny random models of several architectures, made from config, and pairs to run through them."""
+
+from pathlib import Path
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    Qwen2Config,
+)
+
+from circuitfind.model import Model, wrap
+from desiderata import Desideratum, Pair, fill
+
+from .planted import word_tokenizer
+
+WORDS = [f"w{n}" for n in range(30)]
+N_LAYERS, N_HEADS = 3, 4
+
+_SHAPE = dict(
+    vocab_size=32, hidden_size=32, intermediate_size=48,
+    num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS,
+)  # fmt: skip
+
+CONFIGS: dict[str, PretrainedConfig] = {
+    "gpt2": GPT2Config(vocab_size=32, n_embd=32, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=64),
+    "llama": LlamaConfig(**_SHAPE, num_key_value_heads=2),
+    "neox": GPTNeoXConfig(**_SHAPE),
+    "qwen2": Qwen2Config(**_SHAPE, num_key_value_heads=2),
+    "gemma": GemmaConfig(**_SHAPE, num_key_value_heads=1, head_dim=8),
+}
+
+
+def save_tiny_model(architecture: str, folder: Path) -> Path:
+    """A folder with a tiny random model of this architecture, loud enough for heads to matter."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS[architecture])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    word_tokenizer(WORDS).save_pretrained(folder)
+    return folder
+
+
+def tiny_model(architecture: str, folder: Path) -> Model:
+    """A tiny random model. Its tokenizer is handed over: transformers would make Qwen2 another."""
+    bridge = TransformerBridge.boot_transformers(
+        str(save_tiny_model(architecture, folder)),
+        tokenizer=word_tokenizer(WORDS),
+        device="cpu",
+        dtype=torch.float32,
+    )
+    return wrap(bridge, architecture, tokenizer=word_tokenizer(WORDS))
+
+
+def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:
+    """Pairs of random words with a named span `x`; base and source differ in length unless even."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def words(count: int) -> list[str]:
+        return [WORDS[i] for i in torch.randint(30, (count,), generator=generator)]
+
+    def prompt(before: int, after: int):  # noqa: ANN202
+        return fill(" ".join([*words(before), "{x}", *words(after)]), x=words(1)[0])
+
+    pairs = []
+    for index in range(n):
+        before, after = 1 + index % 3, 1 + index % 2
+        base = prompt(before, after)
+        source = prompt(before, after) if even else prompt(after + 2, before)
+        expected, own = f" {words(1)[0]}", f" {words(1)[0]}"
+        pairs.append(Pair(base, source, expected, own, own))
+    return tuple(pairs)
+
+
+def random_desideratum(
+    at: tuple[str, ...], n: int = 5, seed: int = 0, part: str = "inside", donor: str = "source"
+) -> Desideratum:
+    """A desideratum of random pairs; its lengths are even where `all` needs them to be."""
+    pairs = random_pairs(n, seed, even="all" in at)
+    return Desideratum("random", part, "follows", pairs, at, donor=donor)  # type: ignore[arg-type]
