@@ -56,7 +56,7 @@ class Circuit:
 
     def save(self, path: str | Path) -> None:
         """Write the circuit as JSON, all of it or nothing."""
-        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\\n")
+        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
     def as_json(self) -> dict[str, Any]:
         """The circuit as the plain values of a circuit file."""

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from math import ceil
@@ -56,6 +56,19 @@ class Settings:
         ]
         if problems:
             raise ValueError("; ".join(problems))
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> "Settings":
+        """The settings in a run's config.json.
+
+        Raises:
+            ValueError: keys that are not settings.
+        """
+        if strangers := sorted(set(config) - {field.name for field in fields(cls)}):
+            raise ValueError(f"config.json has settings that this version does not: {strangers}")
+        known: dict[str, Any] = dict(config)
+        known["at"] = tuple(known.get("at", ()))
+        return cls(**known)
 
     def load_model(self) -> Model:
         """The model that these settings name."""
@@ -178,7 +191,7 @@ def revalidate(
     config, circuit, report = read_run(path)
     changes = {"model": model_name, "n": n, "seed": seed}
     settings = replace(
-        Settings(**config | {"at": tuple(config["at"])}),
+        Settings.from_json(config),
         **{name: value for name, value in changes.items() if value is not None},
     )
     model = settings.load_model()

@@ -19,6 +19,7 @@ from .prompt import Prompt
 
 REQUIRED = ("base", "source", "expected", "base_answer")
 OPTIONAL = ("source_answer", "desideratum", "part")
+EXTRA = "cells without a column"
 SHOWN = 10  # problems spelled out before the rest are counted
 
 
@@ -74,7 +75,7 @@ def _decode(path: Path) -> str:
 
 
 def _csv_rows(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey=EXTRA, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
@@ -116,8 +117,8 @@ READERS: dict[str, Callable[[str], tuple[list[tuple[int, dict[str, Any]]], list[
 
 
 def _cell_problems(row: dict[str, Any]) -> Iterator[str]:
-    if None in row:
-        yield f"{len(row[None])} cell(s) more than the header has; quote text with commas"
+    if extra := row.get(EXTRA):
+        yield f"{len(extra)} cell(s) more than the header has; quote text with commas"
     for column in REQUIRED:
         if not isinstance(row.get(column), str) or not row[column].strip():
             yield f"{column} must be text and not empty; got {row.get(column)!r}"

@@ -1,8 +1,11 @@
 """Models that many tests share, made once a session."""
 
+import os
+
 import pytest
 import torch
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub, nor wait for one that does not answer
 torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
 
 

@@ -7,6 +7,8 @@ two carry the answer at the last token, and neither does anything alone. a1.h2 c
 where nothing reads it, a1.h3 adds a little of the first value's logit, and the rest is idle.
 """
 
+from typing import Any
+
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformer_lens.config import TransformerBridgeConfig
@@ -48,8 +50,9 @@ def planted_model() -> Model:
         d_model=D_MODEL, d_head=D_HEAD, n_layers=2, n_heads=N_HEADS, n_ctx=N_CTX, d_mlp=4,
         d_vocab=N_KEYS + SIDE * SIDE + 2, act_fn="relu", normalization_type=None, seed=0,
     )  # fmt: skip
-    bridge = TransformerBridge.boot_native(config, tokenizer=word_tokenizer(KEYS + VALUES))
-    native = bridge.original_model
+    boot: Any = TransformerBridge
+    bridge = boot.boot_native(config, tokenizer=word_tokenizer(KEYS + VALUES))
+    native: Any = bridge.original_model
     with torch.no_grad():
         for parameter in native.parameters():
             parameter.zero_()
@@ -68,7 +71,7 @@ def planted_model() -> Model:
     return wrap(bridge, "planted")
 
 
-def _wire(attention: torch.nn.Module) -> None:
+def _wire(attention: Any) -> None:
     """Idle heads look at themselves and write nothing; softmax needs some preference."""
     attention.scale = 1.0
 
@@ -77,7 +80,7 @@ def _rows(head_index: int) -> slice:
     return slice(head_index * D_HEAD, (head_index + 1) * D_HEAD)
 
 
-def _wire_previous(attention: torch.nn.Module, index: int) -> None:
+def _wire_previous(attention: Any, index: int) -> None:
     """Look one token back and copy its key identity to KEY_BEFORE."""
     rows = _rows(index)
     attention.k.weight[rows, PLACES] = torch.eye(N_CTX)
@@ -86,7 +89,7 @@ def _wire_previous(attention: torch.nn.Module, index: int) -> None:
     attention.o.weight[KEY_BEFORE, rows] = torch.eye(N_KEYS)
 
 
-def _wire_fetch(attention: torch.nn.Module, index: int, half: int) -> None:
+def _wire_fetch(attention: Any, index: int, half: int) -> None:
     """Look at the token whose key before it is mine; copy one half of its value's code."""
     rows = _rows(index)
     attention.q.weight[rows, :N_KEYS] = SHARP * torch.eye(N_KEYS)
@@ -98,7 +101,7 @@ def _wire_fetch(attention: torch.nn.Module, index: int, half: int) -> None:
     attention.o.weight[start : start + SIDE, rows.start : rows.start + SIDE] = torch.eye(SIDE)
 
 
-def _wire_decoys(attention: torch.nn.Module) -> None:
+def _wire_decoys(attention: Any) -> None:
     """a1.h2 copies the query key to where nothing reads; a1.h3 favours the first value a little."""
     rows = _rows(2)
     attention.q.weight[rows, PLACES] = SHARP * torch.eye(N_CTX)

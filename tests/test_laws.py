@@ -1,6 +1,7 @@
 """The laws of patching (DESIGN, section 5), on tiny random models of five architectures."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from circuitfind.patching import prepare, run
 
 from .tiny import CONFIGS, N_HEADS, N_LAYERS, random_desideratum
 
-EXACT = {"atol": 0.0, "rtol": 0.0}
-CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+EXACT: dict[str, Any] = {"atol": 0.0, "rtol": 0.0}
+CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 1e-4}
 
 architectures = pytest.mark.parametrize("architecture", CONFIGS)
 positions = pytest.mark.parametrize("at", [("last",), ("x",), ("x", "last"), ("all",)])

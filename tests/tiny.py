@@ -1,6 +1,7 @@
 """Tiny random models of several architectures, made from config, and pairs to run through them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -15,17 +16,20 @@ from transformers import (
 )
 
 from circuitfind.model import Model, wrap
-from desiderata import Desideratum, Pair, fill
+from desiderata import Desideratum, Pair, Prompt, fill
 
 from .planted import word_tokenizer
 
 WORDS = [f"w{n}" for n in range(30)]
 N_LAYERS, N_HEADS = 3, 4
 
-_SHAPE = dict(
-    vocab_size=32, hidden_size=32, intermediate_size=48,
-    num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS,
-)  # fmt: skip
+_SHAPE: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": N_HEADS,
+}
 
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(vocab_size=32, n_embd=32, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=64),
@@ -66,7 +70,7 @@ def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:
     def words(count: int) -> list[str]:
         return [WORDS[i] for i in torch.randint(30, (count,), generator=generator)]
 
-    def prompt(before: int, after: int):  # noqa: ANN202
+    def prompt(before: int, after: int) -> Prompt:
         return fill(" ".join([*words(before), "{x}", *words(after)]), x=words(1)[0])
 
     pairs = []

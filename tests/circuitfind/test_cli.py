@@ -1,0 +1,283 @@
+"""The command line as a user runs it, on the embedded model."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from circuitfind import cli
+from circuitfind.folder import CHECKPOINT
+
+README = Path(__file__).parents[2] / "README.md"
+QUICK = ["--model", "binder", "--n", "96", "--steps", "60", "--n-random", "20"]
+
+FALSE = """
+from desiderata import CausalModel, choice, distinct, fill, item_of
+
+def position(letters, query):
+    return letters.index(query)
+
+def answer(digits, position):
+    return digits[position]
+
+def prompt(letters, digits, query):
+    text = "{a} = {d} , {b} = {e} ; {query}"
+    return fill(text, a=letters[0], b=letters[1], d=digits[0], e=digits[1], query=query)
+
+binding = CausalModel(
+    inputs={"letters": distinct("bcefgjklnop", 2), "digits": distinct("0123456789", 2),
+            "query": item_of("letters")},
+    mechanisms=[position, answer], prompt=prompt, completion=" {answer}",
+)
+# At the first value nothing of the query can have arrived yet.
+early = binding.carries("query", at="d", keeps=[], crossed=False)
+# What is carried at the last token is the answer, not the values independently of the query.
+confused = binding.carries("digits", at="last")
+nowhere = binding.carries("answer", at="sofa")
+words = CausalModel(inputs=dict(binding.inputs), mechanisms=[position, answer], prompt=prompt,
+                    completion=" {answer} {answer}").carries("answer")
+not_a_claim = 3
+"""
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run a command line in this process: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["circuitfind", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def own_task(tmp_path_factory):
+    """The task of one's own that the README shows."""
+    blocks = re.findall(r"```python\n(# my_task\.py.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    path = tmp_path_factory.mktemp("own") / "my_task.py"
+    path.write_text(blocks[0])
+    return path
+
+
+@pytest.fixture
+def false_task(tmp_path):
+    path = tmp_path / "false.py"
+    path.write_text(FALSE)
+    return path
+
+
+def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
+    code, out, _ = call("discover", f"{own_task}:claim", *QUICK, "--out", "run")
+    assert code == 0, out
+    folder = tmp_path / "run"
+    assert {path.name for path in folder.iterdir()} == {
+        "circuit.json", "report.json", "history.csv", "circuit.svg", "config.json",
+    }  # fmt: skip
+    circuit = json.loads((folder / "circuit.json").read_text())
+    report = json.loads((folder / "report.json").read_text())
+    assert circuit["format"] == "circuitfind/1"
+    assert set(circuit) == {
+        "format", "model", "task", "claim", "method", "seed", "sites", "provenance",
+    }  # fmt: skip
+    assert all(set(row) == {"site", "score"} for row in circuit["sites"])
+    assert report["success"] is True
+    assert report["size"]["sites"] == len(circuit["sites"]) <= report["size"]["of"] // 4
+    assert report["size"]["of"] == 36
+    for row in report["desiderata"]:
+        assert set(row) >= {
+            "name", "part", "sense", "n", "null", "ceiling", "satisfaction", "low", "high",
+            "at_least", "holds",
+        }  # fmt: skip
+        assert row["low"] <= row["satisfaction"] <= row["high"]
+    for row in report["checks"]:
+        assert set(row) >= {
+            "name", "verdict", "value", "low", "high", "n", "ablation", "split", "says",
+        }  # fmt: skip
+    cost = report["cost"]
+    assert cost["flops"] > 0 and cost["seconds"] > 0
+    search = cost["stages"]["search"]
+    assert search["plain_flops"] > 5 * search["flops"]
+    sizes = [point["size"] for point in report["frontier"]]
+    assert sizes == sorted(sizes) and len(circuit["sites"]) in sizes
+    for words in ("follows answer", "needs", "random circuits", "cost:"):
+        assert words in out
+
+    # A second call does not overwrite; --resume of a finished run shows it again.
+    code, _, err = call("discover", f"{own_task}:claim", *QUICK, "--out", "run")
+    assert code == 2 and "--overwrite" in err
+    before = (folder / "report.json").read_bytes()
+    code, out, _ = call(
+        "discover", f"{own_task}:claim", *QUICK, "--out", "run", "--resume", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["report"] == report
+    assert (folder / "report.json").read_bytes() == before
+
+    # Validated on other pairs, and drawn again.
+    code, out, _ = call("validate", "run", "--seed", "5", "--n-random", "5", "--json")
+    assert code in (0, 1)
+    assert "seed 5" in json.loads(out)["report"]["message"]
+    assert (folder / "report.json").read_bytes() == before
+    for name in ("figure.pdf", "figure.png"):
+        assert call("diagram", "run", "--out", name)[0] == 0
+        assert (tmp_path / name).stat().st_size > 5000
+    code, _, err = call("diagram", "run", "--out", "figure.docx")
+    assert code == 2 and "figure.docx" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "desideratum"), [("early", "'follows query' reaches 0."), ("confused", "'")]
+)
+def test_a_false_claim_ends_with_1_and_names_what_cannot_hold(call, false_task, name, desideratum):
+    code, out, _ = call("discover", f"{false_task}:{name}", *QUICK, "--out", "run", "--json")
+    assert code == 1
+    report = json.loads(out)["report"]
+    assert report["success"] is False
+    assert "no circuit of the" in report["message"]
+    assert desideratum in report["message"]
+    assert not all(row["holds"] for row in report["desiderata"])
+
+
+GOOD_ROW = "b = 1 , c = 2 ; b,b = 3 , c = 2 ; b, 3, 1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], ["no task 'nothing'", "variable_binding", "path/to/task.py:claim"]),
+        (["variable_binding", "--model", "none/such"], ["no model 'none/such'", "binder"]),
+        (["variable_binding", "--model", "./nowhere"], ["no model folder ./nowhere"]),
+        (["variable_binding", "--method", "magic"], ["no method 'magic'", "constrained"]),
+        (["variable_binding", "--at", "sofa"], ["no span 'sofa'", "query"]),
+        (["variable_binding", "--n", "1"], ["n must be at least 4; got 1"]),
+        (["variable_binding", "--steps", "0"], ["steps must be at least 1; got 0"]),
+        (["variable_binding", "--dtype", "int4"], ["dtype must be float32", "int4"]),
+        (["missing.py:claim"], ["no file missing.py"]),
+        (["false.py:nothing"], ["has no 'nothing'", "early, confused"]),
+        (["false.py:not_a_claim"], ["is a int, not a claim"]),
+        (["false.py:words"], ["' 3 3' is 2 tokens", "it must be one"]),
+        (["false.py:nowhere"], ["no span 'sofa'", "a, d, b, e, query"]),
+        (["broken.py:claim"], ["broken.py fails: NameError"]),
+        (["columns.csv"], ["missing column(s) expected, base_answer"]),
+        (["cells.csv"], ["line 2: source must be text", "line 3: expected must be text"]),
+        (["latin.csv"], ["expected UTF-8", "line 2"]),
+        (["strange.csv"], ["does not know the word(s)", "'zebra'", "'xylophone'"]),
+        (["gone.csv"], ["no file gone.csv"]),
+    ],
+)
+def test_bad_input_ends_with_2_one_message_and_nothing_written(
+    call, false_task, tmp_path, arguments, words
+):
+    header = "base,source,expected,base_answer\n"
+    (tmp_path / "broken.py").write_text("claim = undefined\n")
+    (tmp_path / "columns.csv").write_text("base,source\nb = 1 ; b,b = 2 ; b\n")
+    (tmp_path / "cells.csv").write_text(header + "b = 1 ; b,, 3, 1\nb = 1 ; b,b = 3 ; b,, 1\n")
+    (tmp_path / "latin.csv").write_bytes(header.encode() + b"caf\xe9,x,y,z\n")
+    rows = [f"zebra = {n} ; zebra,xylophone = {n} ; zebra, 3, {n}" for n in range(9)]
+    (tmp_path / "strange.csv").write_text(header + "\n".join(rows) + "\n")
+    before = set(tmp_path.iterdir())
+    code, out, err = call("discover", *arguments, "--out", "run")
+    assert code == 2
+    assert "Traceback" not in out + err
+    assert err.count("error:") <= 1
+    for word in words:
+        assert word in err.replace("\n", " "), err
+    assert {path for path in tmp_path.iterdir() if path.name != "__pycache__"} == before
+
+
+def test_typing_errors_end_with_2(call):
+    assert call("discover")[0] == 2
+    assert call("discover", "variable_binding", "--n", "many")[0] == 2
+    assert call("frobnicate")[0] == 2
+    code, _, err = call("validate", "nowhere")
+    assert code == 2 and "holds no finished run" in err
+
+
+def test_pairs_from_a_table_run(call, tmp_path):
+    lines = ["base,source,expected,base_answer,source_answer"]
+    for n in range(120):
+        letters = "bcefgjklnop"
+        a, b, d, e, f = (
+            letters[n % 11],
+            letters[(n * 3 + 5) % 11],
+            n % 10,
+            (n + 3) % 10,
+            (n * 7 + 1) % 10,
+        )
+        if a == b or len({d, e, f}) < 3:
+            continue
+        lines.append(f"{a} = {d} , {b} = {e} ; {a},{a} = {f} , {b} = {e} ; {a}, {f}, {d}, {f}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
+    code, out, err = call("discover", "pairs.csv", *QUICK, "--out", "run", "--json")
+    assert code in (0, 1), err
+    report = json.loads(out)["report"]
+    assert [row["name"] for row in report["desiderata"]] == ["follows"]
+    assert report["desiderata"][0]["ceiling"] > 0.9
+
+
+def test_lists_are_tables_and_json(call):
+    code, out, _ = call("methods", "--json")
+    assert code == 0
+    assert [row["method"] for row in json.loads(out)] == ["constrained", "dcm-2023"]
+    names = [row["task"] for row in json.loads(call("tasks", "--json")[1])]
+    assert {"variable_binding", "arithmetic", "arithmetic-values", "arithmetic-x", "ioi"} <= {
+        *names
+    }
+    assert "binder" in call("models")[1]
+
+
+def test_lint_tells_errors_by_its_exit_code(call, tmp_path):
+    code, out, _ = call("lint", "variable_binding", "--json")
+    assert code == 0
+    assert not [row for row in json.loads(out)["problems"] if row["level"] == "error"]
+    (tmp_path / "still.py").write_text(
+        "from desiderata import CausalModel, choice\n"
+        "def answer(x): return x\n"
+        "task = CausalModel({'x': choice('ab'), 'y': choice('cd')}, [answer], '{x} {y}')\n"
+        "claim = task.carries('y')\n"
+    )
+    code, out, _ = call("lint", "still.py:claim")
+    assert code == 1
+    assert "the answer did not move" in out
+
+
+def start(arguments, cwd):
+    command = [sys.executable, "-m", "circuitfind.cli", "discover", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_killed_run_goes_on_to_the_same_circuit(call, own_task, tmp_path, damage):
+    arguments = [f"{own_task}:claim", *QUICK, "--steps", "150"]
+    assert call("discover", *arguments, "--out", "whole")[0] == 0
+    process = start([*arguments, "--out", "killed"], tmp_path)
+    checkpoint = tmp_path / "killed" / CHECKPOINT
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "circuit.json").exists()
+    if damage:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:50])
+    code, out, _ = call("discover", *arguments, "--out", "killed", "--resume", "--json")
+    assert code == 0
+    whole = json.loads((tmp_path / "whole" / "circuit.json").read_text())
+    gone_on = json.loads((tmp_path / "killed" / "circuit.json").read_text())
+    assert gone_on == whole
+    notes = " ".join(json.loads(out)["report"]["notes"])
+    assert ("checkpoint.pt is damaged" in notes) == damage

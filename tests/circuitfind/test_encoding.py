@@ -1,0 +1,147 @@
+"""From text to tokens: positions, answers, padding, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from circuitfind.cost import Cost
+from circuitfind.encoding import encode, fit_to_tokenizer, token_of
+from circuitfind.precheck import Solved, keep_solved, precheck, solves
+from desiderata import CausalModel, Desideratum, Pair, Prompt, choice, fill
+
+from .. import planted as wired
+from ..tiny import random_desideratum
+
+
+def desideratum(*pairs, at=("last",)):
+    return Desideratum("d", "inside", "follows", tuple(pairs), at)
+
+
+def pair(base, source, expected=" v1", own=" v2", theirs=None):
+    def prompt(text):
+        return text if isinstance(text, Prompt) else Prompt(text)
+
+    return Pair(prompt(base), prompt(source), expected, own, theirs)
+
+
+def test_prompts_end_in_the_last_column_whatever_their_length(planted):
+    batch = encode(planted, [desideratum(pair("k1 v1 k1", "k2"), pair("k3", "k1 v2 k3 v4 k1"))])[0]
+    assert batch.base.tokens.shape == (2, 3)
+    assert batch.source.tokens.shape == (2, 5)
+    assert batch.base.attends.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert batch.base.columns["last"].tolist() == [2, 2]
+    assert batch.source.columns["last"].tolist() == [4, 4]
+    words = planted.tokenizer.convert_ids_to_tokens(batch.base.tokens[:, -1].tolist())
+    assert words == ["k1", "k3"]
+    assert planted.tokenizer.convert_ids_to_tokens(batch.expected.tolist()) == ["v1", "v1"]
+    assert batch.source_answer.tolist() == [-1, -1]
+
+
+def test_a_span_is_its_last_token_in_every_row(planted):
+    rows = [
+        pair(fill("k1 {x} k1", x="v1 v2"), fill("{x} k1", x="v3")),
+        pair(fill("{x}", x="k5"), fill("k9 k9 k9 {x} k2", x="v7")),
+    ]
+    batch = encode(planted, [desideratum(*rows, at=("x", "last"))])[0]
+
+    def words(prompts, name):
+        ids = prompts.tokens[torch.arange(2), prompts.columns[name]].tolist()
+        return planted.tokenizer.convert_ids_to_tokens(ids)
+
+    assert words(batch.base, "x") == ["v2", "k5"]
+    assert words(batch.source, "x") == ["v3", "v7"]
+
+
+def test_taking_rows_drops_columns_that_only_padding_filled(planted):
+    batch = encode(planted, [desideratum(pair("k1 v1 k1", "k2"), pair("k3", "k1 v2 k3 v4 k1"))])[0]
+    alone = batch.take([1])
+    assert alone.base.tokens.shape == (1, 1)
+    assert alone.source.tokens.shape == (1, 5)
+    assert alone.base.columns["last"].tolist() == [0]
+    assert alone.desideratum.pairs == batch.desideratum.pairs[1:]
+
+
+def test_every_problem_is_told_at_once(planted):
+    rows = [
+        pair("k1 zebra k1", "k2", expected=" v1 v2"),
+        pair(fill("k1 {x}", x="v1"), "k2", own=" v3 v4 v5"),
+    ]
+    with pytest.raises(ValueError) as error:
+        encode(planted, [desideratum(*rows, at=("y",))])
+    for words in (
+        "does not know the word(s) 'zebra'",
+        "' v1 v2' is 2 tokens after its prompt; it must be one",
+        "' v3 v4 v5' is 3 tokens",
+        "no span 'y'",
+    ):
+        assert words in str(error.value)
+
+
+def test_an_answer_that_merges_with_its_prompt_is_refused(planted):
+    with pytest.raises(ValueError, match="merges with the end of its prompt"):
+        encode(planted, [desideratum(pair("k1", "k2", expected="5"))])
+
+
+def test_all_needs_even_lengths(planted):
+    with pytest.raises(ValueError, match="1 of 2 pairs differ, such as 'k1 k2' and 'k3'"):
+        encode(planted, [desideratum(pair("k1 k2", "k3"), pair("k1", "k2"), at=("all",))])
+
+
+def test_unknown_spans_list_the_known(planted):
+    prompt = fill("k1 {x} k2 {y}", x="v1", y="v2")
+    tokens = planted.tokenize([prompt.text])[0]
+    assert token_of(prompt, tokens, "x") == 1
+    with pytest.raises(LookupError, match="its spans are: x, y"):
+        token_of(prompt, tokens, "z")
+
+
+def test_items_that_are_not_one_token_are_left_out_where_asked(tiny):
+    """Words that the tokenizer splits: here, those with a space inside."""
+
+    def answer(name):
+        return name
+
+    def claim(items, **options):
+        task = CausalModel(
+            inputs={"name": choice(items, **options), "other": choice(["w1", "w2"])},
+            mechanisms=[answer],
+            prompt="w3 {name} {other}",
+            completion=" {answer}",
+        )
+        return task.carries("name")
+
+    model = tiny("llama")
+    items = ["w5", "w6 w7", "w8"]
+    fitted, notes = fit_to_tokenizer(model, claim(items, one_token=True))
+    assert fitted.model.inputs["name"].items == ("w5", "w8")
+    assert notes == ("name: left out, not one token here: w6 w7",)
+    kept, notes = fit_to_tokenizer(model, claim(items))
+    assert (kept.model.inputs["name"].items, notes) == (tuple(items), ())
+    with pytest.raises(ValueError, match="only 1 of 2 items are one token"):
+        fit_to_tokenizer(model, claim(["w5", "w6 w7"], one_token=True))
+
+
+def test_only_pairs_that_the_model_solves_are_kept(planted):
+    train, _ = wired.claim.sample(12, 0)
+    good = train[0]
+    bad = tuple(
+        replace(made, base_answer=made.expected, expected=made.base_answer)
+        for made in good.pairs[:5]
+    )
+    mixed = replace(good, pairs=(*good.pairs[5:], *bad))
+    batch = encode(planted, [mixed])[0]
+    assert solves(planted, batch, Cost()).tolist() == [True] * 7 + [False] * 5
+    kept, counts = keep_solved(planted, [batch], 4, Cost())
+    assert kept[0].desideratum.pairs == good.pairs[5:9]
+    assert (counts[0].solved, counts[0].n) == (7, 12)
+
+
+def test_a_task_that_the_model_fails_is_refused_with_its_interval(tiny):
+    model = tiny("llama")
+    batch = encode(model, [random_desideratum(("last",), n=12)])[0]
+    _, counts = keep_solved(model, [batch], 12, Cost())
+    problems = precheck(model, counts)
+    assert len(problems) == 1
+    assert "there is no behaviour to explain" in problems[0]
+    assert precheck(model, [Solved("d", 10, 9)]) == []

@@ -1,0 +1,129 @@
+"""The validator, on a circuit that is known to be right and on ones that are known not to be."""
+
+import pytest
+
+from circuitfind.circuit import Circuit
+from circuitfind.component import Site, head
+from circuitfind.intervals import interval
+from circuitfind.validate import card_from_json, validate
+from circuitfind.validate.leave_one_out import _holm
+from circuitfind.validate.random_circuits import random_circuits
+
+from .. import planted as wired
+
+
+def circuit_of(*members):
+    sites = tuple(Site(member, "last") for member in members)
+    return Circuit("planted", "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return wired.claim.sample(90, 3)[1]
+
+
+@pytest.fixture(scope="module")
+def cards(planted, held_out):
+    """Cards of the true circuit, half of it, a wrong one, and the true one with an idle head."""
+    members = {
+        "true": wired.CIRCUIT,
+        "half": wired.CIRCUIT[:1],
+        "wrong": (head(1, 2), head(1, 3)),
+        "padded": (*wired.CIRCUIT, head(1, 2)),
+    }
+    return {
+        name: validate(planted, circuit_of(*sites), held_out, n_random=60)
+        for name, sites in members.items()
+    }
+
+
+def finding(card, name):
+    return next(found for found in card.findings if found.name == name)
+
+
+def test_the_true_circuit_holds_in_every_check(cards):
+    card = cards["true"]
+    assert card.holds
+    assert [found.verdict for found in card.findings] == ["holds"] * 3
+    for score in card.desiderata:
+        assert (score.satisfaction, score.n, score.split) == (1.0, 90, "held-out")
+        assert (score.low, score.high) == interval(90, 90)
+        assert 0.9 < score.low < score.high == 1.0
+    assert finding(card, "random circuits").value == 1.0
+
+
+@pytest.mark.parametrize("name", ["half", "wrong"])
+def test_what_does_not_carry_the_answer_fails(cards, name):
+    card = cards[name]
+    assert not card.holds
+    assert finding(card, "satisfaction").verdict == "fails"
+    assert finding(card, "random circuits").verdict in ("fails", "inconclusive")
+
+
+def test_a_wrong_circuit_loses_to_random_ones(cards):
+    found = finding(cards["wrong"], "random circuits")
+    assert found.verdict == "fails"
+    assert found.value < 0.5
+
+
+def test_an_idle_member_is_found_out(cards):
+    found = finding(cards["padded"], "leave one out")
+    assert found.verdict == "fails"
+    effects = {row["site"]: row for row in found.details}
+    assert effects["a1.h2@last"]["effect"] == 0.0
+    assert not effects["a1.h2@last"]["needed"]
+    assert effects["a1.h0@last"]["needed"]
+    assert "a1.h2@last" in found.says
+
+
+def test_null_and_ceiling_are_those_of_no_site_and_all(cards):
+    by_name = {score.name: score for score in cards["true"].desiderata}
+    follows, alone = by_name["follows answer"], by_name["nothing else carries answer"]
+    assert (follows.null, follows.ceiling) == (0.0, 1.0)
+    # Outside an empty circuit everything is patched, outside the full one nothing.
+    assert (alone.part, alone.null, alone.ceiling) == ("outside", 0.0, 1.0)
+
+
+def test_a_card_is_read_back(cards):
+    read = card_from_json(cards["true"].as_json())
+    assert read.desiderata == cards["true"].desiderata
+    assert read.findings == cards["true"].findings
+    with pytest.raises(ValueError, match="holds no card"):
+        card_from_json({"desiderata": [{"name": "x"}], "checks": []})
+
+
+def test_intervals_are_clopper_pearson():
+    # Clopper and Pearson 1934; the rule of three for no hits, 1 - 0.025 ** (1 / n) exactly.
+    assert interval(0, 60) == pytest.approx((0.0, 1 - 0.025 ** (1 / 60)), abs=1e-9)
+    assert interval(57, 60) == pytest.approx((0.8608, 0.9896), abs=1e-3)
+
+
+def test_holm_steps_down_and_stops():
+    assert _holm([0.001, 0.02, 0.04], 3) == [True, True, True]
+    assert _holm([0.03, 0.001, 0.04], 3) == [False, True, False]
+    assert _holm([0.001, 0.02], 8) == [True, False]
+
+
+def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):
+    from circuitfind.component import all_sites
+    from circuitfind.mask import membership_of
+
+    sites = all_sites(3, 4, ["last", "x"])
+    chosen = [Site(head(1, 0), "last"), Site(head(1, 1), "last"), Site(head(2, 3), "x")]
+    membership = membership_of(sites, chosen)
+    drawn = random_circuits(sites, membership, 200, seed=0)
+    assert len(drawn) == 200
+    assert drawn == random_circuits(sites, membership, 200, seed=0)
+    assert len(set(drawn)) > 10
+    mine = frozenset(membership.nonzero()[:, 0].tolist())
+    for members in drawn:
+        assert members != mine
+        made = sorted((sites[i].position, sites[i].component.layer) for i in members)
+        assert made == [("last", 1), ("last", 1), ("x", 2)]
+    whole_layer = membership_of(sites, [Site(head(0, index), "x") for index in range(4)])
+    assert random_circuits(sites, whole_layer, 5, seed=0) == []
+
+
+def test_a_site_that_the_claim_does_not_offer_is_refused(planted, held_out):
+    with pytest.raises(LookupError, match=r"a7\.h0@last are not among the 10"):
+        validate(planted, circuit_of(head(7, 0)), held_out)
