@@ -71,7 +71,7 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 
 figures: $(STAMP)
-	$(BIN)/python scripts/make_figures.py
+	$(BIN)/python -m scripts.make_figures
 
 clean:
 	rm -rf build dist .ruff_cache .pytest_cache .hypothesis

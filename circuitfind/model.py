@@ -8,6 +8,7 @@ engine offers these and stands beside this one.
 import copy
 import hashlib
 import inspect
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,7 +167,10 @@ def load_model(
     source = str(_locate(name))
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     where = {"device_map": device_map} if device_map else {"device": device or _best_device()}
     try:
         tokenizer = AutoTokenizer.from_pretrained(

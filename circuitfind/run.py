@@ -141,14 +141,13 @@ def discover(
     if resume and folder.is_complete:
         return load_run(folder.path)
     method_named(settings.method)
+    config = search_config(settings)
     claim = settings.load_claim()
     model = settings.load_model()
     evidence = gather(model, claim, settings)
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
-    result = search(
-        model, evidence.search, settings.method, config=search_config(settings), progress=progress
-    )
+    result = search(model, evidence.search, settings.method, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
     card = validate(
         model, circuit, evidence.held_out,

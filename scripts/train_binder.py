@@ -3,9 +3,11 @@
     python -m scripts.train_binder                    # remakes circuitfind/models/binder
     python -m scripts.train_binder --steps 50 --out /tmp/binder
 
-Three kinds of rows are mixed in each batch: retrieval and arithmetic (`tasks/words.py`), with loss
-on the one answer token, and copying of random words, with loss on the second copy. Held-out
-words occur in copying only: without it their embeddings would stay as random as at the start.
+Copying of random words comes first, until the model has learned to look for what followed a word
+the last time. Then retrieval and arithmetic (`tasks/words.py`) are mixed in, with loss on the one
+answer token, half of the rows scrambled: their keys, values and the word between them are random
+words. Held-out words occur in copying and in scrambled rows only, where nothing but the order of
+the words tells what is bound to what; without them their embeddings would stay random.
 """
 
 import argparse
@@ -28,7 +30,6 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
@@ -40,6 +41,7 @@ from tasks import words
 FOLDER = Path(__file__).resolve().parent.parent / "circuitfind" / "models" / "binder"
 FAMILIES = ("code", "sentence", "arithmetic", "arithmetic_held_out_sums")
 SPECIAL = ("<pad>", "<bos>", "<unk>")
+COPY_SIGN = "|"  # in no template, so that a query is never mistaken for the start of a copy
 N_ENTITIES = {"code": (2, 3, 4, 5), "sentence": (2, 3, 4, 5), "arithmetic": (2, 3)}
 IGNORED = -100  # label of a token that carries no loss
 
@@ -49,18 +51,21 @@ class Recipe:
     """Everything that decides the weights, apart from the versions of the libraries."""
 
     seed: int = 0
-    steps: int = 2000
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
+    steps: int = 2200
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
     warmup: int = 50
     rows: tuple[tuple[str, int], ...] = (
-        ("code", 24),
-        ("sentence", 24),
-        ("arithmetic", 16),
-        ("copy", 24),
+        ("code", 10),
+        ("sentence", 10),
+        ("arithmetic", 8),
+        ("scrambled code", 10),
+        ("scrambled sentence", 12),
+        ("scrambled arithmetic", 8),
+        ("copy", 10),
     )
-    first_steps: int = 300
-    first_rows: tuple[tuple[str, int], ...] = (("copy", 16),)
+    first_steps: int = 650
+    first_rows: tuple[tuple[str, int], ...] = (("copy", 32),)
     copy_weight: float = 1.0
     d_model: int = 128
     n_layers: int = 4
@@ -77,6 +82,10 @@ def split_words(all_words: tuple[str, ...], held_out: bool) -> list[str]:
     if not hidden & set(all_words):
         return list(all_words)
     return [word for word in all_words if (word in hidden) == held_out]
+
+
+def list_all_words() -> list[str]:
+    return [*words.NAMES, *words.OBJECTS, *words.LETTERS]
 
 
 def split_templates(family: str, new_template: bool) -> list[dict[str, str]]:
@@ -112,11 +121,21 @@ def make_retrieval(
     held_out: bool,
     new_template: bool,
     n_asked: int = 1,
+    scramble: bool = False,
 ) -> list[tuple[str, str]]:
-    """The clauses with the first query, and its answer; then each further query and answer."""
+    """The clauses with the first query, and its answer; then each further query and answer.
+
+    To scramble is to draw keys, values and the word between them from all words, so that
+    only the order of the words tells which is which. This is what carries over to held-out ones.
+    """
     template = rng.choice(split_templates(family, new_template))
     keys = rng.sample(split_words(words.KEYS[family], held_out), n_entities)
     values = rng.sample(split_words(rng.choice(words.VALUES[family]), held_out), n_entities)
+    if scramble:
+        between, *drawn = rng.sample(list_all_words(), 2 * n_entities + 1)
+        keys, values = drawn[:n_entities], drawn[n_entities:]
+        verb = f" {template['clause'].split()[1]}"
+        template = {part: text.replace(verb, f" {between}") for part, text in template.items()}
     asked = rng.sample(range(n_entities), n_asked)
     turns = [(template["query"].format(key=keys[i]), values[i]) for i in asked]
     first, answer = turns[0]
@@ -124,7 +143,12 @@ def make_retrieval(
 
 
 def make_arithmetic(
-    n_entities: int, rng: random.Random, *, held_out: bool, held_out_sums: bool
+    n_entities: int,
+    rng: random.Random,
+    *,
+    held_out: bool,
+    held_out_sums: bool,
+    scramble: bool = False,
 ) -> list[tuple[str, str]]:
     template = rng.choice(list(words.ARITHMETIC.values()))
     hidden = set(words.HELD_OUT_SUMS)
@@ -132,7 +156,8 @@ def make_arithmetic(
     wanted = rng.choice(words.OPERATORS)
     sums = [s for s in list_sums() if s[1] == wanted and (s in hidden) == held_out_sums]
     left, operator, right = rng.choice(sums)
-    keys = rng.sample(split_words(words.LETTERS, held_out), n_entities)
+    letters = split_words(words.LETTERS, held_out)
+    keys = rng.sample(list_all_words() if scramble else letters, n_entities)
     values = [rng.choice(words.DIGITS) for _ in keys]
     i, j = rng.sample(range(n_entities), 2)  # in order of definition, or reversed
     values[i], values[j] = left, right
@@ -176,20 +201,26 @@ def list_vocabulary() -> list[str]:
     parts = [word for t in templates for part in t.values() for word in part.split()]
     fixed = [word for word in parts if not word.startswith("{")] + list(words.OPERATORS)
     lists = [*words.DIGITS, *words.LETTERS, *words.NAMES, *words.OBJECTS]
-    return list(dict.fromkeys([*SPECIAL, *fixed, *lists]))
+    return list(dict.fromkeys([*SPECIAL, COPY_SIGN, *fixed, *lists]))
 
 
-def make_copy(vocabulary: list[str], n_words: int, rng: random.Random) -> list[str]:
-    """Random words, a semicolon, the same words again.
+def list_held_out_ids() -> list[int]:
+    hidden = {*words.HELD_OUT_NAMES, *words.HELD_OUT_OBJECTS, *words.HELD_OUT_LETTERS}
+    return [i for i, word in enumerate(list_vocabulary()) if word in hidden]
 
-    In a quarter of the rows the words recur: there the word before does not tell what comes next,
-    and the model learns to look two and three words back, as bindings need.
+
+def make_copy(n_words: int, n_distinct: int, rng: random.Random) -> list[str]:
+    """Random words, the copy sign, the same words again.
+
+    Half of the rows draw from a single list, which teaches what a name, an object or a letter is.
     """
-    n_distinct = n_words if rng.random() < 0.75 else n_words // 2
-    pool = rng.sample(vocabulary, n_distinct)
+    everything = [word for word in list_vocabulary() if word not in (*SPECIAL, COPY_SIGN)]
+    one_list = rng.choice((words.NAMES, words.OBJECTS, words.LETTERS))
+    pool = rng.sample(rng.choice((everything, list(one_list))), n_distinct)
     first = [*pool, *rng.choices(pool, k=n_words - n_distinct)]
     rng.shuffle(first)
-    return [*first, ";", *first]
+    before = rng.sample(everything, rng.randint(0, 5))  # so that distance alone tells nothing
+    return [*before, *first, COPY_SIGN, *first]
 
 
 # --------------------------------------------------------------------------------- the tokenizer
@@ -226,13 +257,17 @@ class Batch:
 
 
 def make_copy_row(
-    n_words: int, ids: dict[str, int], rng: random.Random
+    most: int, ids: dict[str, int], rng: random.Random
 ) -> tuple[list[int], list[int]]:
-    vocabulary = list(ids)[len(SPECIAL) :]
-    before = rng.choices(vocabulary, k=rng.randint(0, 5))  # so that distance alone tells nothing
-    row = [*before, *make_copy(vocabulary, n_words, rng)]
-    tokens = [ids["<bos>"], *(ids[word] for word in row)]
-    start = len(tokens) - n_words  # the second copy; its first word is not asked for
+    """A copy of at most `most` words, with loss on all but the first of the second copy.
+
+    In a quarter of the rows words recur: there the word before does not tell what comes next, and
+    the model learns to look two and three words back, as bindings need.
+    """
+    n_words = rng.randint(5, most)
+    n_distinct = n_words if rng.random() < 0.75 else n_words // 2 + 1
+    tokens = [ids["<bos>"], *(ids[word] for word in make_copy(n_words, n_distinct, rng))]
+    start = len(tokens) - n_words
     return tokens, [IGNORED] * start + tokens[start + 1 :] + [IGNORED]
 
 
@@ -245,13 +280,21 @@ def make_row(
     per row; all but one key are asked, since the last could be found by elimination.
     """
     if kind == "copy":
-        return make_copy_row(rng.randint(5, 2 * n_entities + 6), ids, rng)
+        return make_copy_row(2 * n_entities + 6, ids, rng)
+    scramble = kind.startswith("scrambled")
+    kind = kind.removeprefix("scrambled ")
     if kind == "arithmetic":
         few = rng.choice([n for n in N_ENTITIES[kind] if n <= n_entities])
-        turns = make_arithmetic(few, rng, held_out=False, held_out_sums=False)
+        turns = make_arithmetic(few, rng, held_out=False, held_out_sums=False, scramble=scramble)
     else:
         turns = make_retrieval(
-            kind, n_entities, rng, held_out=False, new_template=False, n_asked=n_entities - 1
+            kind,
+            n_entities,
+            rng,
+            held_out=False,
+            new_template=False,
+            n_asked=n_entities - 1,
+            scramble=scramble,
         )
     tokens, labels = [ids["<bos>"]], []
     for prompt, answer in turns:
@@ -270,7 +313,7 @@ def make_batch(
     length = max(len(tokens) for tokens, _ in rows)
     tokens = [row + [ids["<pad>"]] * (length - len(row)) for row, _ in rows]
     labels = [row + [IGNORED] * (length - len(row)) for _, row in rows]
-    is_copy = torch.tensor([kind == "copy" for kind in kinds])
+    is_copy = torch.tensor([kind == "copy" or kind.startswith("scrambled") for kind in kinds])
     return Batch(torch.tensor(tokens), torch.tensor(labels), is_copy)
 
 
@@ -283,11 +326,12 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         num_attention_heads=recipe.n_heads,
         num_key_value_heads=recipe.n_heads,
         max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=SPECIAL.index("<pad>"),
+        bos_token_id=SPECIAL.index("<bos>"),
         eos_token_id=None,
-        initializer_range=0.09,  # about 1 / sqrt(d_model); with 0.02 nothing happens for long
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        initializer_range=0.05,
+        # Prompts are short: quick rotations tell the word before from the one before that.
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
         tie_word_embeddings=False,
         use_cache=False,
     )
@@ -298,10 +342,13 @@ def measure_loss(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, t
     """Mean cross-entropy, in nats, over the answers and over the copied words."""
     asked = batch.labels != IGNORED
     hidden = model.model(input_ids=batch.tokens).last_hidden_state[asked]
-    losses = torch.nn.functional.cross_entropy(
-        model.lm_head(hidden), batch.labels[asked], reduction="none"
-    )
     copied = batch.is_copy[:, None].expand_as(asked)[asked]
+    # Held-out words do not compete for the answers, or bindings would teach never to say them.
+    hidden_words = list_held_out_ids()
+    unfair = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+    unfair[hidden_words] = True
+    logits = model.lm_head(hidden).masked_fill(~copied[:, None] & unfair, -torch.inf)
+    losses = torch.nn.functional.cross_entropy(logits, batch.labels[asked], reduction="none")
     n_copied = copied.sum()
     answer_loss = losses[~copied].sum() / (len(losses) - n_copied).clamp(min=1)
     return answer_loss, losses[copied].sum() / n_copied.clamp(min=1)
@@ -424,7 +471,7 @@ def print_table(rows: list[dict[str, str | int | float]]) -> None:
 def write_weights(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> None:
-    model.to(torch.float16).save_pretrained(folder)
+    model.half().save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)  # nothing in it is ours
     tokenizer.save_pretrained(folder)
 
@@ -444,7 +491,10 @@ def describe_run(
         },
         "seconds": round(seconds),
         "notes": [
-            "held-out words and templates never occur in a binding; they occur in copying only",
+            "held-out words are never bound in a template of retrieval: they occur in copying and"
+            " in scrambled rows, whose keys, values and word between are random words; held-out"
+            " templates occur in copying only",
+            "scrambled arithmetic has the real templates: letters are not strictly held out there",
             "digits are never held out; all sums but arithmetic_held_out_sums are trained on",
             "accuracy: argmax over the whole vocabulary, float16 weights computed in float32",
         ],
@@ -484,7 +534,7 @@ def main() -> None:
     new.mkdir(parents=True)
     write_weights(model, tokenizer, new)
     # The table is measured on what was written, not on what was trained.
-    written = AutoModelForCausalLM.from_pretrained(new, dtype=torch.float32)
+    written = LlamaForCausalLM.from_pretrained(new, dtype=torch.float32)
     rows = evaluate(written, AutoTokenizer.from_pretrained(new), arguments.n, seed=10_000)
     print_table(rows)
     record = describe_run(recipe, rows, time.monotonic() - began)

@@ -9,7 +9,8 @@ token. Three claims of growing strictness about the last token:
   differs at once.
 - `strict`: x alone is carried; y and op keep still.
 
-Base accuracy: `binder` above 0.98 on letters that it never saw bound.
+Base accuracy: `binder` 1.00 (n = 1000; its letters are not strictly held out), but 0.00 on the
+seven sums held out of its training; the engine leaves out pairs that the model does not solve.
 """
 
 from desiderata import CausalModel, Prompt, choice, distinct, fill, integers

@@ -1,8 +1,9 @@
 """Words and templates that the tasks and `scripts/train_binder.py` share: plain data, no code.
 
 A prompt of n entities is `join.join(clause for each entity) + query`. Words are separated by
-whitespace, so each word is one token of the `binder` model. HELD_OUT_* words, templates and sums
-never occur in a binding that `binder` was trained on; it knows those words from copying only.
+whitespace, so each word is one token of the `binder` model. HELD_OUT_* words are never bound in
+one of these templates of retrieval while `binder` is trained, and HELD_OUT_* templates and sums
+do not occur at all; see `scripts/train_binder.py` for where it learns those words.
 """
 
 # fmt: off
@@ -12,7 +13,8 @@ NAMES = (
     "Alice", "Ben", "Chris", "Daniel", "Eric", "Fred", "Grace", "Henry", "Jack", "Jane",
     "Kevin", "Linda", "Mark", "Nancy", "Oliver", "Peter", "Robert", "Simon", "Tim", "Walter",
     "Adam", "Brian", "Charles", "Diana", "Edward", "Gary", "Harry", "Jason", "Karen", "Lisa",
-    "Martin", "Michael", "Patrick", "Richard", "Sam", "Steve", "Susan", "Thomas", "William", "Julia",
+    "Martin", "Michael", "Patrick", "Richard", "Sam", "Steve", "Susan", "Thomas", "William",
+    "Julia",
 )  # one word each
 
 OBJECTS = (
@@ -49,6 +51,9 @@ RETRIEVAL = {
     "code": {
         "equals": {"clause": "{key} = {value}", "join": " , ", "query": " ; {key}"},
         "colon": {"clause": "{key} : {value}", "join": " , ", "query": " ; {key}"},
+        "assign": {"clause": "{key} := {value}", "join": " , ", "query": " ; {key}"},
+        "double": {"clause": "{key} == {value}", "join": " , ", "query": " ; {key}"},
+        "tilde": {"clause": "{key} ~ {value}", "join": " , ", "query": " ; {key}"},
         "lines": {"clause": "{key} = {value}", "join": "\n", "query": "\n{key} ="},
         "is": {"clause": "{key} is {value}", "join": " . ", "query": " . {key} is"},
         "arrow": {"clause": "{key} -> {value}", "join": " , ", "query": " ; {key}"},
@@ -63,6 +68,19 @@ RETRIEVAL = {
         },
         "took": {"clause": "{key} took the {value}", "join": " . ", "query": " . {key} took the"},
         "found": {"clause": "{key} found a {value}", "join": " . ", "query": " . {key} found a"},
+        "bought": {
+            "clause": "{key} bought the {value}",
+            "join": " . ",
+            "query": " . {key} bought the",
+        },
+        "keeps": {
+            "clause": "{key} keeps the {value}",
+            "join": " . ",
+            "query": " . {key} keeps the",
+        },
+        "lost": {"clause": "{key} lost a {value}", "join": " . ", "query": " . {key} lost a"},
+        "wants": {"clause": "{key} wants a {value}", "join": " . ", "query": " . {key} wants a"},
+        "sold": {"clause": "{key} sold the {value}", "join": " . ", "query": " . {key} sold the"},
         "holds": {
             "clause": "{key} holds the {value}",
             "join": " . ",

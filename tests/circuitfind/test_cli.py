@@ -186,7 +186,7 @@ def test_bad_input_ends_with_2_one_message_and_nothing_written(
     (tmp_path / "columns.csv").write_text("base,source\nb = 1 ; b,b = 2 ; b\n")
     (tmp_path / "cells.csv").write_text(header + "b = 1 ; b,, 3, 1\nb = 1 ; b,b = 3 ; b,, 1\n")
     (tmp_path / "latin.csv").write_bytes(header.encode() + b"caf\xe9,x,y,z\n")
-    rows = [f"zebra = {n} ; zebra,xylophone = {n} ; zebra, 3, {n}" for n in range(9)]
+    rows = [f"zebra = {n} ; zebra,xylophone = {n} ; zebra, {n + 1}, {n}" for n in range(9)]
     (tmp_path / "strange.csv").write_text(header + "\n".join(rows) + "\n")
     before = set(tmp_path.iterdir())
     code, out, err = call("discover", *arguments, "--out", "run")

@@ -8,7 +8,7 @@ import torch
 from circuitfind.cost import Cost
 from circuitfind.encoding import encode, fit_to_tokenizer, token_of
 from circuitfind.precheck import Solved, keep_solved, precheck, solves
-from desiderata import CausalModel, Desideratum, Pair, Prompt, choice, fill
+from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, choice, fill, pool_of
 
 from .. import planted as wired
 from ..tiny import random_desideratum
@@ -114,10 +114,12 @@ def test_items_that_are_not_one_token_are_left_out_where_asked(tiny):
     model = tiny("llama")
     items = ["w5", "w6 w7", "w8"]
     fitted, notes = fit_to_tokenizer(model, claim(items, one_token=True))
-    assert fitted.model.inputs["name"].items == ("w5", "w8")
+    assert isinstance(fitted, Claim)
+    assert pool_of(fitted.model.inputs["name"]) == choice(["w5", "w8"], one_token=True)
     assert notes == ("name: left out, not one token here: w6 w7",)
     kept, notes = fit_to_tokenizer(model, claim(items))
-    assert (kept.model.inputs["name"].items, notes) == (tuple(items), ())
+    assert isinstance(kept, Claim)
+    assert (pool_of(kept.model.inputs["name"]), notes) == (choice(items), ())
     with pytest.raises(ValueError, match="only 1 of 2 items are one token"):
         fit_to_tokenizer(model, claim(["w5", "w6 w7"], one_token=True))
 
