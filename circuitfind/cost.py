@@ -28,12 +28,22 @@ class Cost:
     seconds_before: float = 0.0
 
     def add(
-        self, model: Model, rows: int, width: int, context: int, backward: bool = False
+        self,
+        model: Model,
+        rows: int,
+        width: int,
+        context: int,
+        backward: bool = False,
+        skipped: int = 0,
     ) -> None:
-        """Count a pass over `rows` sequences of `width` new tokens that see `context` tokens."""
+        """Count a pass over `rows` sequences of `width` new tokens that see `context` tokens.
+
+        Args:
+            skipped: layers that did not run.
+        """
         self.tokens_forward += rows * width
         self.tokens_backward += rows * width * backward
-        self.flops += _flops(model, rows, width, context) * (1 + backward)
+        self.flops += _flops(model, rows, width, context, skipped) * (1 + backward)
 
     def add_plain(self, model: Model, rows: int, base: int, source: int, backward: bool) -> None:
         """Count what the straightforward loop spends on `rows` pairs of these prompt lengths."""
@@ -61,8 +71,9 @@ class Cost:
         return numbers | {"seconds": round(self.seconds, 3)}
 
 
-def _flops(model: Model, rows: int, width: int, context: int) -> int:
+def _flops(model: Model, rows: int, width: int, context: int, skipped: int = 0) -> int:
     """Forward FLOPs; the unembedding runs once a row, for the last token."""
     attention = 4 * model.d_model * context * model.n_layers
     per_token = 2 * model.n_block_parameters + attention
+    per_token = per_token * (model.n_layers - skipped) // model.n_layers
     return rows * (width * per_token + 2 * model.d_model * model.d_vocab)

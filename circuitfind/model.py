@@ -9,6 +9,8 @@ import copy
 import hashlib
 import inspect
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +20,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .adapter import apply_adapter
 from .component import Component
 
 BUILT_IN = {
     "binder": "variable binding, 4 layers, trained here; ships in the package",
     "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
+    "smollm2-135m-binding": "the same, fine-tuned here on binding; the change ships in the package",
 }
+# Built-in models that are another one with a low-rank change: name -> that other one.
+_ADAPTED = {"smollm2-135m-binding": "smollm2-135m"}
+_FOLDERS = Path(__file__).parent / "models"
 
+# Where the residual stream enters a layer.
+_ENTRY = "blocks.{}.hook_in"
 _HOOKS = {"head": "blocks.{}.attn.hook_z", "mlp": "blocks.{}.hook_mlp_out", "embed": "hook_embed"}
 
 
@@ -59,6 +68,23 @@ class Model:
         """Whether keys and values of a prefix can be kept: causal, and with a cache."""
         causal = getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
         return causal and "past_key_values" in self._accepts
+
+    @cached_property
+    def skips_layers(self) -> bool:
+        """Whether a run can begin at a later layer: tried once, on two prompts of three tokens.
+
+        Models whose layers return more than the residual stream cannot, small native ones among
+        them.
+        """
+        tokens, last = torch.zeros(2, 3, dtype=torch.long, device=self.device), self.n_layers - 1
+        name = self.entry_name(last)
+        try:
+            with torch.no_grad():
+                full, seen = self.bridge.run_with_cache(tokens, names_filter=[name])
+                again, _ = self.forward(tokens, entry=(last, seen[name]))
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
+            return False
+        return torch.allclose(again, full[:, -1], atol=1e-3, rtol=1e-3)
 
     @cached_property
     def _accepts(self) -> frozenset[str]:
@@ -96,18 +122,25 @@ class Model:
         """The hook point where a component's output is read and written."""
         return _HOOKS[component.kind].format(component.layer)
 
+    def entry_name(self, layer: int) -> str:
+        """The hook point where the residual stream enters a layer."""
+        return _ENTRY.format(layer)
+
     def forward(
         self,
         tokens: Int[Tensor, "pair pos"],
         attends: Int[Tensor, "pair seen"] | None = None,
         prefix: Any = None,
         keep_prefix: bool = False,
+        entry: tuple[int, Float[Tensor, "pair pos d_model"]] | None = None,
     ) -> tuple[Float[Tensor, "pair d_vocab"], Any]:
         """The logits after the last token, and the key-value cache if it is to be kept.
 
         Args:
             attends: 1 for real tokens and 0 for padding, over the prefix and these tokens.
             prefix: the cache of an earlier run, which is left as it was.
+            entry: a layer to begin at, and the residual stream that enters it; where the model
+                `skips_layers`.
         """
         options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
         if attends is not None and not bool(attends.all()):
@@ -116,11 +149,33 @@ class Model:
             options["past_key_values"] = _copy_cache(prefix)
         if "logits_to_keep" in self._accepts:
             options["logits_to_keep"] = 1
-        made = self.bridge(
-            tokens, return_type="logits_and_cache" if keep_prefix else "logits", **options
-        )
+        layer, given = entry or (0, tokens)
+        if entry is not None:
+            options["start_at_layer"] = layer
+        with _skipped(self.bridge.blocks[:layer]):
+            made = self.bridge(
+                given, return_type="logits_and_cache" if keep_prefix else "logits", **options
+            )
         logits, cache = made if keep_prefix else (made, None)
         return logits[:, -1], cache
+
+
+@contextmanager
+def _skipped(blocks: Iterable[Any]) -> Iterator[None]:
+    """These layers hand on what they are given; `start_at_layer` alone would still run them."""
+    blocks = list(blocks)
+    for block in blocks:
+        # Not by assignment: a bridge would pass that on to the component that it wraps.
+        vars(block)["forward"] = _hand_on
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del vars(block)["forward"]
+
+
+def _hand_on(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
 
 
 def _copy_cache(cache: Any) -> Any:
@@ -130,10 +185,15 @@ def _copy_cache(cache: Any) -> Any:
     return fresh
 
 
-def repeat_cache(cache: Any, times: int) -> Any:
-    """The same cache for a batch that holds all its pairs `times` times, one after another."""
+def repeat_cache(cache: Any, times: int, first: int = 0) -> Any:
+    """The same cache for a batch that holds all its pairs `times` times, one after another.
+
+    Args:
+        first: the layer that the run begins at; those before it, which are not run, stay short.
+    """
     fresh = _copy_cache(cache)
-    for layer in fresh.layers:
+    # Masks and positions are made from the first layer's length alone, never from its batch.
+    for layer in fresh.layers[first:]:
         layer.keys = layer.keys.repeat(times, 1, 1, 1)
         layer.values = layer.values.repeat(times, 1, 1, 1)
     return fresh
@@ -166,13 +226,19 @@ def load_model(
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype!r}")
     source = str(_locate(name))
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     where = {"device_map": device_map} if device_map else {"device": device or _best_device()}
     try:
+        if name in _ADAPTED:
+            changed = AutoModelForCausalLM.from_pretrained(
+                source, dtype=getattr(torch, dtype), device_map=device_map
+            )
+            apply_adapter(changed, _FOLDERS / name / "adapter.safetensors", _ADAPTED[name])
+            where = {"hf_model": changed, "device": None if device_map else where["device"]}
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=trust_remote_code
         )
@@ -221,7 +287,8 @@ def wrap(
 def _locate(name: str) -> str | Path:
     """Where a model's files are, or the name itself for the hub."""
     if name == "binder":
-        return Path(__file__).parent / "models" / "binder"
+        return _FOLDERS / name
+    name = _ADAPTED.get(name, name)
     if name == "smollm2-135m":
         from .smollm2 import fetch_smollm2  # also a program, which importing here would shadow
 

@@ -16,7 +16,7 @@ from .cost import Cost
 from .encoding import Batch
 from .mask import gates_of
 from .model import Model
-from .patching import Prepared, prepare, run
+from .patching import Prepared, masks_per_pass, prepare, run
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
 PAIRS_AT_ONCE = 256  # pairs in one pass with gradients; lower it where memory is short
@@ -118,8 +118,19 @@ class Objective:
     @torch.no_grad()
     def hits(self, index: int, membership: Float[Tensor, "mask site"]) -> Bool[Tensor, "mask pair"]:
         """Which of one desideratum's pairs come out as expected, under each membership."""
-        pieces = self.logits(index, membership)
-        return torch.cat([correct(logits, batch.expected) for batch, logits in pieces], 1).cpu()
+        part = self.batches[index].desideratum.part
+        gates = gates_of(membership[:, self._columns[index]], part)
+        # Few masks at a time: their logits over a whole vocabulary take much memory.
+        found = [
+            torch.cat(
+                [
+                    correct(run(prepared, rows), prepared.batch.expected)
+                    for rows in gates.split(masks_per_pass(prepared))
+                ]
+            )
+            for prepared in self._prepared[index]
+        ]
+        return torch.cat(found, 1).cpu()
 
     def scores(
         self, membership: Float[Tensor, "mask site"], only: Sequence[int] | None = None

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from .cost import Cost
 from .encoding import Batch
 from .model import Model, repeat_cache
 
-TOKENS_PER_PASS = 4096  # more masks than fit go through the model in turns
+TOKENS_PER_PASS = 1024  # more masks than fit go through the model in turns
+ENTRY_BYTES = 2**28  # residual streams are kept for skipping layers where they fit in this
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,39 @@ class Prepared:
     prefix: Any
     start: int
     cost: Cost
+    reuse: bool
 
     @property
     def width(self) -> int:
         """Tokens per pair that a step runs."""
         return self.batch.base.tokens.shape[1] - self.start
+
+    @cached_property
+    def entries(self) -> tuple[Float[Tensor, "pair pos d_model"], ...]:
+        """The untouched residual stream that enters each layer, for the tokens that a step runs;
+        nothing where the model cannot begin at a layer, or where it would take too much memory."""
+        model, base = self.model, self.batch.base
+        numbers = len(self.batch) * self.width * model.d_model * model.n_layers
+        if not self.reuse or not model.skips_layers or 4 * numbers > ENTRY_BYTES:
+            return ()
+        names = [model.entry_name(layer) for layer in range(model.n_layers)]
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            def look(own: Tensor, hook: Any) -> None:
+                seen[name] = own.detach()
+
+            return look
+
+        with _hooked(model, [(name, keep(name)) for name in names]), torch.no_grad():
+            model.forward(base.tokens[:, self.start :], base.attends, prefix=self.prefix)
+        self.cost.add(model, len(self.batch), self.width, base.tokens.shape[1])
+        return tuple(seen[name] for name in names)
+
+    @cached_property
+    def layers(self) -> Int[Tensor, " site"]:
+        """The layer of each site; embeddings come before the first."""
+        return torch.tensor([site.component.layer for site in self.sites])
 
 
 @torch.no_grad()
@@ -82,7 +112,7 @@ def prepare(
         tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
         _, prefix = model.forward(tokens, attends, keep_prefix=True)
         cost.add(model, len(batch), start, start)
-    return Prepared(model, batch, tuple(sites), edits, prefix, start, cost)
+    return Prepared(model, batch, tuple(sites), edits, prefix, start, cost, reuse)
 
 
 def run(
@@ -90,41 +120,63 @@ def run(
 ) -> Float[Tensor, "mask pair d_vocab"]:
     """The logits after the last token of every base prompt under every row of gates.
 
-    Gradients reach the gates and nothing else.
+    Gradients reach the gates and nothing else. Without gradients, layers below the first open
+    gate are not run again: what enters that layer is the untouched base's.
 
     Raises:
         ValueError: a gate for each site was expected.
     """
     if gates.shape[1] != len(prepared.sites):
         raise ValueError(f"expected {len(prepared.sites)} gates, one a site; got {gates.shape[1]}")
-    at_once = max(1, TOKENS_PER_PASS // (len(prepared.batch) * prepared.width))
-    return torch.cat([_run_rows(prepared, rows) for rows in gates.split(at_once)])
+    turns = gates.split(masks_per_pass(prepared))
+    if gates.requires_grad or not prepared.entries:
+        return torch.cat([_run_rows(prepared, rows, 0) for rows in turns])
+    first = _first_layers(prepared, gates)
+    order = first.argsort(stable=True)
+    turns = order.split(masks_per_pass(prepared))
+    made = torch.cat([_run_rows(prepared, gates[rows], int(first[rows[0]])) for rows in turns])
+    return made[order.argsort().to(made.device)]
+
+
+def masks_per_pass(prepared: Prepared) -> int:
+    """How many masks go through the model at once."""
+    return max(1, TOKENS_PER_PASS // (len(prepared.batch) * prepared.width))
+
+
+def _first_layers(prepared: Prepared, gates: Float[Tensor, "mask site"]) -> Int[Tensor, " mask"]:
+    """The layer from which on each mask changes anything; the last one where it opens nothing."""
+    last = prepared.model.n_layers - 1
+    layers = prepared.layers.to(gates.device).clamp(min=0)
+    return torch.where(gates != 0, layers, last).amin(dim=1)
 
 
 def _run_rows(
-    prepared: Prepared, gates: Float[Tensor, "mask site"]
+    prepared: Prepared, gates: Float[Tensor, "mask site"], first: int
 ) -> Float[Tensor, "mask pair d_vocab"]:
+    """The logits under these gates, run from layer `first` on."""
     model, base, n_masks = prepared.model, prepared.batch.base, len(gates)
     hooks = [
         (name, _mixer(edits, gates.to(model.device))) for name, edits in prepared.edits.items()
     ]
     prefix = prepared.prefix
     if prefix is not None and n_masks > 1:
-        prefix = repeat_cache(prefix, n_masks)
+        prefix = repeat_cache(prefix, n_masks, first)
+    entry = (first, prepared.entries[first].repeat(n_masks, 1, 1)) if first else None
     with _hooked(model, hooks), torch.set_grad_enabled(gates.requires_grad):
         logits, _ = model.forward(
             base.tokens[:, prepared.start :].repeat(n_masks, 1),
             base.attends.repeat(n_masks, 1),
             prefix=prefix,
+            entry=entry,
         )
-    _count(prepared, n_masks, backward=gates.requires_grad)
+    _count(prepared, n_masks, gates.requires_grad, first)
     return rearrange(logits, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
 
 
-def _count(prepared: Prepared, n_masks: int, backward: bool) -> None:
+def _count(prepared: Prepared, n_masks: int, backward: bool, skipped: int) -> None:
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
     base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
-    prepared.cost.add(prepared.model, rows, prepared.width, base, backward)
+    prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped)
     prepared.cost.add_plain(prepared.model, rows, base, source, backward)
 
 

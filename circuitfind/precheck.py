@@ -14,6 +14,7 @@ from .model import Model
 
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
 PAIRS_AT_ONCE = 256
+FEWEST = 16  # pairs in a pass, if there are as many
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,22 @@ def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
 def keep_solved(
     model: Model, batches: Sequence[Batch], n: int, cost: Cost
 ) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
-    """The batches with up to `n` of the pairs that the model solves, and how many it did."""
+    """The batches with up to `n` of the pairs that the model solves, and how many it did.
+
+    Pairs are looked at in turn, and no more of them than it takes to have `n`.
+    """
     kept, counts = [], []
     for batch in batches:
-        solved = solves(model, batch, cost)
-        rows = solved.nonzero()[:n, 0]
-        counts.append(Solved(batch.desideratum.name, len(batch), int(solved.sum())))
-        if len(rows):
-            kept.append(batch.take(rows))
+        seen, rows = 0, []
+        while len(rows) < n and seen < len(batch):
+            # As many as are wanting, but not so few that passes get slow.
+            turn = range(seen, min(len(batch), seen + max(n - len(rows), FEWEST)))
+            solved = solves(model, batch.take(turn), cost)
+            rows += [row for row, right in zip(turn, solved.tolist(), strict=True) if right]
+            seen = turn.stop
+        counts.append(Solved(batch.desideratum.name, seen, len(rows)))
+        if rows:
+            kept.append(batch.take(rows[:n]))
     return tuple(kept), tuple(counts)
 
 

@@ -226,3 +226,31 @@ def test_cost_counts_the_tokens_that_are_run(tiny):
     source = prepared.batch.source.tokens.shape[1]
     assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * (width + source)
     assert prepared.cost.plain_flops > 5 * (prepared.cost.flops - before.flops)
+
+
+@architectures
+@positions
+def test_skipped_layers_change_nothing_and_cost_nothing(tiny, architecture, at):
+    """Masks that open late layers only run from there on, beside masks that open early ones."""
+    model = tiny(architecture)
+    reused, full = (ready(model, at, reuse=reuse) for reuse in (True, False))
+    layers = torch.tensor([site.component.layer for site in reused.sites])
+    gates = torch.stack([(layers >= first).float() * 0.7 for first in (2, 0, 3, 1)])
+    torch.testing.assert_close(run(reused, gates), run(full, gates), **CLOSE)
+    assert bool(reused.entries) == (architecture in CONFIGS)
+    reused.cost.flops = full.cost.flops = 0
+    run(reused, gates[:1]), run(full, gates[:1])
+    if at == ("last",):
+        assert reused.cost.flops < 0.6 * full.cost.flops
+
+
+@architectures
+def test_no_layer_stays_skipped_after_an_error(tiny, architecture):
+    model = tiny(architecture)
+    prepared = ready(model, ("last",))
+    before = run(prepared, torch.zeros(1, len(prepared.sites)))
+    tokens = prepared.batch.base.tokens
+    with pytest.raises(RuntimeError):
+        model.forward(tokens, entry=(2, torch.ones(*tokens.shape, model.d_model + 1)))
+    torch.testing.assert_close(run(prepared, torch.zeros(1, len(prepared.sites))), before, **EXACT)
+    assert not any("forward" in vars(block) for block in model.bridge.blocks)
