@@ -9,31 +9,44 @@ token. Three claims of growing strictness about the last token:
   differs at once.
 - `strict`: x alone is carried; y and op keep still.
 
+And one that is too loose, for comparison: `value_alone`, the first of the paper's two desiderata,
+which anything that brings the answer satisfies.
+
 Base accuracy: `binder` 1.00 (n = 1000; its letters are not strictly held out), but 0.00 on the
 seven sums held out of its training; the engine leaves out pairs that the model does not solve.
 """
 
 from desiderata import CausalModel, Prompt, choice, distinct, fill, integers
 
-from .words import LETTERS
+from .words import HELD_OUT_LETTERS, LETTERS
+
+# The paper's prompt is "lines", the one that the claims here use; tasks/binding.py uses them all.
+TEMPLATES = {
+    "lines": "{a} = {x}\n{b} = {y}\n{a} {op} {b} = ",
+    "commas": "{a} = {x}, {b} = {y}, {a} {op} {b} = ",
+    "let": "Let {a} = {x} and {b} = {y}. Then {a} {op} {b} = ",
+    "python": ">>> {a} = {x}\n>>> {b} = {y}\n>>> print({a} {op} {b})\n",
+    "semicolons": "{a} := {x}; {b} := {y}; {a} {op} {b} = ",
+}
+HELD_OUT_TEMPLATE = "semicolons"
 
 
 def answer(x: int, y: int, op: str) -> int:
     return x + y if op == "+" else x - y
 
 
-def prompt(letters: tuple[str, str], x: int, y: int, op: str) -> Prompt:
+def prompt(template: str, letters: tuple[str, str], x: int, y: int, op: str) -> Prompt:
     first, second = letters
-    template = "{a} = {x}\n{b} = {y}\n{a} {op} {b} = "
-    return fill(template, a=first, b=second, x=x, y=y, op=op)
+    return fill(TEMPLATES[template], a=first, b=second, x=x, y=y, op=op)
 
 
 model = CausalModel(
     inputs={
-        "letters": distinct(choice(LETTERS, one_token=True), 2),
+        "letters": distinct(choice(LETTERS, held_out=HELD_OUT_LETTERS, one_token=True), 2),
         "x": integers(0, 9),
         "y": integers(0, 9),
         "op": choice("+-"),
+        "template": choice(("lines",)),
     },
     mechanisms=[answer],
     where=lambda answer: 0 <= answer <= 9,
@@ -42,4 +55,5 @@ model = CausalModel(
 
 dcm = model.carries("x", at="last", keeps=["op"], crossed=False)
 values = model.carries(["x", "y"], at="last", keeps=["op"])
+value_alone = model.carries("x", at="last", keeps=[], crossed=False)
 strict = model.carries("x", at="last", keeps=["y", "op"])

@@ -4,7 +4,7 @@ Which entity holds what is said once, one of them is asked for. Prakash et al. 2
 (arXiv 2402.14811) find in Llama-7B that the answer's position is passed to the last token, where
 value fetchers bring the object; Davies et al. 2023 (arXiv 2307.03637) find such heads with
 desiderata. The claim here is about the value: the answer passes through the circuit at the last
-token.
+token, and through nothing else there.
 
 Base accuracy: `binder` 1.00 (n = 1000) on names and objects that training bound in scrambled
 prompts only, and on a template that it never bound at all.
@@ -49,4 +49,4 @@ model = CausalModel(
     completion=" {answer}",
 )
 
-claim = model.carries("answer", at="last", keeps=[])
+claim = model.carries("answer", at="last", keeps=[], complete=True)

@@ -46,3 +46,34 @@ def test_reuse_equals_recomputation_and_patching_moves_the_answer(model, batch):
     null, ceiling = (reused.argmax(-1) == few.expected).float().mean(dim=1).tolist()
     assert null == 0.0
     assert ceiling > 0.6
+
+
+@pytest.fixture(scope="module")
+def binding():
+    return load_model("smollm2-135m-binding", device="cpu")
+
+
+@pytest.mark.parametrize("task", ["arithmetic", "word-problems", "retrieval"])
+def test_the_fine_tuned_model_binds_held_out_words(model, binding, task):
+    claim, _ = fit_to_tokenizer(binding, load_claim(task))
+    held_out = encode(binding, claim.sample(24, 0)[1][:1])[0]
+    tuned, shipped = (solves(one, held_out, Cost()).float().mean() for one in (binding, model))
+    # Both prompts of a pair right: chance is 0.1 squared, or a half squared for two objects.
+    assert tuned > 0.8
+    assert shipped < tuned - 0.2
+
+
+def test_the_adapter_changes_attention_alone(model, binding):
+    before, after = (one.bridge.original_model.state_dict() for one in (model, binding))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert len(changed) == 4 * model.n_layers
+    assert all(any(part in name for part in (".q", ".k", ".v", ".o")) for name in changed)
+
+
+def test_beginning_at_a_late_layer_changes_nothing(model, batch):
+    few = batch.take(range(6))
+    sites = all_sites(model.n_layers, model.n_heads, ["last"])
+    late = torch.tensor([[float(site.component.layer >= 24) for site in sites]])
+    skipping, full = (prepare(model, few, sites, reuse=reuse) for reuse in (True, False))
+    torch.testing.assert_close(run(skipping, late), run(full, late), atol=1e-3, rtol=1e-3)
+    assert skipping.entries
