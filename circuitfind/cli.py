@@ -97,6 +97,41 @@ def validate(
 
 
 @app.command()
+def compare(
+    run_paths: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Another model; by default the runs'.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the runs.")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Also search for one circuit for all claims.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for compare.json, .svg, shared.json.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put circuits side by side: what they share, and how each fares on each other's claim."""
+    from . import compare as comparing
+    from .model import load_model
+    from .report.progress import TerminalProgress
+    from .report.table import print_comparison
+
+    given = load_model(model) if model else None
+    with TerminalProgress(Console(stderr=True)) as shown:
+        opened, sides = comparing.open_sides(run_paths, given, n)
+        made = comparing.compare(opened, sides, shared=shared, progress=shown)
+    if out:
+        comparing.save_comparison(made, out)
+    if as_json:
+        _print_json(made.as_json())
+    else:
+        print_comparison(Console(), made.as_json())
+    if made.shared and not made.shared.success:
+        raise typer.Exit(1)
+
+
+@app.command()
 def diagram(
     run_path: RunPath,
     out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file.")] = None,

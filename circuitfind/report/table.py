@@ -30,6 +30,33 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
     )
 
 
+def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
+    """Print what circuits share, and every circuit's score on every desideratum."""
+    table = Table(title="Shared sites, with chance for circuits of these sizes")
+    for name in ("circuits", "shared", "Jaccard", "chance", "p"):
+        table.add_column(name)
+    for row in made["overlaps"]:
+        table.add_row(
+            Text(f"{row['first']} / {row['second']}"), str(row["shared"]), f"{row['jaccard']:.2f}",
+            f"{row['chance']:.3f}", f"{row['p']:.2g}",
+        )  # fmt: skip
+    console.print(table)
+    for claim in next(iter(made["matrix"].values())):
+        scores = Table(title=Text(f"Desiderata of {claim}, on held-out pairs"))
+        scores.add_column("circuit")
+        for row in next(iter(made["matrix"].values()))[claim]:
+            scores.add_column(Text(row["name"]))
+        for circuit, cells in made["matrix"].items():
+            marks = (
+                f"{row['satisfaction']:.3f} {_MARKS['holds' if row['holds'] else 'fails']}"
+                for row in cells[claim]
+            )
+            scores.add_row(Text(f"{circuit} ({len(made['circuits'][circuit]['sites'])})"), *marks)
+        console.print(scores)
+    if made["shared"]:
+        console.print(Text(f"shared circuit: {made['shared']['message']}"))
+
+
 def _desiderata(report: Mapping[str, Any]) -> Table:
     table = Table(title="Desiderata, on held-out pairs (shares of pairs)", title_justify="left")
     for name in ("desideratum", "part", "n", "null", "ceiling", "needs", "reaches", "95 %", ""):

@@ -9,7 +9,8 @@ from ..component import Site, all_sites
 from ..encoding import Batch, encode
 from ..model import Model
 from .constrained import search_constrained
-from .dcm import search_dcm_2023
+from .dcm_2023 import search_dcm_2023
+from .dcm_2024 import search_dcm_2024
 from .result import FrontierPoint, Method, Progress, SearchConfig, SearchResult
 
 __all__ = [
@@ -40,6 +41,12 @@ METHODS = (
         search_dcm_2023,
         "clamped gates, two alternating Adam steps, square-root penalty, rounding",
         "Davies et al. 2023, arXiv 2307.03637, as released",
+    ),
+    Entry(
+        "dcm-2024",
+        search_dcm_2024,
+        "clamped gates, target logit, linear penalty, the rounded mask that validates best",
+        "Prakash et al. 2024, arXiv 2402.14811, as released",
     ),
 )
 

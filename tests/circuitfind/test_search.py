@@ -7,7 +7,7 @@ from circuitfind.component import Site, mlp
 from circuitfind.encoding import encode
 from circuitfind.objective import Bound, slack
 from circuitfind.search import METHODS, Progress, SearchConfig, search
-from circuitfind.search.dcm import PENALTIES
+from circuitfind.search.dcm_2023 import PENALTIES
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -110,6 +110,20 @@ def test_dcm_2023_descends_as_released(planted):
     assert moved["m1@last"] == 0.0
 
 
+def test_dcm_2024_keeps_the_rounded_mask_that_validates_best(planted):
+    train, _ = wired.claim.sample(96, 0)
+    result = search(planted, train, "dcm-2024", config=SearchConfig(steps=16))
+    assert result.success, result.message
+    assert set(result.circuit.sites) >= CIRCUIT
+    rows = [row for row in result.history if row["stage"] == "batches"]
+    assert [row["step"] for row in rows] == [3, 7, 11, 15]
+    best = max((row["mean satisfaction"], row["size"]) for row in rows)
+    assert len(result.circuit) == best[1]
+    # Adam moves a gate by about a tenth a step: after four none is past a half.
+    assert rows[0]["size"] == 0
+    assert rows[0]["mean satisfaction"] < best[0]
+
+
 class Interrupted(Exception):
     pass
 
@@ -136,7 +150,7 @@ def test_going_on_ends_with_the_same_circuit(planted, method):
     train, _ = wired.claim.sample(24, 1)
     config = SearchConfig(steps=12, rounds=1)
     whole = search(planted, train, method, config=config)
-    broken = Kept(stop_after=4)
+    broken = Kept(stop_after=2)
     with pytest.raises(Interrupted):
         search(planted, train, method, config=config, progress=broken)
     gone_on = search(planted, train, method, config=config, progress=Kept(state=broken.state))

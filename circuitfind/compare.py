@@ -1,0 +1,198 @@
+"""Circuits of several claims side by side: what they share, and whether one serves another."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from .circuit import Circuit
+from .cost import Cost
+from .encoding import Batch
+from .folder import read_run
+from .mask import membership_of
+from .model import Model
+from .objective import Objective
+from .report.figure import save_figure
+from .report.matrix import draw_matrix
+from .run import Settings, gather, search_config, sign
+from .search import Progress, SearchResult, candidate_sites, search
+from .storage import write_text
+from .validate import DesideratumScore
+from .validate.satisfaction import score_desiderata
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many sites two circuits share.
+
+    `jaccard` is the shared share of their union, in [0, 1]; `chance` what two random circuits of
+    these sizes would have on average; `p` how often such would share at least as many.
+    """
+
+    first: str
+    second: str
+    shared: int
+    jaccard: float
+    chance: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One claim in a comparison: its circuit, and its pairs ready for search and held out."""
+
+    name: str
+    circuit: Circuit
+    settings: Settings
+    search: tuple[Batch, ...]
+    held_out: tuple[Batch, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`matrix[circuit][claim]` are the scores of each desideratum of the claim, held out.
+
+    The last row is the shared circuit where one was searched for; `shared` is that search.
+    """
+
+    overlaps: tuple[Overlap, ...]
+    matrix: Mapping[str, Mapping[str, tuple[DesideratumScore, ...]]]
+    circuits: Mapping[str, Circuit]
+    shared: SearchResult | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        return {
+            "circuits": {name: circuit.as_json() for name, circuit in self.circuits.items()},
+            "overlaps": [asdict(overlap) for overlap in self.overlaps],
+            "matrix": {
+                row: {name: [asdict(score) for score in scores] for name, scores in cells.items()}
+                for row, cells in self.matrix.items()
+            },
+            "shared": self.shared
+            and {"success": self.shared.success, "message": self.shared.message},
+        }
+
+
+def overlap(first: Circuit, second: Circuit, n_sites: int, names: tuple[str, str]) -> Overlap:
+    """How much two circuits out of the same `n_sites` candidates share.
+
+    Chance is exact: the shared number of two random circuits is hypergeometric.
+    """
+    a, b = len(first), len(second)
+    both = len(set(first.sites) & set(second.sites))
+    law = stats.hypergeom(n_sites, a, b)
+    chance = sum(float(law.pmf(k)) * _jaccard(k, a, b) for k in range(min(a, b) + 1))
+    p = float(law.sf(both - 1))
+    return Overlap(*names, both, _jaccard(both, a, b), chance, p)
+
+
+def _jaccard(both: int, a: int, b: int) -> float:
+    return both / (a + b - both) if a + b else 1.0
+
+
+def open_sides(
+    paths: Sequence[str | Path], model: Model | None = None, n: int | None = None
+) -> tuple[Model, tuple[Side, ...]]:
+    """The model that finished runs share, and each run's circuit with its claim's pairs.
+
+    Args:
+        model: another model to compare on.
+        n: another number of pairs than each run's own.
+
+    Raises:
+        ValueError: fewer than two runs, two of the same name, or runs on different models.
+        LookupError: no finished run there.
+    """
+    runs = [(Path(path), *read_run(path)) for path in paths]
+    names = [path.name for path, *_ in runs]
+    settings = [Settings.from_json(config) for _, config, _, _ in runs]
+    problems = [] if len(runs) > 1 else ["compare needs at least two runs"]
+    if len(set(names)) < len(names):
+        problems.append(f"the runs' folders need different names; got {', '.join(names)}")
+    models = sorted({one.model for one in settings})
+    if model is None and len(models) > 1:
+        problems.append(f"the runs are on different models ({', '.join(models)}); name one")
+    if problems:
+        raise ValueError("; ".join(problems))
+    model = model or settings[0].load_model()
+    sides = []
+    for name, one, (_, _, circuit, _) in zip(names, settings, runs, strict=True):
+        one = replace(one, n=n or one.n)
+        evidence = gather(model, one.load_claim(), one)
+        sides.append(Side(name, circuit, one, evidence.search, evidence.held_out))
+    return model, tuple(sides)
+
+
+def compare(
+    model: Model,
+    sides: Sequence[Side],
+    *,
+    shared: bool = False,
+    method: str = "constrained",
+    progress: Progress | None = None,
+) -> Comparison:
+    """The overlap of every two circuits, and every circuit on every claim's held-out pairs.
+
+    Args:
+        shared: also search for one circuit that satisfies the desiderata of all claims.
+
+    Raises:
+        LookupError: circuits at positions that another claim does not have.
+    """
+    circuits = {side.name: side.circuit for side in sides}
+    found = _search_shared(model, sides, method, progress) if shared else None
+    if found:
+        circuits["shared"] = found.circuit
+    matrix: dict[str, dict[str, tuple[DesideratumScore, ...]]] = {name: {} for name in circuits}
+    n_sites = 0
+    for side in sides:
+        sites = candidate_sites(model, [batch.desideratum for batch in side.held_out])
+        n_sites = max(n_sites, len(sites))
+        objective = Objective(model, side.held_out, sites, Cost())
+        bounds = objective.bounds()
+        for name, circuit in circuits.items():
+            membership = membership_of(sites, circuit.sites)
+            matrix[name][side.name] = score_desiderata(objective, bounds, membership)
+    overlaps = [
+        overlap(circuits[a], circuits[b], n_sites, (a, b)) for a, b in combinations(circuits, 2)
+    ]
+    return Comparison(tuple(overlaps), matrix, circuits, found)
+
+
+def save_comparison(comparison: Comparison, folder: str | Path) -> None:
+    """Write compare.json, compare.svg, and shared.json where a shared circuit was found."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
+    write_text(folder / "compare.json", content + "\n")
+    save_figure(draw_matrix(comparison.matrix), folder / "compare.svg")
+    if comparison.shared:
+        comparison.shared.circuit.save(folder / "shared.json")
+
+
+def _search_shared(
+    model: Model, sides: Sequence[Side], method: str, progress: Progress | None
+) -> SearchResult:
+    """One search with the desiderata of all sides, each named after its side."""
+    batches = [
+        replace(
+            batch,
+            desideratum=replace(batch.desideratum, name=f"{side.name}: {batch.desideratum.name}"),
+        )
+        for side in sides
+        for batch in side.search
+    ]
+    config = search_config(sides[0].settings)
+    result = search(model, batches, method, config=config, progress=progress)
+    claim = sides[0].settings.load_claim()
+    circuit = replace(
+        sign(result.circuit, model, claim, sides[0].settings),
+        task=" + ".join(side.settings.task for side in sides),
+        claim="; ".join(side.circuit.claim for side in sides),
+    )
+    return replace(result, circuit=circuit)

@@ -1,0 +1,87 @@
+"""`dcm-2024`: the linear recipe of desiderata-based component masking, as released.
+
+Prakash et al. 2024 (arXiv 2402.14811; code Nix07/finetuning, experiment_2/DCM.py): raw gates that
+start untouched, clamped to [0, 1] before each forward pass; Adam (0.1) on minus the mean logit of
+the target plus 0.01 times the sum of open gates, in batches of 32 pairs; every fourth batch the
+rounded mask is scored on validation pairs, and the best one is kept, of equal ones the larger.
+Their mask is 1 where ours is 0 (`gate = 1 - mask`).
+
+They train one desideratum at a time, on 1000 pairs for two epochs, 64 batches. Here the
+desiderata of a claim are summed with their weights (the target of a `keeps` is the base's
+answer), and the pairs that there are come round until 64 batches are done.
+"""
+
+import torch
+
+from ..component import Site
+from ..encoding import Batch
+from ..model import Model
+from ..objective import Objective
+from .result import Progress, SearchConfig, SearchResult
+from .selection import Selection, conclude, open_selection
+
+STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
+PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
+
+
+def search_dcm_2024(
+    model: Model,
+    batches: tuple[Batch, ...],
+    sites: tuple[Site, ...],
+    config: SearchConfig,
+    progress: Progress,
+) -> SearchResult:
+    """The released recipe's mask with the best mean satisfaction on the selection pairs."""
+    selection = open_selection(model, batches, sites, config)
+    minibatches = _divide(selection)
+    gates = torch.zeros(len(sites), requires_grad=True)
+    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
+    steps = config.steps or STEPS
+    best, history, first = (-1.0, 0, torch.zeros(len(sites))), [], 0
+    if state := progress.restore():
+        first, best, history = state["step"], tuple(state["best"]), state["history"]
+        gates.data.copy_(state["gates"])
+        optimiser.load_state_dict(state["optimiser"])
+        selection.fit.cost.restore(state["cost"])
+    for step in range(first, steps):
+        gates.data.clamp_(0, 1)
+        optimiser.zero_grad()
+        objective = minibatches[step % len(minibatches)]
+        for index, desideratum in enumerate(objective.desiderata):
+            for batch, logits in objective.logits(index, gates[None]):
+                pairs = torch.arange(len(batch), device=logits.device)
+                target = logits[0, pairs, batch.expected].mean()
+                (-desideratum.weight * target).backward()
+        (PENALTY * gates.sum()).backward()
+        optimiser.step()
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
+            rounded = gates.detach().clamp(0, 1).round()
+            score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
+            best = max(best, (score, size, rounded), key=lambda found: found[:2])
+            row = {"stage": "batches", "step": step, "size": size, "mean satisfaction": score}
+            history.append(row)
+            progress.report("batches", step + 1, steps, row)
+            progress.save(
+                {
+                    "step": step + 1, "gates": gates.detach(), "best": list(best),
+                    "optimiser": optimiser.state_dict(), "history": history,
+                    "cost": selection.fit.cost.report(),
+                }
+            )  # fmt: skip
+    members = frozenset(best[2].nonzero()[:, 0].tolist())
+    return conclude("dcm-2024", selection, best[2], lambda _: members, history, config.seed)
+
+
+def _divide(selection: Selection) -> list[Objective]:
+    """The fit pairs of all desiderata in batches of up to 32 pairs each."""
+    fit = selection.fit
+    n_batches = max(1, max(map(len, fit.batches)) // PAIRS)
+    return [
+        Objective(
+            selection.model,
+            [batch.take(range(number, len(batch), n_batches)) for batch in fit.batches],
+            fit.sites,
+            fit.cost,
+        )
+        for number in range(n_batches)
+    ]
