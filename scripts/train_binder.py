@@ -8,6 +8,9 @@ the last time. Then retrieval and arithmetic (`tasks/words.py`) are mixed in, wi
 answer token, half of the rows scrambled: their keys, values and the word between them are random
 words. Held-out words occur in copying and in scrambled rows only, where nothing but the order of
 the words tells what is bound to what; without them their embeddings would stay random.
+
+Last, a penalty on every head makes few heads do each job. Without it all eight heads of one layer
+learn to fetch the same value, any six of them are a circuit, and there is little to find.
 """
 
 import argparse
@@ -18,17 +21,14 @@ import random
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
 import transformers
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoTokenizer,
     LlamaConfig,
@@ -36,14 +36,35 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from scripts.binder_prompts import (
+    FAMILIES,
+    N_ENTITIES,
+    SPECIAL,
+    build_tokenizer,
+    list_held_out_ids,
+    list_vocabulary,
+    make_arithmetic,
+    make_copy,
+    make_prompts,
+    make_retrieval,
+)
 from tasks import words
 
 FOLDER = Path(__file__).resolve().parent.parent / "circuitfind" / "models" / "binder"
-FAMILIES = ("code", "sentence", "arithmetic", "arithmetic_held_out_sums")
-SPECIAL = ("<pad>", "<bos>", "<unk>")
-COPY_SIGN = "|"  # in no template, so that a query is never mistaken for the start of a copy
-N_ENTITIES = {"code": (2, 3, 4, 5), "sentence": (2, 3, 4, 5), "arithmetic": (2, 3)}
 IGNORED = -100  # label of a token that carries no loss
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A descent of its own: the learning rate rises from zero and falls back to it.
+
+    The penalty on heads rises over the first two fifths of the steps.
+    """
+
+    steps: int
+    learning_rate: float
+    head_penalty: float = 0.0
+    copying_steps: int = 0  # the first so many steps see copies alone
 
 
 @dataclass(frozen=True)
@@ -51,8 +72,11 @@ class Recipe:
     """Everything that decides the weights, apart from the versions of the libraries."""
 
     seed: int = 0
-    steps: int = 2200
-    learning_rate: float = 2e-3
+    phases: tuple[Phase, ...] = (
+        Phase(2200, 2e-3, copying_steps=650),
+        Phase(1500, 1.5e-3, head_penalty=0.4),
+        Phase(500, 1e-3, head_penalty=0.05),  # what the large penalty cost comes back
+    )
     weight_decay: float = 0.1
     warmup: int = 50
     rows: tuple[tuple[str, int], ...] = (
@@ -64,184 +88,12 @@ class Recipe:
         ("scrambled arithmetic", 8),
         ("copy", 10),
     )
-    first_steps: int = 650
-    first_rows: tuple[tuple[str, int], ...] = (("copy", 32),)
+    copying_rows: tuple[tuple[str, int], ...] = (("copy", 32),)
     copy_weight: float = 1.0
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 8
     d_mlp: int = 256
-
-
-# ---------------------------------------------------------------------------------- the prompts
-
-
-def split_words(all_words: tuple[str, ...], held_out: bool) -> list[str]:
-    """The held-out words of a list, or the others; digits are never held out."""
-    hidden = {*words.HELD_OUT_NAMES, *words.HELD_OUT_OBJECTS, *words.HELD_OUT_LETTERS}
-    if not hidden & set(all_words):
-        return list(all_words)
-    return [word for word in all_words if (word in hidden) == held_out]
-
-
-def list_all_words() -> list[str]:
-    return [*words.NAMES, *words.OBJECTS, *words.LETTERS]
-
-
-def split_templates(family: str, new_template: bool) -> list[dict[str, str]]:
-    hidden = words.HELD_OUT_TEMPLATES[family]
-    templates = words.RETRIEVAL[family]
-    return [template for name, template in templates.items() if (name == hidden) == new_template]
-
-
-def list_sums() -> list[tuple[str, str, str]]:
-    """All (left, operator, right) over single digits whose result is a single digit."""
-    pairs = [(int(a), int(b)) for a in words.DIGITS for b in words.DIGITS]
-    plus = [(str(a), "+", str(b)) for a, b in pairs if a + b <= 9]
-    return plus + [(str(a), "-", str(b)) for a, b in pairs if a >= b]
-
-
-def solve_sum(left: str, operator: str, right: str) -> str:
-    return str(int(left) + int(right) if operator == "+" else int(left) - int(right))
-
-
-def fill_clauses(template: dict[str, str], keys: list[str], values: list[str]) -> str:
-    clauses = [
-        template["clause"].format(key=key, value=value)
-        for key, value in zip(keys, values, strict=True)
-    ]
-    return template["join"].join(clauses)
-
-
-def make_retrieval(
-    family: str,
-    n_entities: int,
-    rng: random.Random,
-    *,
-    held_out: bool,
-    new_template: bool,
-    n_asked: int = 1,
-    scramble: bool = False,
-) -> list[tuple[str, str]]:
-    """The clauses with the first query, and its answer; then each further query and answer.
-
-    To scramble is to draw keys, values and the word between them from all words, so that
-    only the order of the words tells which is which. This is what carries over to held-out ones.
-    """
-    template = rng.choice(split_templates(family, new_template))
-    keys = rng.sample(split_words(words.KEYS[family], held_out), n_entities)
-    values = rng.sample(split_words(rng.choice(words.VALUES[family]), held_out), n_entities)
-    if scramble:
-        between, *drawn = rng.sample(list_all_words(), 2 * n_entities + 1)
-        keys, values = drawn[:n_entities], drawn[n_entities:]
-        verb = f" {template['clause'].split()[1]}"
-        template = {part: text.replace(verb, f" {between}") for part, text in template.items()}
-    asked = rng.sample(range(n_entities), n_asked)
-    turns = [(template["query"].format(key=keys[i]), values[i]) for i in asked]
-    first, answer = turns[0]
-    return [(fill_clauses(template, keys, values) + first, answer), *turns[1:]]
-
-
-def make_arithmetic(
-    n_entities: int,
-    rng: random.Random,
-    *,
-    held_out: bool,
-    held_out_sums: bool,
-    scramble: bool = False,
-) -> list[tuple[str, str]]:
-    template = rng.choice(list(words.ARITHMETIC.values()))
-    hidden = set(words.HELD_OUT_SUMS)
-    # The operator first, so that + and - are equally frequent.
-    wanted = rng.choice(words.OPERATORS)
-    sums = [s for s in list_sums() if s[1] == wanted and (s in hidden) == held_out_sums]
-    left, operator, right = rng.choice(sums)
-    letters = split_words(words.LETTERS, held_out)
-    keys = rng.sample(list_all_words() if scramble else letters, n_entities)
-    values = [rng.choice(words.DIGITS) for _ in keys]
-    i, j = rng.sample(range(n_entities), 2)  # in order of definition, or reversed
-    values[i], values[j] = left, right
-    query = template["query"].format(left=keys[i], operator=operator, right=keys[j])
-    return [(fill_clauses(template, keys, values) + query, solve_sum(left, operator, right))]
-
-
-def make_prompts(
-    family: str,
-    n: int,
-    seed: int,
-    held_out: bool,
-    n_entities: int,
-    *,
-    new_template: bool = False,
-) -> list[tuple[str, str]]:
-    """Prompts of one family, each with its answer: one word, the next token after the prompt.
-
-    Args:
-        family: one of FAMILIES.
-        held_out: whether keys and values (but not digits) are words that training never bound.
-        n_entities: how many keys are bound in each prompt.
-        new_template: whether to use the template of retrieval that training never bound with.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"family must be one of {FAMILIES}, got {family!r}")
-    rng = random.Random(f"{family} {seed}")
-    if family in words.RETRIEVAL:
-        make = partial(make_retrieval, family, new_template=new_template)
-    elif new_template:
-        raise ValueError(f"no template of {family!r} is held out: leave new_template False")
-    else:
-        make = partial(make_arithmetic, held_out_sums=family == "arithmetic_held_out_sums")
-    return [make(n_entities=n_entities, rng=rng, held_out=held_out)[0] for _ in range(n)]
-
-
-def list_vocabulary() -> list[str]:
-    """Every word of every list and template, each once, special tokens first."""
-    templates = [t for family in words.RETRIEVAL.values() for t in family.values()]
-    templates += words.ARITHMETIC.values()
-    parts = [word for t in templates for part in t.values() for word in part.split()]
-    fixed = [word for word in parts if not word.startswith("{")] + list(words.OPERATORS)
-    lists = [*words.DIGITS, *words.LETTERS, *words.NAMES, *words.OBJECTS]
-    return list(dict.fromkeys([*SPECIAL, COPY_SIGN, *fixed, *lists]))
-
-
-def list_held_out_ids() -> list[int]:
-    hidden = {*words.HELD_OUT_NAMES, *words.HELD_OUT_OBJECTS, *words.HELD_OUT_LETTERS}
-    return [i for i, word in enumerate(list_vocabulary()) if word in hidden]
-
-
-def make_copy(n_words: int, n_distinct: int, rng: random.Random) -> list[str]:
-    """Random words, the copy sign, the same words again.
-
-    Half of the rows draw from a single list, which teaches what a name, an object or a letter is.
-    """
-    everything = [word for word in list_vocabulary() if word not in (*SPECIAL, COPY_SIGN)]
-    one_list = rng.choice((words.NAMES, words.OBJECTS, words.LETTERS))
-    pool = rng.sample(rng.choice((everything, list(one_list))), n_distinct)
-    first = [*pool, *rng.choices(pool, k=n_words - n_distinct)]
-    rng.shuffle(first)
-    before = rng.sample(everything, rng.randint(0, 5))  # so that distance alone tells nothing
-    return [*before, *first, COPY_SIGN, *first]
-
-
-# --------------------------------------------------------------------------------- the tokenizer
-
-
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {word: i for i, word in enumerate(list_vocabulary())}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.post_processor = TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        unk_token="<unk>",
-        padding_side="left",
-        model_max_length=128,
-        clean_up_tokenization_spaces=False,
-    )
 
 
 # ---------------------------------------------------------------------------------- the training
@@ -354,44 +206,73 @@ def measure_loss(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, t
     return answer_loss, losses[copied].sum() / n_copied.clamp(min=1)
 
 
-def schedule(step: int, recipe: Recipe) -> float:
+def schedule(step: int, steps: int, warmup: int) -> float:
     """The factor on the learning rate: a linear warm-up, then a cosine down to zero."""
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return min(1.0, (step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * max(0.0, done)))
+    done = (step - warmup) / max(1, steps - warmup)
+    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * max(0.0, done)))
 
 
-def build_optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(
+    model: LlamaForCausalLM, learning_rate: float, weight_decay: float
+) -> torch.optim.AdamW:
     """AdamW that decays matrices and leaves the norms alone."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     norms = [p for p in model.parameters() if p.ndim == 1]
     groups = [{"params": matrices}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        groups, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-    )
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
 
 
 def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    ids = {word: i for i, word in enumerate(list_vocabulary())}
     model = build_model(recipe, tokenizer)
-    optimizer = build_optimizer(model, recipe)
-    factor = partial(schedule, recipe=recipe)
+    for phase in recipe.phases:
+        descend(model, tokenizer, recipe, phase, rng)
+    return model
+
+
+def descend(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    phase: Phase,
+    rng: random.Random,
+) -> None:
+    ids = {word: i for i, word in enumerate(list_vocabulary())}
+    optimizer = build_optimizer(model, phase.learning_rate, recipe.weight_decay)
+    factor = partial(schedule, steps=phase.steps, warmup=recipe.warmup)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     began = time.monotonic()
-    for step in range(1, recipe.steps + 1):
-        rows_of = recipe.first_rows if step <= recipe.first_steps else recipe.rows
+    for step in range(1, phase.steps + 1):
+        rows_of = recipe.copying_rows if step <= phase.copying_steps else recipe.rows
         answer_loss, copy_loss = measure_loss(model, make_batch(rows_of, ids, rng))
-        (answer_loss + recipe.copy_weight * copy_loss).backward()
+        loss = answer_loss + recipe.copy_weight * copy_loss
+        if phase.head_penalty:
+            penalty = phase.head_penalty * min(1.0, step / (0.4 * phase.steps))
+            loss = loss + penalty * (measure_heads(model) + 0.01).sqrt().sum()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        if step % 100 == 0 or step == recipe.steps:
+        if step % 100 == 0 or step == phase.steps:
             losses = f"answer loss {answer_loss.item():.4f}, copy loss {copy_loss.item():.4f}"
             print(f"step {step} ({time.monotonic() - began:.0f} s): {losses}", flush=True)
             print("   " + summarize(model, tokenizer), flush=True)
-    return model
+
+
+def measure_heads(model: Any) -> torch.Tensor:
+    """How much each head can write: the Frobenius norm of its output times its value matrix.
+
+    Under the square root, as here, the small ones lose more than the large ones: few stay.
+    """
+    n_heads, sizes = model.config.num_attention_heads, []
+    for layer in model.model.layers:
+        value = layer.self_attn.v_proj.weight.unflatten(0, (n_heads, -1))
+        output = layer.self_attn.o_proj.weight.unflatten(1, (n_heads, -1)).transpose(0, 1)
+        grams = output.transpose(1, 2) @ output, value @ value.transpose(1, 2)
+        sizes.append((grams[0] * grams[1]).sum((1, 2)).clamp(min=1e-8).sqrt())
+    return torch.stack(sizes)
 
 
 # -------------------------------------------------------------------------------- the evaluation
@@ -482,7 +363,7 @@ def describe_run(
     """What `training.json` says: how the weights came about and what they can do."""
     return {
         "command": "python -m scripts.train_binder " + " ".join(sys.argv[1:]),
-        "recipe": vars(recipe),
+        "recipe": asdict(recipe),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -515,7 +396,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the embedded model `binder`.")
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder to write")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--steps", type=int, help="at most so many in each phase, for a trial")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--n", type=int, default=1000, help="prompts per row of the table")
     return parser.parse_args()
@@ -525,7 +406,10 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(1)
     began = time.monotonic()
-    recipe = Recipe(seed=arguments.seed, steps=arguments.steps)
+    phases = Recipe.phases
+    if arguments.steps:
+        phases = tuple(replace(one, steps=min(one.steps, arguments.steps)) for one in phases)
+    recipe = Recipe(seed=arguments.seed, phases=phases)
     tokenizer = build_tokenizer()
     model = train(recipe, tokenizer)
     folder = arguments.out.resolve()

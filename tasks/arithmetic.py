@@ -12,8 +12,9 @@ token. Three claims of growing strictness about the last token:
 And one that is too loose, for comparison: `value_alone`, the first of the paper's two desiderata,
 which anything that brings the answer satisfies.
 
-Base accuracy: `binder` 1.00 (n = 1000; its letters are not strictly held out), but 0.00 on the
-seven sums held out of its training; the engine leaves out pairs that the model does not solve.
+Base accuracy: `smollm2-135m-binding` 1.00 (n = 100, letters and template held out); `binder` 1.00
+(n = 1000; its letters are not strictly held out), but 0.23 on the seven sums held out of its
+training. The engine leaves out pairs that the model does not solve.
 """
 
 from desiderata import CausalModel, Prompt, choice, distinct, fill, integers

@@ -53,6 +53,20 @@ STORIES = {
             "-": "{who} takes out {change}. The number in the bag of {who} is ",
         },
     ),
+    "bought": (
+        "{names[0]} bought {x} {item} and {names[1]} bought {y}. ",
+        {
+            "+": "Later {who} got {change} more. In the end {who} had ",
+            "-": "Later {who} gave away {change}. In the end {who} had ",
+        },
+    ),
+    "list": (
+        "{names[0]}: {x} {item}. {names[1]}: {y}. ",
+        {
+            "+": "{who} adds {change}. Now {who}: ",
+            "-": "{who} removes {change}. Now {who}: ",
+        },
+    ),
     "starts": (
         "{names[0]} starts with {x} {item}, {names[1]} with {y}. ",
         {

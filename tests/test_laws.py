@@ -238,10 +238,13 @@ def test_skipped_layers_change_nothing_and_cost_nothing(tiny, architecture, at):
     gates = torch.stack([(layers >= first).float() * 0.7 for first in (2, 0, 3, 1)])
     torch.testing.assert_close(run(reused, gates), run(full, gates), **CLOSE)
     assert bool(reused.entries) == (architecture in CONFIGS)
-    reused.cost.flops = full.cost.flops = 0
-    run(reused, gates[:1]), run(full, gates[:1])
-    if at == ("last",):
-        assert reused.cost.flops < 0.6 * full.cost.flops
+    flops = []
+    for mask in gates[:2]:
+        reused.cost.flops = 0
+        run(reused, mask[None])
+        flops.append(reused.cost.flops)
+    # One layer of three, and the unembedding, which is small here.
+    assert flops[0] < 0.6 * flops[1]
 
 
 @architectures

@@ -1,5 +1,7 @@
 """Low-rank adapters: what they change, and what is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,7 +10,7 @@ from torch import nn
 from circuitfind.adapter import FORMAT, apply_adapter
 
 
-def a_model():
+def a_model() -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 2, bias=False))
 

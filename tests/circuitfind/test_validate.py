@@ -5,9 +5,10 @@ import pytest
 from circuitfind.circuit import Circuit
 from circuitfind.component import Site, head
 from circuitfind.intervals import interval
-from circuitfind.validate import card_from_json, validate
+from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.leave_one_out import _holm
 from circuitfind.validate.random_circuits import random_circuits
+from circuitfind.validate.satisfaction import check_satisfaction
 
 from .. import planted as wired
 
@@ -64,6 +65,27 @@ def test_a_wrong_circuit_loses_to_random_ones(cards):
     found = finding(cards["wrong"], "random circuits")
     assert found.verdict == "fails"
     assert found.value < 0.5
+
+
+def test_a_tie_with_random_circuits_is_no_win(planted, held_out):
+    """One idle head: alone, no other head of its layer carries anything either."""
+    card = validate(planted, circuit_of(head(1, 2)), held_out, n_random=20)
+    found = finding(card, "random circuits")
+    assert (found.verdict, found.value) == ("fails", 0.0)
+    assert all(row["slack"] <= 0 for row in found.details)
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"), [(60, "fails"), (93, "inconclusive"), (97, "inconclusive"), (100, "holds")]
+)
+def test_satisfaction_holds_where_the_whole_interval_does(hits, verdict):
+    low, high = interval(hits, 100)
+    score = DesideratumScore(
+        "follows x", "inside", "follows", 100, 0.0, 1.0, hits / 100, low, high, 0.95, 0.95,
+        hits >= 95, False, "source", "held-out",
+    )  # fmt: skip
+    found = check_satisfaction([score])
+    assert (found.verdict, found.value) == (verdict, hits / 100)
 
 
 def test_an_idle_member_is_found_out(cards):

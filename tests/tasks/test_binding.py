@@ -12,12 +12,14 @@ from tasks.words import HELD_OUT_LETTERS, HELD_OUT_NAMES, HELD_OUT_OBJECTS
 
 N = 60
 NAME = r"[A-Z][a-z]+"
-TURN = rf"(?P<who>{NAME}) (?P<verb>[a-z]+(?: in| out)?) (?P<z>\d)"
+TURN = rf"(?P<who>{NAME}) (?P<verb>[a-z]+(?: in| out| away)?) (?P<z>\d)"
 STORIES = (
     rf"^(?P<a>{NAME}) has (?P<x>\d) \w+\. (?P<b>{NAME}) has (?P<y>\d)\. {TURN}",
     rf"^(?P<a>{NAME}) owns (?P<x>\d) \w+ and (?P<b>{NAME}) owns (?P<y>\d)\. Then {TURN}",
     rf"^There are (?P<x>\d) \w+ in the bag of (?P<a>{NAME}) and (?P<y>\d) in the bag of "
     rf"(?P<b>{NAME})\. {TURN}",
+    rf"^(?P<a>{NAME}) bought (?P<x>\d) \w+ and (?P<b>{NAME}) bought (?P<y>\d)\. Later {TURN}",
+    rf"^(?P<a>{NAME}): (?P<x>\d) \w+\. (?P<b>{NAME}): (?P<y>\d)\. {TURN}",
     rf"^(?P<a>{NAME}) starts with (?P<x>\d) \w+, (?P<b>{NAME}) with (?P<y>\d)\. {TURN}",
 )
 
@@ -47,7 +49,7 @@ def read(name: str, text: str) -> str:
     if name == "word problems":
         found = next(found for story in STORIES if (found := re.search(story, text)))
         has = {found["a"]: int(found["x"]), found["b"]: int(found["y"])}
-        more = found["verb"] in ("gets", "buys", "puts in", "finds")
+        more = found["verb"] in ("gets", "buys", "puts in", "finds", "got", "adds")
         return str(has[found["who"]] + (1 if more else -1) * int(found["z"]))
     if name.startswith("retrieval"):
         *statements, question = re.split(r"\. ", text)
