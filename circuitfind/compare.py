@@ -85,9 +85,9 @@ def overlap(first: Circuit, second: Circuit, n_sites: int, names: tuple[str, str
     """
     a, b = len(first), len(second)
     both = len(set(first.sites) & set(second.sites))
-    law = stats.hypergeom(n_sites, a, b)
-    chance = sum(float(law.pmf(k)) * _jaccard(k, a, b) for k in range(min(a, b) + 1))
-    p = float(law.sf(both - 1))
+    law = stats.hypergeom
+    chance = sum(float(law.pmf(k, n_sites, a, b)) * _jaccard(k, a, b) for k in range(min(a, b) + 1))
+    p = float(law.sf(both - 1, n_sites, a, b))
     return Overlap(*names, both, _jaccard(both, a, b), chance, p)
 
 

@@ -15,6 +15,7 @@ float32 and on few pairs, since many processors are slow at bfloat16; what is pr
 import argparse
 import tempfile
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -29,7 +30,7 @@ from tasks import arithmetic
 
 LAYERS, GIB = 40, 2**30
 PAIRS = 8  # that are run
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 5120,
     "intermediate_size": 13824,
     "num_attention_heads": 40,

@@ -25,7 +25,6 @@ import torch
 from circuitfind.circuit import Circuit
 from circuitfind.compare import overlap
 from circuitfind.cost import Cost
-from circuitfind.folder import read_run
 from circuitfind.mask import membership_of
 from circuitfind.model import Model, load_model
 from circuitfind.objective import Objective, slack
@@ -59,13 +58,9 @@ class Plan:
     def run(self, task: str, method: str, seed: int) -> tuple[Circuit, dict[str, Any]]:
         """The circuit and the report of one search, made now or before."""
         path = self.runs / f"{task}_{method}_seed{seed}"
-        if not (path / "report.json").is_file():
-            print(f"searching: {path.name}", flush=True)
-            discover(
-                self.settings(task, method, seed), path, resume=(path / "config.json").is_file()
-            )
-        _, circuit, report = read_run(path)
-        return circuit, report
+        print(path.name, flush=True)
+        made = discover(self.settings(task, method, seed), path, resume=True)
+        return made.circuit, dict(made.report)
 
 
 # ------------------------------------------------------------------------------------ the parts
