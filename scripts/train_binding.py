@@ -4,9 +4,10 @@
     python -m scripts.train_binding --steps 5 --n 20 --out /tmp/binding
 
 Rows come from the causal models of `tasks/binding.py`, the trained side of each, with loss on the
-answer alone. On every fourth step a passage of ordinary text keeps the model what it was: the
-divergence of its next-token distribution from the untouched model's. The text is Python's own
-reference manual (`pydoc_data.topics`, in every Python), a third of it kept for measuring.
+answer alone. Between them ordinary text keeps the model what it was: the divergence of its
+next-token distribution from the untouched model's. The text is Python's own reference manual
+(`pydoc_data.topics`, in every Python), a third of it kept for measuring, and in the second phase,
+by turns, little stories about two people, without which IOI fell from 0.93 to 0.75.
 """
 
 import argparse
@@ -15,16 +16,17 @@ import math
 import platform
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from pydoc_data import topics
 from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,7 +35,7 @@ from circuitfind.adapter import FORMAT, apply_adapter
 from circuitfind.smollm2 import fetch_smollm2
 from desiderata import CausalModel
 from desiderata.sampling import split_content
-from tasks import binding, ioi
+from tasks import binding, ioi, words
 
 BASE = "smollm2-135m"
 FOLDER = Path(__file__).resolve().parent.parent / "circuitfind" / "models" / "smollm2-135m-binding"
@@ -48,7 +50,25 @@ PASSES = (
     ("boxes 3", "boxes 4", "boxes 4", "boxes 5"),
 )
 PASSAGE = 64  # tokens of ordinary text
-EVERY = 4  # steps between passages
+STORIES = (
+    "{a} and {b} met at the {place} last week. {a} said that the {object} was gone, but {b} "
+    "smiled.",
+    "Yesterday {a} wrote to {b} about a {object}. {b} wrote back and thanked {a} for it.",
+    "{a} asked {b} to bring the {object}, but {b} forgot it, so {a} was angry with {b}.",
+    "At the {place}, {a} showed {b} a {object}, and {b} showed {a} another one.",
+    "{a} likes {b}, and {b} likes {a}. They often go to the {place} together.",
+)
+PLACES = ("lake", "hotel", "theater", "bakery", "bridge", "castle", "harbor", "airport", "forest")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A descent of its own: the learning rate rises, stays, and falls to zero."""
+
+    steps: int
+    learning_rate: float
+    text_every: int  # steps from one text to the next
+    stories: bool
 
 
 @dataclass(frozen=True)
@@ -56,10 +76,9 @@ class Recipe:
     """Everything that decides the adapter, apart from the versions of the libraries."""
 
     seed: int = 0
-    steps: int = 400
+    phases: tuple[Phase, ...] = (Phase(400, 1e-3, 4, False), Phase(140, 6e-4, 1, True))
     rows: int = 4  # of each family in a pass
     rank: int = 8
-    learning_rate: float = 1e-3
     warmup: int = 20
     text_weight: float = 3.0
 
@@ -84,7 +103,7 @@ def adapt(model: nn.Module, rank: int) -> dict[str, LowRank]:
     model.requires_grad_(False)
     made = {}
     for name, layer in list(model.named_modules()):
-        if name.endswith(ADAPTED):
+        if name.endswith(ADAPTED) and isinstance(layer, nn.Linear):
             made[f"{name}.weight"] = LowRank(layer, rank)
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, made[f"{name}.weight"])
@@ -178,25 +197,42 @@ def read_passages(tokenizer: Any, kept: bool) -> list[list[int]]:
     return passages
 
 
+def make_stories(tokenizer: Any, rng: random.Random) -> list[int]:
+    """Three stories of one kind about different people, none of whom is held out."""
+    names = [name for name in words.NAMES if name not in words.HELD_OUT_NAMES]
+    story, made = rng.choice(STORIES), []
+    for _ in range(3):
+        a, b = rng.sample(names, 2)
+        place, thing = rng.choice(PLACES), rng.choice(words.OBJECTS)
+        made.append(story.format(a=a, b=b, place=place, object=thing))
+    return tokenizer("\n".join(made))["input_ids"]
+
+
 # ---------------------------------------------------------------------------------- the training
 
 
-def train(recipe: Recipe, model: Any, tokenizer: Any, save: Any) -> list[dict[str, Any]]:
-    """Train the adapters inside `model`; the log, a row every 20 steps."""
-    torch.manual_seed(recipe.seed)
-    rng = random.Random(recipe.seed)
-    adapters = adapt(model, recipe.rank)
+def train(
+    recipe: Recipe,
+    phase: Phase,
+    model: Any,
+    tokenizer: Any,
+    adapters: dict[str, LowRank],
+    save: Callable[[], None],
+) -> list[dict[str, Any]]:
+    """Train the adapters inside `model` for one phase; the log, a row every 20 steps."""
+    rng = random.Random(f"{recipe.seed}/{phase}")
     trained, _ = split_families()
     passages = read_passages(tokenizer, kept=False)
     weights = [weight for a in adapters.values() for weight in (a.down, a.up)]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=phase.learning_rate, weight_decay=0.0)
 
     def factor(step: int) -> float:
-        return min(1.0, (step + 1) / recipe.warmup, 2 * (1 - step / recipe.steps))
+        return min(1.0, (step + 1) / recipe.warmup, 2 * (1 - step / phase.steps))
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     log, began, tokens_seen = [], time.monotonic(), 0
-    for step in range(1, recipe.steps + 1):
+    divergence = torch.zeros(())
+    for step in range(1, phase.steps + 1):
         families = PASSES[step % len(PASSES)]
         drawn = [row for f in families for row in draw_rows(trained[f], recipe.rows, rng)]
         rows = encode_rows(tokenizer, drawn)
@@ -204,15 +240,17 @@ def train(recipe: Recipe, model: Any, tokenizer: Any, save: Any) -> list[dict[st
         loss = functional.cross_entropy(logits, labels)
         loss.backward()
         tokens_seen += rows.tokens.numel()
-        if step % EVERY == 0:
-            divergence = drift(model, adapters, torch.tensor([rng.choice(passages)]))
+        if step % phase.text_every == 0:
+            story = phase.stories and step % 2 == 0
+            text = make_stories(tokenizer, rng) if story else rng.choice(passages)
+            divergence = drift(model, adapters, to_row(text))
             (recipe.text_weight * divergence).backward()
-            tokens_seen += 2 * PASSAGE
+            tokens_seen += 2 * len(text)
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        if step % 20 == 0 or step == recipe.steps:
+        if step % 20 == 0 or step == phase.steps:
             right = (logits.argmax(-1) == labels).float().mean().item()
             row = {
                 "step": step, "loss": round(loss.item(), 4), "right": round(right, 3),
@@ -221,7 +259,7 @@ def train(recipe: Recipe, model: Any, tokenizer: Any, save: Any) -> list[dict[st
             }  # fmt: skip
             log.append(row)
             print(json.dumps(row), flush=True)
-            save(adapters)
+            save()
     return log
 
 
@@ -241,6 +279,15 @@ def write_adapter(adapters: dict[str, LowRank], path: Path, record: dict[str, An
     about = {"format": FORMAT, "base": BASE, "record": json.dumps(record)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=about)
+
+
+def read_adapter(adapters: dict[str, LowRank], path: Path) -> None:
+    """Go on from what `write_adapter` wrote."""
+    tensors = load_file(path)
+    with torch.no_grad():
+        for name, adapter in adapters.items():
+            adapter.down.copy_(tensors[f"{name}.down"])
+            adapter.up.copy_(tensors[f"{name}.up"])
 
 
 # -------------------------------------------------------------------------------- the evaluation
@@ -303,24 +350,41 @@ def load_base() -> tuple[Any, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tune SmolLM2-135M on binding.")
     parser.add_argument("--out", type=Path, default=FOLDER)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--steps", type=int, help="at most so many in each phase, for a trial")
+    parser.add_argument(
+        "--phase", type=int, default=1, help="the first phase; 2 goes on from --out"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--n", type=int, default=250, help="prompts per row of the tables")
     parser.add_argument("--evaluate", action="store_true", help="only measure what is there")
     arguments = parser.parse_args()
-    recipe = Recipe(seed=arguments.seed, steps=arguments.steps)
+    phases = Recipe.phases
+    if arguments.steps:
+        phases = tuple(replace(one, steps=min(one.steps, arguments.steps)) for one in phases)
+    recipe = Recipe(seed=arguments.seed, phases=phases)
     path = arguments.out / "adapter.safetensors"
     record: dict[str, Any] = {"recipe": asdict(recipe)}
     if not arguments.evaluate:
         model, tokenizer = load_base()
-        log = train(recipe, model, tokenizer, lambda made: write_adapter(made, path, record))
-        (arguments.out / "training.json").write_text(json.dumps({**record, "log": log}, indent=1))
+        torch.manual_seed(recipe.seed)
+        adapters = adapt(model, recipe.rank)
+        log = []
+        if arguments.phase > 1:
+            read_adapter(adapters, path)
+            log = json.loads((arguments.out / "training.json").read_text())["log"]
+        for number, phase in enumerate(phases, 1):
+            if number >= arguments.phase:
+                save = partial(write_adapter, adapters, path, record)
+                rows = train(recipe, phase, model, tokenizer, adapters, save)
+                log += [{"phase": number, **row} for row in rows]
+            text = json.dumps({**record, "log": log}, indent=1)
+            (arguments.out / "training.json").write_text(text)
     # The tables are measured on what was written, not on what was trained.
     model, tokenizer = load_base()
-    before = {"general": measure_general(model, tokenizer, arguments.n)}
+    before: dict[str, Any] = {"general": measure_general(model, tokenizer, arguments.n)}
     before["accuracy"] = evaluate(model, tokenizer, arguments.n, seed=10_000)
     apply_adapter(model, path, BASE)
-    after = {"general": measure_general(model, tokenizer, arguments.n)}
+    after: dict[str, Any] = {"general": measure_general(model, tokenizer, arguments.n)}
     after["accuracy"] = evaluate(model, tokenizer, arguments.n, seed=10_000)
     print(json.dumps({"before": before["general"], "after": after["general"]}))
     written = json.loads((arguments.out / "training.json").read_text())

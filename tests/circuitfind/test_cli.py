@@ -13,6 +13,7 @@ import pytest
 
 from circuitfind import cli
 from circuitfind.folder import CHECKPOINT
+from circuitfind.search import METHODS
 
 README = Path(__file__).parents[2] / "README.md"
 QUICK = ["--model", "binder", "--n", "96", "--steps", "60", "--n-random", "20"]
@@ -232,7 +233,7 @@ def test_pairs_from_a_table_run(call, tmp_path):
 def test_lists_are_tables_and_json(call):
     code, out, _ = call("methods", "--json")
     assert code == 0
-    assert [row["method"] for row in json.loads(out)] == ["constrained", "dcm-2023"]
+    assert [row["method"] for row in json.loads(out)] == [entry.name for entry in METHODS]
     names = [row["task"] for row in json.loads(call("tasks", "--json")[1])]
     assert {"variable_binding", "arithmetic", "arithmetic-values", "arithmetic-x", "ioi"} <= {
         *names
