@@ -130,8 +130,14 @@ def discover(
     resume: bool = False,
     overwrite: bool = False,
     shown: Progress | None = None,
+    model: Model | None = None,
+    evidence: Evidence | None = None,
 ) -> Run:
     """The main job, in order: claim, model, pairs, search, validation, figure, folder.
+
+    Args:
+        model, evidence: what `load_model` and `gather` gave for these settings, where several
+            runs share them.
 
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
@@ -143,8 +149,8 @@ def discover(
     method_named(settings.method)
     config = search_config(settings)
     claim = settings.load_claim()
-    model = settings.load_model()
-    evidence = gather(model, claim, settings)
+    model = model or settings.load_model()
+    evidence = evidence or gather(model, claim, settings)
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
