@@ -17,6 +17,8 @@ GALLERY, KEPT = ROOT / "figures", ROOT / "runs" / "figures"
 RUNS = {
     "variable_binding": Settings("variable_binding", "binder"),
     "ioi": Settings("ioi", "smollm2-135m"),
+    "arithmetic": Settings("arithmetic", "smollm2-135m-binding"),
+    "arithmetic-value": Settings("arithmetic-value", "smollm2-135m-binding"),
 }
 
 
