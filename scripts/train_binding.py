@@ -198,7 +198,7 @@ def read_passages(tokenizer: Any, kept: bool) -> list[list[int]]:
 
 
 def make_stories(tokenizer: Any, rng: random.Random) -> list[int]:
-    """Three stories of one kind about different people, none of whom is held out."""
+    """Three stories of one kind about people who are not held out; their objects may be."""
     names = [name for name in words.NAMES if name not in words.HELD_OUT_NAMES]
     story, made = rng.choice(STORIES), []
     for _ in range(3):

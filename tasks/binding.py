@@ -1,9 +1,10 @@
 """Binding in a language model: arithmetic, word problems, retrieval and boxes, in plain English.
 
-Each family is a causal model whose held-out names, letters, labels and templates are fixed, so
-that `smollm2-135m-binding` is never fine-tuned on them and every search and validation of these
-tasks agrees with that. Two more things are kept from it: pairs of numbers (`is_trained_on`), and
-the fourth and fifth family member that `scripts/train_binding.py` names.
+Each family is a causal model whose held-out names, letters, labels, objects and templates are
+fixed, so that `smollm2-135m-binding` never learned an answer from them, and every search and
+validation of these tasks agrees with that. Pairs of numbers are kept from it too (`is_trained_on`).
+Held-out objects do occur in the little stories of `scripts/train_binding.py`, unbound, where the
+untouched model is imitated.
 
 Arithmetic after Davies et al. 2023 (arXiv 2307.03637), boxes after Kim & Schuster 2023 (arXiv
 2305.02363) as altered by Prakash et al. 2024 (arXiv 2402.14811): the question is no literal

@@ -53,14 +53,16 @@ def binding():
     return load_model("smollm2-135m-binding", device="cpu")
 
 
-@pytest.mark.parametrize("task", ["arithmetic", "word-problems", "retrieval"])
-def test_the_fine_tuned_model_binds_held_out_words(model, binding, task):
+@pytest.mark.parametrize(
+    ("task", "least"), [("arithmetic", 0.9), ("word-problems", 0.65), ("retrieval", 0.9)]
+)
+def test_the_fine_tuned_model_binds_held_out_words(model, binding, task, least):
     claim, _ = fit_to_tokenizer(binding, load_claim(task))
     held_out = encode(binding, claim.sample(24, 0)[1][:1])[0]
     tuned, shipped = (solves(one, held_out, Cost()).float().mean() for one in (binding, model))
     # Both prompts of a pair right: chance is 0.1 squared, or a half squared for two objects. Each
     # alone is right in 0.91 to 1.00 of prompts (training.json).
-    assert tuned > 0.65
+    assert tuned > least
     assert shipped < tuned - 0.2
 
 
