@@ -8,8 +8,9 @@ engine offers these and stands beside this one.
 import copy
 import hashlib
 import inspect
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,15 +23,37 @@ from torch import Tensor
 
 from .adapter import apply_adapter
 from .component import Component
+from .native import (
+    CONFIG,
+    Native,
+    full_config,
+    is_native,
+    read_native,
+    shape_problems,
+    word_tokenizer,
+)
 
+_FOLDERS = Path(__file__).parent / "models"
+
+
+def _shipped_native() -> dict[str, str]:
+    """The native models in the package, with what each says of itself."""
+    folders = sorted(path for path in _FOLDERS.iterdir() if is_native(path))
+    return {
+        path.name: str(json.loads((path / CONFIG).read_text(encoding="utf-8")).get("about", ""))
+        for path in folders
+    }
+
+
+_NATIVE = _shipped_native()
 BUILT_IN = {
     "binder": "variable binding, 4 layers, trained here; ships in the package",
     "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
     "smollm2-135m-binding": "the same, fine-tuned here on binding; the change ships in the package",
+    **_NATIVE,
 }
 # Built-in models that are another one with a low-rank change: name -> that other one.
 _ADAPTED = {"smollm2-135m-binding": "smollm2-135m"}
-_FOLDERS = Path(__file__).parent / "models"
 
 # Where the residual stream enters a layer.
 _ENTRY = "blocks.{}.hook_in"
@@ -225,6 +248,8 @@ def load_model(
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype!r}")
     source = str(_locate(name))
+    if Path(source).is_dir() and is_native(source):
+        return build_native(read_native(source, native_shapes), name, device=device, dtype=dtype)
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -260,6 +285,46 @@ def load_model(
     return wrap(bridge, name, tokenizer=tokenizer, prepend_bos=prepend_bos)
 
 
+def build_native(
+    native: Native, name: str, *, device: str | None = None, dtype: str = "float32"
+) -> Model:
+    """The model that these weights and this config make, as TransformerLens builds native ones.
+
+    Raises:
+        ValueError: weights that are missing, surplus or of other shapes than the config asks for.
+    """
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
+    made = full_config(native.config, native.words)
+    shapes = native_shapes(made)
+    if problems := list(shape_problems(native.weights, shapes)):
+        raise ValueError(f"{name}: {'; '.join(problems)}")
+    tokenizer = word_tokenizer(native.words, native.pad, native.unk)
+    config = TransformerBridgeConfig(**made, device=device or _best_device())
+    boot: Any = TransformerBridge
+    bridge = boot.boot_native(config, tokenizer=tokenizer, dtype=getattr(torch, dtype))
+    with torch.no_grad():
+        for weight_name, weight in native.weights.items():
+            # Not load_state_dict: a bridge lists every tensor under several names of its own.
+            bridge.original_model.get_parameter(weight_name).copy_(weight)
+    return wrap(bridge, name, tokenizer=tokenizer)
+
+
+def native_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the weights of a native model with this config.
+
+    Raises:
+        ValueError, TypeError, NotImplementedError: TransformerLens cannot build it.
+    """
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge.sources.native import NativeModel
+
+    with torch.device("meta"):  # shapes alone: a config may ask for more than memory holds
+        made = NativeModel(TransformerBridgeConfig(**config, device="cpu")).state_dict()
+    return {name: tuple(weight.shape) for name, weight in made.items()}
+
+
 def wrap(
     bridge: Any, name: str, *, tokenizer: Any = None, prepend_bos: bool | None = None
 ) -> Model:
@@ -286,7 +351,7 @@ def wrap(
 
 def _locate(name: str) -> str | Path:
     """Where a model's files are, or the name itself for the hub."""
-    if name == "binder":
+    if name == "binder" or name in _NATIVE:
         return _FOLDERS / name
     name = _ADAPTED.get(name, name)
     if name == "smollm2-135m":
