@@ -19,22 +19,28 @@ from .model import Model, Tokens
 SHOWN = 8  # problems spelled out before the rest are counted
 DRAWS_PER_ITEM = 20  # prompts drawn per item when looking for items of one token
 UNKNOWN = -1  # the answer id of a source whose answer nobody gave
+Ids = dict[tuple[str, str, str], int]  # of answers, by prompt, answer and where it is read
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts as left-padded tokens, and the column of every named position."""
+    """Prompts as left-padded tokens, and the column of every named position.
+
+    `reads` is the column whose logits are the answer; None where it is the last one.
+    """
 
     tokens: Int[Tensor, "pair pos"]
     attends: Int[Tensor, "pair pos"]
     columns: dict[str, Int[Tensor, " pair"]]
+    reads: Int[Tensor, " pair"] | None = None
 
     def take(self, rows: Int[Tensor, " kept"]) -> "Prompts":
         """The prompts of these rows, without columns that only padding filled."""
         attends = self.attends[rows]
         start = int(attends.argmax(dim=1).min())
         columns = {name: column[rows] - start for name, column in self.columns.items()}
-        return Prompts(self.tokens[rows][:, start:], attends[:, start:], columns)
+        reads = None if self.reads is None else self.reads[rows] - start
+        return Prompts(self.tokens[rows][:, start:], attends[:, start:], columns, reads)
 
     @property
     def n_tokens(self) -> int:
@@ -44,7 +50,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Batch:
-    """A desideratum's pairs as tensors."""
+    """A desideratum's pairs as tensors, and the prompts that a mean is taken over, if any."""
 
     desideratum: Desideratum
     base: Prompts
@@ -52,6 +58,7 @@ class Batch:
     expected: Int[Tensor, " pair"]
     base_answer: Int[Tensor, " pair"]
     source_answer: Int[Tensor, " pair"]
+    mean_over: Prompts | None = None
 
     def __len__(self) -> int:
         return len(self.expected)
@@ -63,6 +70,7 @@ class Batch:
         return Batch(
             replace(self.desideratum, pairs=pairs), self.base.take(index), self.source.take(index),
             self.expected[index], self.base_answer[index], self.source_answer[index],
+            self.mean_over,
         )  # fmt: skip
 
 
@@ -71,23 +79,19 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
 
     Raises:
         ValueError: every problem at once: answers that are not one token in their context,
-            unknown words, unknown spans, `all` with prompts of different lengths.
+            unknown words, unknown spans, `all` with prompts of different lengths, prompts
+            without the token that the answer is read at.
     """
     pairs = [pair for desideratum in desiderata for pair in desideratum.pairs]
     prompts = {prompt.text: prompt for pair in pairs for prompt in (pair.base, pair.source)}
-    contexts = {
-        (pair.base.text, answer) for pair in pairs for answer in (pair.expected, pair.base_answer)
-    }
-    contexts |= {(pair.source.text, pair.source_answer) for pair in pairs if pair.source_answer}
-    tokens = _tokenize(model, [*prompts, *(text + answer for text, answer in contexts)])
-    problems: dict[str, None] = dict.fromkeys(_unknown_words(model, tokens))
-    ids = {}
-    for text, answer in sorted(contexts):
-        made = _answer_id(tokens[text], tokens[text + answer], answer)
-        if isinstance(made, str):
-            problems[made] = None
-        else:
-            ids[text, answer] = made
+    prompts |= {prompt.text: prompt for made in desiderata for prompt in made.mean_over}
+    tokens = _tokenize(model, prompts)
+    problems: dict[str, None] = {}
+    ids: Ids = {}
+    for read in dict.fromkeys(desideratum.read for desideratum in desiderata):
+        mine = [made for made in desiderata if made.read == read]
+        _add_answers(model, read, mine, tokens, ids, problems)
+    problems = dict.fromkeys((*_unknown_words(model, tokens), *problems))
     positions = {name for desideratum in desiderata for name in desideratum.at}
     columns = {}
     for text, prompt in prompts.items():
@@ -100,6 +104,49 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
     if problems:
         raise ValueError(f"{model.name}: {_listed(list(problems))}")
     return tuple(_batch(model, desideratum, tokens, ids, columns) for desideratum in desiderata)
+
+
+def _add_answers(
+    model: Model,
+    read: str,
+    desiderata: Sequence[Desideratum],
+    tokens: dict[str, Tokens],
+    ids: Ids,
+    problems: dict[str, None],
+) -> None:
+    """Add the ids of the answers that are read at one place, each in its context: the prompt up
+    to there. The tokens of the texts that this takes join `tokens`."""
+    wanted: dict[tuple[str, str], str] = {}
+    for pair in (pair for desideratum in desiderata for pair in desideratum.pairs):
+        answers = [(pair.base, pair.expected), (pair.base, pair.base_answer)]
+        if pair.source_answer:
+            answers.append((pair.source, pair.source_answer))
+        for prompt, answer in answers:
+            context = _context(prompt.text, tokens[prompt.text], read)
+            if context is None:
+                problems[
+                    f"an answer is to be read at token {read} of {prompt.text!r}, which has "
+                    f"{len(tokens[prompt.text].ids)} tokens (counted from 0)"
+                ] = None
+            else:
+                wanted[prompt.text, answer] = context
+    texts = [
+        text for (_, answer), context in wanted.items() for text in (context, context + answer)
+    ]
+    tokens |= _tokenize(model, (text for text in texts if text not in tokens))
+    for (text, answer), context in sorted(wanted.items()):
+        made = _answer_id(tokens[context], tokens[context + answer], answer)
+        if isinstance(made, str):
+            problems[made] = None
+        else:
+            ids[text, answer, read] = made
+
+
+def _context(text: str, tokens: Tokens, read: str) -> str | None:
+    """The text up to the token that an answer is read at; None where there is no such token."""
+    if read == "last":
+        return text
+    return text[: tokens.offsets[int(read)][1]] if int(read) < len(tokens.ids) else None
 
 
 def token_of(prompt: Prompt, tokens: Tokens, position: str) -> int:
@@ -210,6 +257,14 @@ def _uneven(desiderata: Sequence[Desideratum], tokens: dict[str, Tokens]) -> Ite
             for pair in desideratum.pairs
             if len(tokens[pair.base.text].ids) != len(tokens[pair.source.text].ids)
         ]
+        widths = {len(tokens[prompt.text].ids) for prompt in desideratum.mean_over}
+        if desideratum.mean_over and not uneven:
+            widths |= {len(tokens[pair.base.text].ids) for pair in desideratum.pairs}
+        if len(widths) > 1:
+            yield (
+                f"{desideratum.name}: the mean at 'all' needs prompts of one length in tokens; "
+                f"they have {', '.join(map(str, sorted(widths)))}"
+            )
         if uneven:
             yield (
                 f"{desideratum.name}: patching at 'all' needs base and source of the same length "
@@ -222,7 +277,7 @@ def _batch(
     model: Model,
     desideratum: Desideratum,
     tokens: dict[str, Tokens],
-    ids: dict[tuple[str, str], int],
+    ids: Ids,
     columns: dict[tuple[str, str], int],
 ) -> Batch:
     def prompts(side: Sequence[Prompt]) -> Prompts:
@@ -238,22 +293,28 @@ def _batch(
         }
         attends = (torch.arange(width) >= pads[:, None]).long()
         put = {name: column.to(model.device) for name, column in named.items()}
-        return Prompts(table.to(model.device), attends.to(model.device), put)
+        reads = None
+        if desideratum.read != "last":
+            # A source without that token has no answer there, so where it is read is all the same.
+            at = [min(int(desideratum.read), len(row) - 1) for row in rows]
+            reads = (torch.tensor(at) + pads).to(model.device)
+        return Prompts(table.to(model.device), attends.to(model.device), put, reads)
 
     def answers(made: Iterable[int]) -> Tensor:
         return torch.tensor(list(made), device=model.device)
 
-    pairs = desideratum.pairs
+    pairs, read = desideratum.pairs, desideratum.read
     return Batch(
         desideratum,
         prompts([pair.base for pair in pairs]),
         prompts([pair.source for pair in pairs]),
-        answers(ids[pair.base.text, pair.expected] for pair in pairs),
-        answers(ids[pair.base.text, pair.base_answer] for pair in pairs),
+        answers(ids[pair.base.text, pair.expected, read] for pair in pairs),
+        answers(ids[pair.base.text, pair.base_answer, read] for pair in pairs),
         answers(
-            ids[pair.source.text, pair.source_answer] if pair.source_answer else UNKNOWN
+            ids[pair.source.text, pair.source_answer, read] if pair.source_answer else UNKNOWN
             for pair in pairs
         ),
+        prompts(desideratum.mean_over) if desideratum.mean_over else None,
     )
 
 

@@ -156,6 +156,7 @@ class Model:
         prefix: Any = None,
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "pair pos d_model"]] | None = None,
+        reads: Int[Tensor, " pair"] | None = None,
     ) -> tuple[Float[Tensor, "pair d_vocab"], Any]:
         """The logits after the last token, and the key-value cache if it is to be kept.
 
@@ -164,13 +165,15 @@ class Model:
             prefix: the cache of an earlier run, which is left as it was.
             entry: a layer to begin at, and the residual stream that enters it; where the model
                 `skips_layers`.
+            reads: the column of these tokens at which each row's logits are wanted, instead of
+                the last one.
         """
         options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
         if attends is not None and not bool(attends.all()):
             options["attention_mask"] = attends
         if prefix is not None:
             options["past_key_values"] = _copy_cache(prefix)
-        if "logits_to_keep" in self._accepts:
+        if "logits_to_keep" in self._accepts and reads is None:
             options["logits_to_keep"] = 1
         layer, given = entry or (0, tokens)
         if entry is not None:
@@ -180,7 +183,10 @@ class Model:
                 given, return_type="logits_and_cache" if keep_prefix else "logits", **options
             )
         logits, cache = made if keep_prefix else (made, None)
-        return logits[:, -1], cache
+        if reads is None:
+            return logits[:, -1], cache
+        rows = torch.arange(len(logits), device=logits.device)
+        return logits[rows, reads.to(logits.device)], cache
 
 
 @contextmanager

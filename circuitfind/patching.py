@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .component import Site
 from .cost import Cost
-from .encoding import Batch
+from .encoding import Batch, Prompts
 from .model import Model, repeat_cache
 
 TOKENS_PER_PASS = 1024  # more masks than fit go through the model in turns
@@ -118,7 +118,7 @@ def prepare(
 def run(
     prepared: Prepared, gates: Float[Tensor, "mask site"]
 ) -> Float[Tensor, "mask pair d_vocab"]:
-    """The logits after the last token of every base prompt under every row of gates.
+    """The logits where each base prompt's answer is read, under every row of gates.
 
     Gradients reach the gates and nothing else. Without gradients, layers below the first open
     gate are not run again: what enters that layer is the untouched base's.
@@ -161,6 +161,7 @@ def _run_rows(
     prefix = prepared.prefix
     if prefix is not None and n_masks > 1:
         prefix = repeat_cache(prefix, n_masks, first)
+    reads = None if base.reads is None else base.reads - prepared.start
     entry = (first, prepared.entries[first].repeat(n_masks, 1, 1)) if first else None
     with _hooked(model, hooks), torch.set_grad_enabled(gates.requires_grad):
         logits, _ = model.forward(
@@ -168,6 +169,7 @@ def _run_rows(
             base.attends.repeat(n_masks, 1),
             prefix=prefix,
             entry=entry,
+            reads=None if reads is None else reads.repeat(n_masks),
         )
     _count(prepared, n_masks, gates.requires_grad, first)
     return rearrange(logits, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
@@ -213,7 +215,8 @@ def _hooked(model: Model, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> It
 
 
 def _first_patched(batch: Batch, sites: Sequence[Site]) -> int:
-    """The first column of the base prompts that a patch can change."""
+    """The first column of the base prompts that a step has to run: that a patch can change, or
+    that the answer is read at."""
     columns = [
         int(batch.base.columns[name].min()) for name in {site.position for site in sites} - {"all"}
     ]
@@ -222,13 +225,16 @@ def _first_patched(batch: Batch, sites: Sequence[Site]) -> int:
         differ = (batch.base.tokens != batch.source.tokens).any(dim=0)
         alike = batch.desideratum.donor == "source" and bool(differ.any())
         columns.append(int(differ.int().argmax()) if alike else 0)
+    if batch.base.reads is not None:  # what is read must be run, patched or not
+        columns.append(int(batch.base.reads.min()))
     return min(columns)
 
 
 def _record(
     model: Model, batch: Batch, sites: Sequence[Site], start: int, cost: Cost
 ) -> dict[str, list[Edit]]:
-    """Run the sources once and keep what patched sites will take, by hook point."""
+    """Run the sources once (or the prompts that a mean is over) and keep what patched sites will
+    take, by hook point."""
     points: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, site in enumerate(sites):
         points[model.hook_name(site.component)][site.position].append(index)
@@ -240,16 +246,18 @@ def _record(
 
         return look
 
-    source = batch.source
+    averaged = batch.mean_over if batch.desideratum.donor == "mean" else None
+    source = averaged or batch.source
     with _hooked(model, [(name, keep(name)) for name in points]):
         model.forward(source.tokens, source.attends)
-    cost.add(model, len(batch), source.tokens.shape[1], source.tokens.shape[1])
+    n_sources, width = source.tokens.shape
+    cost.add(model, n_sources, width, width)
     edits: dict[str, list[Edit]] = {}
     for name, by_position in points.items():
         edits[name] = []
         for position, indices in by_position.items():
             columns = None if position == "all" else batch.base.columns[position] - start
-            donor = _donor(seen[name], batch, position, start)
+            donor = _donor(seen[name], batch, source, position, start)
             slots = torch.tensor([sites[i].component.head or 0 for i in indices])
             edits[name].append(
                 Edit(
@@ -262,18 +270,19 @@ def _record(
     return edits
 
 
-def _donor(acts: Tensor, batch: Batch, position: str, start: int) -> Tensor:
-    """What the sites of one hook point take at one position."""
+def _donor(acts: Tensor, batch: Batch, source: Prompts, position: str, start: int) -> Tensor:
+    """What the sites of one hook point take at one position, from what they did in the source."""
     if position == "all":
         taken = acts[:, start:]
     else:
-        rows = torch.arange(len(batch), device=acts.device)
-        taken = acts[rows, batch.source.columns[position].to(acts.device)]
+        rows = torch.arange(len(acts), device=acts.device)
+        taken = acts[rows, source.columns[position].to(acts.device)]
     kind = batch.desideratum.donor
     if kind == "zero":
         return torch.zeros_like(taken)
     if kind == "mean":
-        return taken.mean(dim=0, keepdim=True).expand_as(taken).contiguous()
+        mean = taken.mean(dim=0, keepdim=True)
+        return mean.expand(len(batch), *mean.shape[1:]).contiguous()
     if kind == "resample":
         return taken.roll(1, dims=0)
     return taken.contiguous()

@@ -85,9 +85,9 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
 
 def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
     pieces = []
-    for tokens, attends in zip(
-        prompts.tokens.split(PAIRS_AT_ONCE), prompts.attends.split(PAIRS_AT_ONCE), strict=True
-    ):
-        pieces.append(model.forward(tokens, attends)[0].argmax(dim=-1))
+    for rows in torch.arange(len(prompts.tokens)).split(PAIRS_AT_ONCE):
+        tokens, attends = prompts.tokens[rows], prompts.attends[rows]
+        reads = None if prompts.reads is None else prompts.reads[rows]
+        pieces.append(model.forward(tokens, attends, reads=reads)[0].argmax(dim=-1))
         cost.add(model, *tokens.shape, context=tokens.shape[1])
     return torch.cat(pieces)

@@ -68,6 +68,11 @@ class Desideratum:
         weight: its weight in methods that add losses up.
         donor: what a patched site takes: the source's activation, the mean over the sources,
             zero, or another pair's source.
+        read: where the answer is read: after the `last` token, or at the token of this index,
+            counted from 0 and written as text such as "1".
+        mean_over: the prompts that `donor="mean"` is a mean over; by default the pairs' sources.
+        exhaustive: the pairs are about every prompt that there is, so that search and held-out
+            pairs may share prompts.
 
     Raises:
         ValueError: every problem with the arguments at once.
@@ -81,6 +86,9 @@ class Desideratum:
     at_least: float = AT_LEAST
     weight: float = 1.0
     donor: Donor = "source"
+    read: str = "last"
+    mean_over: tuple[Prompt, ...] = ()
+    exhaustive: bool = False
 
     def __post_init__(self) -> None:
         problems = check_degree(self.name, self.at_least, self.weight, self.donor)
@@ -93,6 +101,11 @@ class Desideratum:
         if self.sense not in SENSES:
             problems.append(
                 f"{self.name}: sense must be one of {', '.join(SENSES)}; got {self.sense!r}"
+            )
+        if self.read != "last" and not (self.read.isascii() and self.read.isdecimal()):
+            problems.append(
+                f"{self.name}: read must be 'last' or the index of a token as text, such as '1'; "
+                f"got {self.read!r}"
             )
         if problems:
             raise ValueError("; ".join(problems))

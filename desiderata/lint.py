@@ -62,7 +62,7 @@ def _contradictions(desiderata: Sequence[Desideratum]) -> Iterator[Problem]:
     expected: dict[tuple[str, ...], dict[str, str]] = {}
     for desideratum in desiderata:
         for pair in desideratum.pairs:
-            how = (desideratum.part, desideratum.donor, *desideratum.at)
+            how = (desideratum.part, desideratum.donor, desideratum.read, *desideratum.at)
             key = (pair.base.text, pair.source.text, *how)
             expected.setdefault(key, {})[pair.expected] = desideratum.name
     clashes = [(key, answers) for key, answers in expected.items() if len(answers) > 1]
@@ -134,6 +134,7 @@ def _shared(search: Sequence[Desideratum], held_out: Sequence[Desideratum]) -> I
         return {
             prompt.text
             for desideratum in side
+            if not desideratum.exhaustive
             for pair in desideratum.pairs
             for prompt in (pair.base, pair.source)
         }
