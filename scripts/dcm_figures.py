@@ -55,6 +55,11 @@ def draw_sizes(found: dict[str, Any], path: Path) -> None:
             axes.axhline(
                 float(np.mean(needs)), color="#a8321a", linewidth=1, label="needed to hold"
             )
+            for end, dash in (("null", (0, (1, 1))), ("ceiling", (0, (4, 2)))):
+                words = f"{end}: {'no' if end == 'null' else 'every'} site patched"
+                axes.axhline(
+                    band[0][end], color="#4d7a5a", linewidth=0.9, linestyle=dash, label=words
+                )
             axes.set_xscale("log")
             axes.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
             axes.minorticks_off()
