@@ -6,9 +6,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from desiderata import Sampleable, read_pairs
+from desiderata import Donor, Sampleable, SavedInputs, read_pairs
+
+from .model import load_saved
 
 GROUP = "circuitfind.tasks"
+SAVED = "suffices"  # the claim that a native model's saved inputs make
 TABLES = (".csv", ".jsonl", ".ndjson")
 
 
@@ -17,15 +20,28 @@ def installed_claims() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP))}
 
 
-def load_claim(reference: str) -> Sampleable:
+def load_claim(reference: str, model: str | None = None, donor: Donor | None = None) -> Sampleable:
     """The claim that a name, a `file.py:name`, or a table of pairs stands for.
 
     A Python file is run, as any script that you start would be.
 
+    Args:
+        model: the model's name; `suffices` is about the inputs that are saved beside it.
+        donor: another donor than the claim's own.
+
     Raises:
-        LookupError: no such task, file, or name in the file.
-        ValueError: a file that fails, or a name in it that is not a claim.
+        LookupError: no such task, file, or name in the file; no inputs saved beside the model.
+        ValueError: a file that fails, a name in it that is not a claim, an unknown donor.
     """
+    if reference == SAVED:
+        if model is None:
+            raise LookupError(f"{SAVED} is about the inputs saved beside a model; name the model")
+        return SavedInputs(load_saved(model), donor or "source")
+    claim = _load(reference)
+    return claim.ablated(donor) if donor else claim
+
+
+def _load(reference: str) -> Sampleable:
     if Path(reference).suffix in TABLES:
         if not Path(reference).is_file():
             raise LookupError(f"no file {reference}")

@@ -60,6 +60,9 @@ def discover(
     prepend_bos: Annotated[bool | None, typer.Option("--prepend-bos/--no-prepend-bos")] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on despite failed checks.")] = False,
+    donor: Annotated[
+        str | None, typer.Option("--donor", help="source, mean, zero or resample, not the claim's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
@@ -69,6 +72,7 @@ def discover(
     settings = run.Settings(
         task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
+        donor,  # type: ignore[arg-type]
     )  # fmt: skip
     folder = out or Path("runs") / _slug(task, model, method, seed)
     with TerminalProgress(Console(stderr=True)) as shown:

@@ -21,10 +21,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from desiderata import Saved
+
 from .adapter import apply_adapter
 from .component import Component
 from .native import (
     CONFIG,
+    INPUTS,
     Native,
     full_config,
     is_native,
@@ -289,6 +292,24 @@ def load_model(
             f"and the hub did not give it: {str(error).splitlines()[0]}"
         ) from error
     return wrap(bridge, name, tokenizer=tokenizer, prepend_bos=prepend_bos)
+
+
+def load_saved(name: str) -> tuple[Saved, ...]:
+    """The inputs saved beside a native model, built in or in a folder.
+
+    Raises:
+        LookupError: no native model of this name, or one without inputs.
+        ValueError: a folder that is no sound native model.
+    """
+    folder = _FOLDERS / name if name in _NATIVE else Path(name).expanduser()
+    saved = read_native(folder, native_shapes).inputs if is_native(folder) else ()
+    if not saved:
+        known = ", ".join(_NATIVE) or "none"
+        raise LookupError(
+            f"no inputs are saved beside {name!r}: that takes a native model folder with "
+            f"{INPUTS}; built in with them: {known}"
+        )
+    return saved
 
 
 def build_native(

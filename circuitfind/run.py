@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from desiderata import Problem, Sampleable, lint_desiderata
+from desiderata import Donor, Problem, Sampleable, lint_desiderata
 
 from .circuit import Circuit
 from .claims import load_claim
@@ -47,6 +47,7 @@ class Settings:
     prepend_bos: bool | None = None
     trust_remote_code: bool = False
     force: bool = False
+    donor: Donor | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -80,7 +81,7 @@ class Settings:
 
     def load_claim(self) -> Sampleable:
         """The claim that these settings name, at their positions."""
-        claim = load_claim(self.task)
+        claim = load_claim(self.task, self.model, self.donor)
         return claim.moved(self.at) if self.at else claim
 
 

@@ -11,9 +11,11 @@ from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .external import read_pairs
 from .lint import Problem, lint, lint_desiderata
 from .prompt import Prompt, Span, fill, join
+from .saved import Saved, SavedInputs
 
 __all__ = [
     "CausalModel", "Choice", "Claim", "Desideratum", "Donor", "GivenPairs", "Pair", "Part",
-    "Problem", "Prompt", "Sampleable", "Sense", "Span", "choice", "distinct", "fill", "integers",
-    "item_of", "join", "lint", "lint_desiderata", "pairs_hold", "pool_of", "read_pairs",
+    "Problem", "Prompt", "Sampleable", "Saved", "SavedInputs", "Sense", "Span",
+    "choice", "distinct", "fill", "integers", "item_of", "join", "lint", "lint_desiderata",
+    "pairs_hold", "pool_of", "read_pairs",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from .desideratum import AT_LEAST, Desideratum, Donor, Pair, Part, Rule, Sense, check_degree
+from .desideratum import AT_LEAST, DONORS, Desideratum, Donor, Pair, Part, Rule, Sense, check_degree
 from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Sampleable(Protocol):
     def notes(self, seed: int = 0) -> tuple[str, ...]: ...
 
     def moved(self, at: str | Sequence[str]) -> "Sampleable": ...
+
+    def ablated(self, donor: Donor) -> "Sampleable": ...
 
 
 class SamplingError(ValueError):
@@ -91,7 +93,17 @@ class Claim:
 
     def moved(self, at: str | Sequence[str]) -> "Claim":
         """The same claim about other positions."""
-        return replace(self, at=_positions(at))
+        return replace(self, at=positions_of(at))
+
+    def ablated(self, donor: Donor) -> "Claim":
+        """The same claim with another donor, which its name then tells.
+
+        Raises:
+            ValueError: an unknown donor.
+        """
+        _check_donor(donor)
+        rules = tuple(replace(rule, donor=donor) for rule in self.rules)
+        return replace(self, rules=rules, name=f"{self.name}, donor {donor}")
 
 
 @dataclass(frozen=True)
@@ -158,9 +170,21 @@ class GivenPairs:
 
     def moved(self, at: str | Sequence[str]) -> "GivenPairs":
         """The same pairs patched at other positions."""
-        positions = _positions(at)
+        positions = positions_of(at)
         return GivenPairs(
             self.name, tuple(replace(desideratum, at=positions) for desideratum in self.desiderata)
+        )
+
+    def ablated(self, donor: Donor) -> "GivenPairs":
+        """The same pairs with another donor, which the claim's name then tells.
+
+        Raises:
+            ValueError: an unknown donor.
+        """
+        _check_donor(donor)
+        return GivenPairs(
+            f"{self.name}, donor {donor}",
+            tuple(replace(desideratum, donor=donor) for desideratum in self.desiderata),
         )
 
 
@@ -235,8 +259,8 @@ def carries(
     loosened += [] if crossed else ["not crossed"]
     loosened += ["and nothing else does"] if complete else []
     loosened += _degree_words(at_least, donor)
-    name = ", ".join([f"carries {label} at {' and '.join(_positions(at))}", *loosened])
-    return Claim(name, model, _positions(at), rules)
+    name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
+    return Claim(name, model, positions_of(at), rules)
 
 
 def suffices(
@@ -265,8 +289,8 @@ def suffices(
     rules = _with_degrees([rule], at_least, weight, donor, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
     loosened += _degree_words(at_least, donor)
-    name = ", ".join([f"suffices at {' and '.join(_positions(at))}", *loosened])
-    return Claim(name, model, _positions(at), rules)
+    name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
+    return Claim(name, model, positions_of(at), rules)
 
 
 def pairs_hold(
@@ -286,16 +310,26 @@ def pairs_hold(
         ValueError: every problem with the arguments at once.
     """
     desideratum = Desideratum(
-        name, part, sense, tuple(pairs), _positions(at), at_least, weight, donor
+        name, part, sense, tuple(pairs), positions_of(at), at_least, weight, donor
     )
     return GivenPairs(name, (desideratum,))
 
 
-def _positions(at: str | Sequence[str]) -> tuple[str, ...]:
+def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
+    """The position names that an `at` stands for.
+
+    Raises:
+        ValueError: none, or an empty one.
+    """
     positions = (at,) if isinstance(at, str) else tuple(at)
     if not positions or not all(positions):
         raise ValueError(f"at needs position names: last, all, or a span's name; got {at!r}")
     return positions
+
+
+def _check_donor(donor: str) -> None:
+    if donor not in DONORS:
+        raise ValueError(f"donor must be one of {', '.join(DONORS)}; got {donor!r}")
 
 
 def _degree_words(at_least: Degrees, donor: str) -> list[str]:
