@@ -134,6 +134,8 @@ class Model:
 
     def tokenize(self, texts: list[str]) -> list[Tokens]:
         """Each text's tokens, as the model's own tokenizer makes them (with its BOS, if any)."""
+        if not texts:  # of which tokenizers make an error
+            return []
         coded = self.tokenizer(texts, return_offsets_mapping=True)
         bos = self.tokenizer.bos_token_id
         made = []

@@ -116,6 +116,8 @@ def _balance(desideratum: Desideratum) -> Iterator[Problem]:
 
 def _sizes(side: str, desiderata: Sequence[Desideratum], n: int | None) -> Iterator[Problem]:
     for desideratum in desiderata:
+        if desideratum.exhaustive:  # there are no more
+            continue
         got = len(desideratum.pairs)
         if got < FEW:
             yield Problem(
