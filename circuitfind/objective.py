@@ -1,7 +1,7 @@
 """What search minimises and what it must satisfy: losses, satisfaction, null, ceiling, bounds."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from .cost import Cost
 from .encoding import Batch
 from .mask import gates_of
 from .model import Model
-from .patching import Prepared, masks_per_pass, prepare, run
+from .patching import Prepared, masks_per_pass, prepare, record_base, run
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
 PAIRS_AT_ONCE = 256  # pairs in one pass with gradients; lower it where memory is short
@@ -63,8 +63,10 @@ class Bound:
 def correct(
     logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
 ) -> Bool[Tensor, "mask pair"]:
-    """Whether the most likely next token is the expected one, per mask and pair."""
-    return logits.argmax(dim=-1) == expected
+    """Whether the most likely next token is the expected one, per mask and pair; never where
+    logits are not numbers."""
+    best = logits.max(dim=-1)
+    return (best.indices == expected) & ~best.values.isnan()
 
 
 def lead(
@@ -74,6 +76,32 @@ def lead(
     index = expected.expand(len(logits), -1)[..., None]
     mine = logits.gather(-1, index)[..., 0]
     return mine - logits.scatter(-1, index, float("-inf")).amax(dim=-1)
+
+
+def hinge(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """By how many logits the expected token falls short of a lead of `MARGIN`; 0 beyond it."""
+    return (MARGIN - lead(logits, expected)).clamp(min=0)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """Minus the log-probability of the expected token, in nats."""
+    index = expected.expand(len(logits), -1)[..., None]
+    return -logits.log_softmax(dim=-1).gather(-1, index)[..., 0]
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class NotANumber(FloatingPointError):
+    """A loss, a gradient or a score is NaN or infinite; `cost` is what was spent until then."""
+
+    def __init__(self, words: str, cost: Cost) -> None:
+        super().__init__(words)
+        self.cost = cost
 
 
 class Objective:
@@ -146,28 +174,69 @@ class Objective:
         return made
 
     def backward(
-        self, index: int, membership: Float[Tensor, " site"], weight: float
+        self, index: int, membership: Float[Tensor, " site"], weight: float, loss_of: Loss = hinge
     ) -> tuple[float, float]:
         """Add the gradient of one desideratum's weighted loss to the membership's.
 
-        The loss is the mean over pairs of max(0, MARGIN - lead), in logits.
+        The loss is the mean over pairs; by default of max(0, MARGIN - lead), in logits.
 
         Returns:
             The loss and the satisfaction, both unweighted, at this membership.
 
         Raises:
-            FloatingPointError: the loss is not a number.
+            NotANumber: the loss is not finite.
         """
         n, loss, hits = len(self.batches[index]), 0.0, 0
         for batch, logits in self.logits(index, membership[None]):
-            piece = (MARGIN - lead(logits, batch.expected)).clamp(min=0).sum() / n
+            piece = loss_of(logits, batch.expected).sum() / n
             (weight * piece).backward()
             loss += piece.item()
             hits += int(correct(logits, batch.expected).sum())
         if not math.isfinite(loss):
             name = self.desiderata[index].name
-            raise FloatingPointError(f"the loss of {name!r} is {loss}; try --dtype float32")
+            raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
         return loss, hits / n
+
+    @torch.no_grad()
+    def leads(self, index: int, membership: Float[Tensor, "mask site"]) -> Float[Tensor, " mask"]:
+        """One desideratum's mean lead of the expected token, in logits, under each membership.
+
+        Raises:
+            NotANumber: a lead is not finite.
+        """
+        part = self.batches[index].desideratum.part
+        gates = gates_of(membership[:, self._columns[index]], part)
+        total = torch.zeros(len(membership))
+        for prepared in self._prepared[index]:
+            pieces = [
+                lead(run(prepared, rows), prepared.batch.expected).sum(dim=1)
+                for rows in gates.split(masks_per_pass(prepared))
+            ]
+            total += torch.cat(pieces).float().cpu()
+        self.require_finite(total, f"the lead of {self.desiderata[index].name!r}")
+        return total / len(self.batches[index])
+
+    def require_finite(self, values: Tensor | None, what: str) -> None:
+        """Let only numbers pass.
+
+        Raises:
+            NotANumber: some of the values are NaN or infinite; the message names what they are.
+        """
+        if values is not None and not bool(values.isfinite().all()):
+            bad = int((~values.isfinite()).sum())
+            raise NotANumber(
+                f"{what} is not a number ({bad} of {values.numel()} values); try --dtype float32",
+                self.cost,
+            )
+
+    def activations(self) -> list[Float[Tensor, "sample width"]]:
+        """What each site writes in the base prompts of all desiderata, a row per pair and token."""
+        pieces: list[list[Tensor]] = [[] for _ in self.sites]
+        for columns, prepared in zip(self._columns, self._prepared, strict=True):
+            for piece in prepared:
+                for column, written in zip(columns.tolist(), record_base(piece), strict=True):
+                    pieces[column].append(written)
+        return [torch.cat(rows) if rows else torch.zeros(1, 1) for rows in pieces]
 
     def bounds(self) -> tuple[Bound, ...]:
         """What each desideratum has to reach on these pairs, from its null and its ceiling."""
@@ -199,7 +268,17 @@ def slack(
 
     Each distance is a share of pairs. At 0 or above, every desideratum holds.
     """
+    return gaps(scores, bounds, margin).amin(dim=1)
+
+
+def gaps(
+    scores: Float[Tensor, "mask desideratum"], bounds: Sequence[Bound], margin: Sequence[float]
+) -> Float[Tensor, "mask desideratum"]:
+    """By how much each desideratum clears its bound and margin; infinity where it has no score.
+
+    The margin never asks for more than the better of the empty and the full circuit reaches, nor,
+    on the absolute scale, for more than all pairs: a circuit as good as that is good enough.
+    """
     need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
-    # A bound near 1 leaves no room for the margin: all pairs right is always enough.
-    gap = (scores - need.clamp(max=1.0)).nan_to_num(nan=float("inf"))
-    return gap.amin(dim=1)
+    most = [1.0 if bound.absolute else max(bound.null, bound.ceiling) for bound in bounds]
+    return (scores - need.minimum(torch.tensor(most))).nan_to_num(nan=float("inf"))

@@ -138,6 +138,39 @@ def run(
     return made[order.argsort().to(made.device)]
 
 
+@torch.no_grad()
+def record_base(prepared: Prepared) -> list[Float[Tensor, "sample width"]]:
+    """What each site itself writes in the base prompts, unpatched: a row per pair and token.
+
+    A head's is its slice of `hook_z`, an MLP's its output, where the site's position is; at `all`,
+    every token that is not padding.
+    """
+    model, base = prepared.model, prepared.batch.base
+    names = dict.fromkeys(model.hook_name(site.component) for site in prepared.sites)
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def look(own: Tensor, hook: Any) -> None:
+            seen[name] = own.detach() if own.ndim == 4 else own.detach().unsqueeze(2)
+
+        return look
+
+    with _hooked(model, [(name, keep(name)) for name in names]):
+        model.forward(base.tokens, base.attends)
+    n_pairs, width = base.tokens.shape
+    prepared.cost.add(model, n_pairs, width, width)
+    real, rows = base.attends.bool(), torch.arange(n_pairs)
+    written = []
+    for site in prepared.sites:
+        acts = seen[model.hook_name(site.component)]
+        if site.position == "all":
+            taken = acts[real.to(acts.device)]
+        else:
+            taken = acts[rows.to(acts.device), base.columns[site.position].to(acts.device)]
+        written.append(taken[:, site.component.head or 0].float().cpu())
+    return written
+
+
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
     return max(1, TOKENS_PER_PASS // (len(prepared.batch) * prepared.width))

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from desiderata import Desideratum
 
+from ..circuit import Circuit
 from ..component import Site, all_sites
 from ..encoding import Batch, encode
+from ..mask import Mask
 from ..model import Model
+from ..objective import NotANumber
 from .constrained import search_constrained
 from .dcm_2023 import search_dcm_2023
 from .dcm_2024 import search_dcm_2024
@@ -21,12 +26,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table of methods."""
+    """A line of the table of methods. Baselines are there to be beaten."""
 
     name: str
     run: Method
     idea: str
     source: str
+    baseline: bool = False
 
 
 METHODS = (
@@ -87,7 +93,8 @@ def search(
 
     Raises:
         LookupError: an unknown method.
-        ValueError: desiderata that cannot be encoded for this model.
+        ValueError: desiderata that cannot be encoded for this model; a size that the sites do
+            not allow.
     """
     run = method_named(method).run
     batches = tuple(
@@ -95,4 +102,33 @@ def search(
     )
     if sites is None:
         sites = candidate_sites(model, [batch.desideratum for batch in batches])
-    return run(model, batches, tuple(sites), config or SearchConfig(), progress or Progress())
+    config, sites = config or SearchConfig(), tuple(sites)
+    if config.size is not None and config.size > len(sites):
+        raise ValueError(
+            f"size must be between 1 and the {len(sites)} sites that can be patched; got "
+            f"{config.size}"
+        )
+    try:
+        return run(model, batches, sites, config, progress or Progress())
+    except NotANumber as error:
+        return _broken_off(model, sites, method, config, error)
+
+
+def _broken_off(
+    model: Model, sites: tuple[Site, ...], method: str, config: SearchConfig, error: NotANumber
+) -> SearchResult:
+    """The result of a search that met a loss, gradient or score that is not a number."""
+    nothing = torch.zeros(len(sites))
+    words = f"the search broke off: {error}"
+    return SearchResult(
+        Mask(sites, nothing),
+        Circuit(model.name, "", "", method, config.seed, (), ()),
+        False,
+        "fails",
+        words,
+        (),
+        (),
+        nothing,
+        (words, "the circuit is empty"),
+        error.cost.report(),
+    )

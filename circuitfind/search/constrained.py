@@ -15,9 +15,10 @@ from torch import Tensor
 from ..component import Site
 from ..encoding import Batch
 from ..model import Model
+from .ranks import lifted, ordered
 from .result import Progress, SearchConfig, SearchResult
 from .selection import Selection, conclude, open_selection
-from .trials import polish
+from .trials import Choice, Trials, polish, swap
 
 STEPS, LEARNING_RATE = 120, 0.08
 RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
@@ -35,16 +36,17 @@ def search_constrained(
     """The fewest sites such that every desideratum holds; see the module's text."""
     selection = open_selection(model, batches, sites, config)
     openness, history = relax(selection, config, progress)
-    ranking = openness.argsort(descending=True, stable=True).tolist()
-    reach = min(len(ranking), int((openness > OPEN).sum()) + config.reach)
-    return conclude(
-        "constrained",
-        selection,
-        openness,
-        lambda trials: polish(trials, ranking, reach, config, progress),
-        history,
-        config.seed,
-    )
+    order = ordered(openness)
+    reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
+
+    def choose(trials: Trials) -> Choice:
+        if config.size is None:
+            members = polish(trials, order, reach, config, progress)
+        else:
+            members = swap(trials, order, config.size, config, progress)
+        return Choice(members, lifted(openness, trials.losses(members), members), openness)
+
+    return conclude("constrained", selection, choose, history, config)
 
 
 def relax(
@@ -74,6 +76,7 @@ def relax(
             need = selection.bounds[index].value + selection.margin[index]
             multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
             scores[objective.desiderata[index].name] = score
+        objective.require_finite(gates.grad, f"the gradient at step {step}")
         optimiser.step()
         gates.data.clamp_(0, 1)
         if step >= steps // 2:

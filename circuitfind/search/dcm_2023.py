@@ -12,7 +12,8 @@ drift is mean((t_patched - t_unpatched)^2) over the pairs that should keep, targ
 answer. Where base and source answer alike t is 0, and such pairs teach nothing.
 
 They chose the penalty by looking at a curve; here it is the smallest mask that satisfies every
-desideratum on the selection pairs, and there is no polishing.
+desideratum on the selection pairs, and there is no polishing. Where a size is asked for, it is the
+sites with the most open gates, from the penalty whose sites do best.
 """
 
 import torch
@@ -23,9 +24,10 @@ from ..component import Site
 from ..encoding import UNKNOWN, Batch
 from ..model import Model
 from ..objective import Objective
+from .ranks import round_to
 from .result import Progress, SearchConfig, SearchResult
 from .selection import conclude, open_selection
-from .trials import Members, Trials
+from .trials import Choice, Trials
 
 ROUNDS, LEARNING_RATE = 100, 1e-2
 VALUE_WEIGHT = 5.0
@@ -61,14 +63,15 @@ def search_dcm_2023(
         )
         progress.report("penalties", number, len(PENALTIES), history[-1])
         progress.save({"masks": masks, "history": history, "cost": selection.fit.cost.report()})
-    rounded = [frozenset(mask.round().nonzero()[:, 0].tolist()) for mask in masks]
+    rounded = [frozenset(round_to(mask, config.size).nonzero()[:, 0].tolist()) for mask in masks]
 
-    def choose(trials: Trials) -> Members:
+    def choose(trials: Trials) -> Choice:
         trials.slacks(rounded)
-        return trials.best()
+        members = trials.best()
+        raw = masks[rounded.index(members)]
+        return Choice(members, raw, raw)
 
-    raw = masks[rounded.index(choose(selection.trials()))]
-    return conclude("dcm-2023", selection, raw, choose, history, config.seed)
+    return conclude("dcm-2023", selection, choose, history, config)
 
 
 def _check(batches: tuple[Batch, ...]) -> None:
@@ -101,6 +104,7 @@ def _train(objective: Objective, penalty: float, config: SearchConfig) -> Float[
             value = (untouched[index] - _leads(objective, index, gates)).mean()
             (VALUE_WEIGHT * objective.desiderata[index].weight * value).backward()
         (penalty * (gates + 0.001).sqrt().sum()).backward()
+        objective.require_finite(gates.grad, "the gradient of the value loss")
         optimiser.step()
         if not keeps:
             continue
@@ -109,6 +113,7 @@ def _train(objective: Objective, penalty: float, config: SearchConfig) -> Float[
         for index in keeps:
             drift = (_leads(objective, index, gates) - untouched[index]).square().mean()
             (objective.desiderata[index].weight * drift).backward()
+        objective.require_finite(gates.grad, "the gradient of the drift loss")
         optimiser.step()
     return gates.detach().clamp(0, 1)
 

@@ -16,9 +16,10 @@ import torch
 from ..component import Site
 from ..encoding import Batch
 from ..model import Model
-from ..objective import Objective
+from .ranks import round_to
 from .result import Progress, SearchConfig, SearchResult
-from .selection import Selection, conclude, open_selection
+from .selection import conclude, minibatches, open_selection
+from .trials import Choice, Trials
 
 STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
 PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
@@ -33,7 +34,7 @@ def search_dcm_2024(
 ) -> SearchResult:
     """The released recipe's mask with the best mean satisfaction on the selection pairs."""
     selection = open_selection(model, batches, sites, config)
-    minibatches = _divide(selection)
+    divided = minibatches(selection, PAIRS)
     gates = torch.zeros(len(sites), requires_grad=True)
     optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
     steps = config.steps or STEPS
@@ -46,18 +47,20 @@ def search_dcm_2024(
     for step in range(first, steps):
         gates.data.clamp_(0, 1)
         optimiser.zero_grad()
-        objective = minibatches[step % len(minibatches)]
+        objective = divided[step % len(divided)]
         for index, desideratum in enumerate(objective.desiderata):
             for batch, logits in objective.logits(index, gates[None]):
                 pairs = torch.arange(len(batch), device=logits.device)
                 target = logits[0, pairs, batch.expected].mean()
                 (-desideratum.weight * target).backward()
         (PENALTY * gates.sum()).backward()
+        objective.require_finite(gates.grad, f"the gradient at step {step}")
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == steps:
-            rounded = gates.detach().clamp(0, 1).round()
+            soft = gates.detach().clamp(0, 1)
+            rounded = round_to(soft, config.size)
             score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
-            best = max(best, (score, size, rounded), key=lambda found: found[:2])
+            best = max(best, (score, size, soft), key=lambda found: found[:2])
             row = {"stage": "batches", "step": step, "size": size, "mean satisfaction": score}
             history.append(row)
             progress.report("batches", step + 1, steps, row)
@@ -68,20 +71,11 @@ def search_dcm_2024(
                     "cost": selection.fit.cost.report(),
                 }
             )  # fmt: skip
-    members = frozenset(best[2].nonzero()[:, 0].tolist())
-    return conclude("dcm-2024", selection, best[2], lambda _: members, history, config.seed)
+    chosen = round_to(best[2], config.size)
+    choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best[2], best[2])
 
+    def choose(trials: Trials) -> Choice:
+        trials.slacks([choice.members])
+        return choice
 
-def _divide(selection: Selection) -> list[Objective]:
-    """The fit pairs of all desiderata in batches of up to 32 pairs each."""
-    fit = selection.fit
-    n_batches = max(1, max(map(len, fit.batches)) // PAIRS)
-    return [
-        Objective(
-            selection.model,
-            [batch.take(range(number, len(batch), n_batches)) for batch in fit.batches],
-            fit.sites,
-            fit.cost,
-        )
-        for number in range(n_batches)
-    ]
+    return conclude("dcm-2024", selection, choose, history, config)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ..circuit import Circuit
 from ..component import Site
 from ..encoding import Batch
@@ -23,6 +26,7 @@ class SearchConfig:
             that the circuit also clears it on pairs that search has not seen.
         rounds: rounds of discrete polishing (drop, swap, re-add).
         reach: how many sites outside the circuit a round of polishing considers.
+        size: how many sites the circuit is to have, exactly; None lets the desiderata decide.
     """
 
     steps: int | None = None
@@ -31,6 +35,7 @@ class SearchConfig:
     margin: float = 2.0
     rounds: int = 4
     reach: int = 16
+    size: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -40,6 +45,8 @@ class SearchConfig:
             problems.append(f"learning_rate must be positive; got {self.learning_rate}")
         if self.margin < 0 or self.rounds < 0 or self.reach < 0:
             problems.append("margin, rounds and reach must not be negative")
+        if self.size is not None and self.size < 1:
+            problems.append(f"size must be at least 1; got {self.size}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -58,7 +65,11 @@ class FrontierPoint:
 class SearchResult:
     """What a search found. Not converging is `success=False` and a message, not an exception.
 
-    `history` has a row per report of progress; `cost` is the account of the passes made.
+    `mask` is the method's mask as it was before any rounding, or the circuit itself where a method
+    has none. `ranking` scores every site, greater = more wanted, on a scale of the method's own;
+    always finite. `history` has a row per report of progress; `cost` is the account of the passes
+    made. `problems` says in words what is wrong with the search: a loss that is not a number, an
+    empty circuit, a mask that has not decided.
     """
 
     mask: Mask
@@ -68,6 +79,8 @@ class SearchResult:
     message: str
     history: tuple[Mapping[str, Any], ...]
     frontier: tuple[FrontierPoint, ...]
+    ranking: Float[Tensor, " site"]
+    problems: tuple[str, ...] = ()
     cost: Mapping[str, int | float] = field(default_factory=dict)
 
 

@@ -17,7 +17,9 @@ from ..mask import Mask
 from ..model import Model
 from ..objective import Bound, Objective
 from .result import SearchConfig, SearchResult, Status
-from .trials import Members, Trials
+from .trials import Choice, Members, Trials
+
+LOW, HIGH = 0.1, 0.9  # a gate between them has not decided
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,42 @@ def open_selection(
     return Selection(model, fit, select, bounds, margin, live)
 
 
+def minibatches(selection: Selection, n_pairs: int) -> list[Objective]:
+    """The fit pairs of all desiderata in batches of up to about this many pairs of each."""
+    fit = selection.fit
+    sizes = [len(batch) for batch in fit.batches]
+    n_batches = max(1, min(max(sizes) // n_pairs, *sizes))
+    if n_batches == 1:
+        return [fit]
+    return [
+        Objective(
+            selection.model,
+            [batch.take(range(number, len(batch), n_batches)) for batch in fit.batches],
+            fit.sites,
+            fit.cost,
+        )
+        for number in range(n_batches)
+    ]
+
+
 def conclude(
     method: str,
     selection: Selection,
-    openness: Float[Tensor, " site"],
-    choose: Callable[[Trials], Members],
+    choose: Callable[[Trials], Choice],
     history: Sequence[Mapping[str, Any]],
-    seed: int,
+    config: SearchConfig,
 ) -> SearchResult:
     """The circuit that `choose` settles on, with the verdict in words.
 
     Desiderata that looked vacuous join the constraints if the chosen circuit breaks them.
+
+    Raises:
+        NotANumber: the method's ranking or mask is not finite.
     """
     while True:
         trials = selection.trials()
-        chosen = choose(trials)
-        scores = trials.complete([chosen])[0].tolist()
+        choice = choose(trials)
+        scores = trials.complete([choice.members])[0].tolist()
         broken = [
             index
             for index, (score, bound) in enumerate(zip(scores, selection.bounds, strict=True))
@@ -99,40 +121,69 @@ def conclude(
         if not broken:
             break
         selection = replace(selection, live=tuple(sorted({*selection.live, *broken})))
-    frontier = trials.frontier()
+    selection.fit.require_finite(choice.ranking, f"the ranking of {method}")
+    selection.fit.require_finite(choice.membership, f"the mask of {method}")
+    chosen, sites = choice.members, selection.select.sites
+    circuit = _circuit(method, selection, trials, chosen, config.seed)
     success = all(
         score >= bound.value for score, bound in zip(scores, selection.bounds, strict=True)
     )
     status: Status = "holds" if success else "fails"
-    circuit = _circuit(method, selection, trials, chosen, seed)
     names = [desideratum.name for desideratum in selection.select.desiderata]
     last = {"stage": "chosen", "step": len(history), "size": len(chosen)}
     last |= dict(zip(names, scores, strict=True))
+    mask = choice.membership if choice.membership is not None else hard(chosen, len(sites))
     return SearchResult(
-        Mask(selection.select.sites, openness.clamp(0, 1)),
+        Mask(sites, mask.clamp(0, 1)),
         circuit,
         success,
         status,
-        _success(selection, chosen) if success else _failure(selection, trials, chosen, scores),
+        _success(selection, chosen)
+        if success
+        else _failure(selection, trials, chosen, scores, config.size),
         (*history, last),
-        frontier,
+        trials.frontier(),
+        choice.ranking,
+        _problems(choice, sites),
         selection.fit.cost.report(),
     )
+
+
+def hard(members: Members, n_sites: int) -> Float[Tensor, " site"]:
+    """1 for members, 0 for the other sites."""
+    made = torch.zeros(n_sites)
+    made[list(members)] = 1.0
+    return made
+
+
+def _problems(choice: Choice, sites: Sequence[Site]) -> tuple[str, ...]:
+    """What is wrong with a circuit or with the mask that it comes from."""
+    problems = []
+    if not choice.members:
+        problems.append("the circuit is empty")
+    if choice.membership is not None:
+        gates = choice.membership
+        open_gates = ((gates > LOW) & (gates < HIGH)).nonzero()[:, 0].tolist()
+        if not bool((gates > 0.5).any()):
+            problems.append("the mask is empty: no gate is more than half open before rounding")
+        if open_gates:
+            shown = ", ".join(f"{sites[site]} {float(gates[site]):.2f}" for site in open_gates[:4])
+            problems.append(
+                f"the mask has not decided on {len(open_gates)} of {len(gates)} gates, which lie "
+                f"between {LOW} and {HIGH} before rounding: {shown}"
+                + (", ..." if len(open_gates) > 4 else "")
+            )
+    return tuple(problems)
 
 
 def _circuit(
     method: str, selection: Selection, trials: Trials, chosen: Members, seed: int
 ) -> Circuit:
     """The chosen sites, each scored by what the live desiderata lose on average without it."""
-    members = sorted(chosen)
-    trials.slacks([chosen, *(chosen - {site} for site in members)])
-    live = list(selection.live)
-    whole = trials.seen[chosen][1][live]
-    losses = [(whole - trials.seen[chosen - {site}][1][live]).mean() for site in members]
     return Circuit(
         selection.model.name, "", "", method, seed,
-        tuple(selection.select.sites[site] for site in members),
-        tuple(round(float(loss), 6) for loss in losses),
+        tuple(selection.select.sites[site] for site in sorted(chosen)),
+        tuple(round(float(loss), 6) for loss in trials.losses(chosen)),
     )  # fmt: skip
 
 
@@ -151,7 +202,13 @@ def _success(selection: Selection, chosen: Members) -> str:
     return words
 
 
-def _failure(selection: Selection, trials: Trials, chosen: Members, scores: Sequence[float]) -> str:
+def _failure(
+    selection: Selection,
+    trials: Trials,
+    chosen: Members,
+    scores: Sequence[float],
+    size: int | None,
+) -> str:
     """Which desiderata stand in the way, how far each gets, and how far it gets elsewhere."""
     reached = torch.stack([row for _, row in trials.seen.values()]).nan_to_num(nan=-1).amax(dim=0)
     parts = []
@@ -171,7 +228,9 @@ def _failure(selection: Selection, trials: Trials, chosen: Members, scores: Sequ
         elif reached[index] >= bound.value:
             words += f" ({float(reached[index]):.2f} in circuits that break another)"
         parts.append(words)
+    tried = [members for members in trials.seen if size is None or len(members) == size]
+    kind = "" if size is None else f", of the size {size} that was asked for,"
     return (
-        f"no circuit of the {len(trials.seen)} tried satisfies every desideratum; in the nearest, "
+        f"no circuit of the {len(tried)} tried{kind} satisfies every desideratum; in the nearest, "
         f"of {len(chosen)} sites, {'; '.join(parts)}"
     )

@@ -11,10 +11,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective import Bound, Objective, slack
+from ..objective import Bound, Objective, gaps, slack
 from .result import FrontierPoint, Progress, SearchConfig
 
 Members = frozenset[int]  # indices of sites
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method settles on: a circuit, its score of every site (greater = more wanted), and
+    its mask before rounding, where it has one."""
+
+    members: Members
+    ranking: Float[Tensor, " site"]
+    membership: Float[Tensor, " site"] | None = None
 
 
 @dataclass
@@ -42,6 +52,11 @@ class Trials:
                 self.seen[members] = clear, row
         return [self.seen[members][0] for members in circuits]
 
+    def gaps(self, members: Members) -> Float[Tensor, " desideratum"]:
+        """By how much a circuit clears each bound; infinity for what is not live."""
+        self.slacks([members])
+        return gaps(self.seen[members][1][None], self.bounds, self.margin)[0]
+
     def holds(self, members: Members) -> bool:
         """Whether a circuit clears every live bound."""
         return self.slacks([members])[0] >= 0
@@ -52,10 +67,14 @@ class Trials:
             row[list(members)] = 1.0
         return rows
 
-    def best(self) -> Members:
-        """The smallest circuit that holds, or the one nearest to holding."""
+    def best(self, size: int | None = None) -> Members:
+        """The smallest circuit tried that holds, or the one nearest to holding.
+
+        Args:
+            size: only among those of this size.
+        """
         return min(
-            self.seen,
+            (members for members in self.seen if size is None or len(members) == size),
             key=lambda members: (
                 min(self.seen[members][0], 0.0) * -1,
                 len(members),
@@ -63,6 +82,15 @@ class Trials:
                 sorted(members),
             ),
         )
+
+    def losses(self, members: Members) -> Float[Tensor, " member"]:
+        """What the live desiderata lose on average without each member, in shares of pairs."""
+        inside, live = sorted(members), list(self.live)
+        self.slacks([members, *(members - {site} for site in inside)])
+        whole = self.seen[members][1][live]
+        without = [self.seen[members - {site}][1][live] for site in inside]
+        return torch.stack([(whole - row).mean() if live else torch.zeros(()) for row in without]
+                           or [torch.zeros(())])[: len(inside)]  # fmt: skip
 
     def complete(self, circuits: Sequence[Members]) -> Float[Tensor, "mask desideratum"]:
         """The satisfaction of every desideratum, the vacuous ones too, by these circuits."""
@@ -119,6 +147,23 @@ def polish(
     weakest_first = _by_slack_without(trials, trials.best())
     trials.slacks([trials.best() - set(weakest_first[:n]) for n in range(1, len(weakest_first))])
     return trials.best()
+
+
+def swap(
+    trials: Trials, ranking: Sequence[int], size: int, config: SearchConfig, progress: Progress
+) -> Members:
+    """The circuit of exactly this size with the best slack that exchanging one member for one
+    other site at a time leads to, from the first sites of the ranking."""
+    current = frozenset(ranking[:size])
+    for number in range(config.rounds * max(1, size)):
+        outside = [site for site in ranking if site not in current][: config.reach]
+        moves = [current - {old} | {new} for old in sorted(current) for new in outside]
+        here, clear = trials.slacks([current])[0], trials.slacks(moves)
+        progress.report("swap", number + 1, config.rounds * max(1, size), {"size": size})
+        if not moves or max(clear) <= here:
+            break
+        current = moves[clear.index(max(clear))]
+    return current
 
 
 def grow(trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig) -> Members:
