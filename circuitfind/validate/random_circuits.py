@@ -29,8 +29,8 @@ def check_random_circuits(
 
     A random circuit has the same number of heads and of MLPs in each layer at each position, and
     is not the circuit itself. It is beaten when the least slack of the circuit over the
-    desiderata that are not vacuous is greater than its own; a tie is no win. The check holds
-    when a one-sided binomial test says that more than 0.9 are beaten.
+    desiderata that are not vacuous is greater than its own, on the objective's pairs; a tie is
+    no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten.
 
     Source: Shi et al. 2024 (arXiv 2410.13032), sufficiency test with q = 0.9; they draw random
     paths of the same size, here the make-up by layer and kind is kept, which is stricter.
@@ -62,7 +62,8 @@ def check_random_circuits(
         "random circuits", verdict, wins / n, low, high, n, ablation, "held-out",
         f"the circuit beats {wins} of {n} random circuits with as many heads and MLPs in each "
         f"layer ({different} different ones exist); the best of them clears the bounds by "
-        f"{max(others.values()):+.3f}, the circuit by {mine:+.3f}",
+        f"{max(others.values()):+.3f}, the circuit by {mine:+.3f}, on up to "
+        f"{max(map(len, objective.batches))} pairs of each desideratum",
         tuple({"slack": others[members]} for members in drawn),
     )  # fmt: skip
 
