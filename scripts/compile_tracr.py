@@ -1,8 +1,9 @@
 """Compile RASP programs with Tracr into native models with busy distractors.
 
     pip install -e '.[tracr]'
-    python -m scripts.compile_tracr                 # remakes circuitfind/models/tracr-*
+    python -m scripts.compile_tracr                 # remakes circuitfind/models/tracr-*, truth too
     python -m scripts.compile_tracr tracr-reverse --out /tmp/models
+    python -m scripts.compile_tracr --truth         # truth.json alone; needs no Tracr
 
 Tracr (Lindner et al. 2023, arXiv 2301.05062; PyPI `tracr-pypi`, on jax) turns a RASP program into
 a bidirectional transformer without normalisation, which TransformerLens' native model can hold as
@@ -11,7 +12,7 @@ zero in both. Added here, from a seed:
 
 - heads up to `n_heads` in every layer, where real and added ones are shuffled, and neurons in every
   MLP. They read everything that Tracr's own components read or write, attend unevenly, and write to
-  `UNREAD` directions of their own. `reachable` shows from the weights that nothing reads those.
+  `UNREAD` directions of their own, which nothing reads (`circuitfind.truth.unread` checks).
   Heads and MLPs that Tracr leaves empty thus are all busy;
 - a read-out. A word of a categorical output scores `SCALE` times its direction. A number x is read
   as the nearest of the program's values: v scores in proportion to 2vx - v^2, with -v^2 on Tracr's
@@ -23,11 +24,19 @@ value); numbers that are not whole are fractions such as `1/3`. Inputs have one 
 saved in shuffled order, since the ablation `resample` takes the activations of the input before.
 The output at BOS is not asked for. What is written was compared, word by word on every saved
 input, with what Tracr's own model decodes.
+
+Truth is never taken from the weights: `truth.json` has, for each ablation, every set of components
+that keeps all saved outputs while no smaller set inside it does, found by trying all sets. A
+component that Tracr wired may be idle. `tracr-reverse` needs 4 of its 5 under zero, since a length
+head that says nothing is heard as the longest input, and 1 under mean and resample, since all else
+depends on the place alone when inputs have one length.
 """
 
 import argparse
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -36,14 +45,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from circuitfind.model import Model, load_model
-from circuitfind.native import Native, save_native
-from desiderata.saved import Saved
+from circuitfind.component import Site, all_sites
+from circuitfind.encoding import encode
+from circuitfind.model import Model, load_model, load_saved, native_shapes
+from circuitfind.native import Native, read_native, save_native
+from circuitfind.truth import exhaustive_truth, unread
+from desiderata import Donor, Saved, SavedInputs
 from scripts.rasp_programs import PROGRAMS, Compiled, Program, Value, compile_program
 
 Arrays = dict[str, np.ndarray]
 
 FOLDERS = Path(__file__).resolve().parent.parent / "circuitfind" / "models"
+ABLATIONS: tuple[Donor, ...] = ("zero", "mean", "resample")
 SPECIAL = ("<pad>", "<unk>", "BOS")
 UNREAD, NEURONS = 8, 8  # residual directions, and neurons of each MLP, for distractors
 SCALE = 10.0  # logits of a categorical output
@@ -71,12 +84,9 @@ def words_of(program: Program, compiled: Compiled) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*SPECIAL, *map(str, program.vocabulary), *map(str, compiled.said)]))
 
 
-def wire(program: Program, compiled: Compiled) -> tuple[dict[str, Any], Arrays]:
-    """The native model's config, and its weights in float32: Tracr's, distractors and read-out.
-
-    Raises:
-        ValueError: a distractor would reach the output.
-    """
+def wire(program: Program, compiled: Compiled) -> tuple[dict[str, Any], Arrays, frozenset[str]]:
+    """The native model's config, its weights in float32 (Tracr's, distractors and read-out), and
+    the components that have weights of Tracr's."""
     rng, words = np.random.default_rng(program.seed), words_of(program, compiled)
     width, context = len(compiled.labels) + UNREAD, program.max_length + 1
     config = {
@@ -103,9 +113,7 @@ def wire(program: Program, compiled: Compiled) -> tuple[dict[str, Any], Arrays]:
         weights |= {f"layers.{layer}.mlp.{name}": array for name, array in made.items()}
         real |= {f"m{layer}"} if is_real else set()
     weights = {name: array.astype(np.float32) for name, array in weights.items()}
-    if strangers := reachable(weights, compiled.n_layers, program.n_heads) - real:
-        raise ValueError(f"{program.name}: distractors reach the output: {sorted(strangers)}")
-    return config, weights
+    return config, weights, frozenset(real)
 
 
 def _read_out(compiled: Compiled, words: Sequence[str], width: int) -> np.ndarray:
@@ -181,39 +189,14 @@ def _loudness(rng: np.random.Generator) -> float:
     return float(np.exp(rng.normal(0, 0.5)))
 
 
-def reachable(weights: Mapping[str, np.ndarray], n_layers: int, n_heads: int) -> frozenset[str]:
-    """The components from which a path of weights that are not zero leads to the logits.
-
-    All others change no output, whatever is put in their place. Of these, too, some may be idle.
-    """
-    read, found = np.any(weights["head.weight"], axis=0), set()
-    for layer in reversed(range(n_layers)):
-        at = f"layers.{layer}.mlp."
-        used = np.any(weights[at + "fc_out.weight"][read], axis=0)
-        if used.any() or np.any(weights[at + "fc_out.bias"][read]):
-            found.add(f"m{layer}")
-        read = read | np.any(weights[at + "fc_in.weight"][used], axis=0)
-        at = f"layers.{layer}.attn."
-        used, heard = np.any(weights[at + "o.weight"][read], axis=0), [read]
-        for head, mine in enumerate(np.split(used, n_heads)):
-            if not mine.any():
-                continue
-            found.add(f"a{layer}.h{head}")
-            rows = slice(head * len(mine), (head + 1) * len(mine))
-            heard += [np.any(weights[f"{at}{name}.weight"][rows], axis=0) for name in "qk"]
-            heard.append(np.any(weights[f"{at}v.weight"][rows][mine], axis=0))
-        read = np.any(heard, axis=0)
-    return frozenset(found)
-
-
 def build(program: Program, folder: Path) -> Path:
     """Compile a program, write its folder, and check every saved output against Tracr's.
 
     Raises:
-        ValueError: the model does not say what Tracr's says.
+        ValueError: the model does not say what Tracr's says, or a distractor reaches the output.
     """
     compiled = compile_program(program)
-    config, weights = wire(program, compiled)
+    config, weights, real = wire(program, compiled)
     rows = [
         Saved(
             " ".join(["BOS", *map(str, tokens)]),
@@ -230,9 +213,46 @@ def build(program: Program, folder: Path) -> Path:
         inputs=tuple(rows),
     )
     save_native(folder, native)
-    if wrong := wrong_outputs(load_model(str(folder), device="cpu"), rows):
+    model = load_model(str(folder), device="cpu")
+    if wrong := wrong_outputs(model, rows):
         raise ValueError(f"{program.name} differs from Tracr: {'; '.join(wrong[:5])}")
+    heard = {str(site.component) for site in sites_of(model)} - set(map(str, unread(model)))
+    if strangers := sorted(heard - real):
+        raise ValueError(f"{program.name}: distractors reach the output: {', '.join(strangers)}")
     return folder
+
+
+def sites_of(model: Model) -> tuple[Site, ...]:
+    """Every head and MLP at all positions."""
+    return all_sites(model.n_layers, model.n_heads, ("all",))
+
+
+def derive_truth(folder: Path) -> dict[str, Any]:
+    """What `truth.json` says: every smallest circuit on the saved inputs, by ablation."""
+    model, saved = load_model(str(folder), device="cpu"), load_saved(str(folder))
+    sites, ablations, idle = sites_of(model), {}, 0
+    for donor in ABLATIONS:
+        batches = encode(model, SavedInputs(saved, donor).everything())
+        truth = exhaustive_truth(model, batches, sites)
+        idle = len(truth.idle)
+        ablations[donor] = sorted(
+            [str(site.component) for site in sites if site in circuit] for circuit in truth.circuits
+        )
+    return {
+        "claim": "suffices",
+        "ablations": ablations,
+        "how": f"every subset of the {len(sites) - idle} components that anything reads, of "
+        f"{len(sites)}, on all {len(saved)} saved inputs (circuitfind.truth.exhaustive_truth); "
+        "mean over all saved inputs at each token, resample from the saved input before",
+    }
+
+
+def write_truth(folder: Path) -> dict[str, Any]:
+    """Derive a folder's truth, write it there, and give it."""
+    native = read_native(folder, native_shapes)
+    truth = derive_truth(folder)
+    save_native(folder, replace(native, truth=truth))
+    return truth
 
 
 def wrong_outputs(model: Model, rows: Sequence[Saved]) -> list[str]:
@@ -255,6 +275,7 @@ def main() -> None:
     names = [program.name for program in PROGRAMS]
     parser.add_argument("names", nargs="*", help=f"all, if none is named: {', '.join(names)}")
     parser.add_argument("--out", type=Path, default=FOLDERS)
+    parser.add_argument("--truth", action="store_true", help="derive truth.json alone")
     given = parser.parse_args()
     if strangers := set(given.names) - set(names):
         parser.error(f"no program {', '.join(sorted(strangers))}; there are {', '.join(names)}")
@@ -262,9 +283,12 @@ def main() -> None:
         if given.names and program.name not in given.names:
             continue
         folder = given.out / program.name
-        build(program, folder)
+        if not given.truth:
+            build(program, folder)
+        truth = write_truth(folder)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        print(f"{folder}: {len(program.inputs)} inputs, {size / 1000:.0f} kB", flush=True)
+        print(f"{folder}: {len(program.inputs)} inputs, {size / 1000:.0f} kB")
+        print(f"  {json.dumps(truth['ablations'])}", flush=True)
 
 
 if __name__ == "__main__":

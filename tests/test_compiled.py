@@ -1,17 +1,19 @@
 """The models that Tracr compiled, as they ship: what they say, what is idle, what is true."""
 
-from dataclasses import replace
+import json
+import shutil
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from circuitfind.model import BUILT_IN, load_model, native_shapes
-from circuitfind.native import read_native
-from desiderata.saved import Saved
-from scripts.compile_tracr import FOLDERS, reachable, wrong_outputs
+from circuitfind.model import BUILT_IN, load_model, load_saved
+from circuitfind.truth import unread
+from scripts.compile_tracr import ABLATIONS, FOLDERS, derive_truth, write_truth, wrong_outputs
 
 from .oracle import Oracle, read_oracle
 
@@ -39,13 +41,14 @@ def oracles() -> dict[str, Oracle]:
     return {name: read_oracle(FOLDERS / name) for name in SAYS}
 
 
-def read_rows(name: str) -> tuple[Saved, ...]:
-    return read_native(FOLDERS / name, native_shapes).inputs
+def _told(name: str) -> dict[str, set[frozenset[str]]]:
+    made = json.loads((FOLDERS / name / "truth.json").read_text())["ablations"]
+    return {donor: set(map(frozenset, circuits)) for donor, circuits in made.items()}
 
 
-def _live(oracle: Oracle) -> list[str]:
-    found = reachable(dict(oracle.weights), oracle.n_layers, oracle.n_heads)
-    return [name for name in oracle.components if name in found]
+def _live(name: str, oracle: Oracle) -> list[str]:
+    idle = set(map(str, unread(load_model(name, device="cpu"))))
+    return [each for each in oracle.components if each not in idle]
 
 
 def test_every_compiled_folder_is_here():
@@ -55,7 +58,7 @@ def test_every_compiled_folder_is_here():
 @pytest.mark.parametrize("name", SAYS)
 def test_a_model_says_what_its_program_says(name):
     model = load_model(name, device="cpu")
-    rows = read_rows(name)
+    rows = load_saved(name)
     assert 60 <= len(rows) <= 120
     for row in rows:
         words = row.text.split()[1:]
@@ -66,7 +69,7 @@ def test_a_model_says_what_its_program_says(name):
 
 
 def test_a_changed_weight_is_noticed():
-    model, rows = load_model("tracr-half", device="cpu"), read_rows("tracr-half")
+    model, rows = load_model("tracr-half", device="cpu"), load_saved("tracr-half")
     with torch.no_grad():
         model.bridge.original_model.get_parameter("layers.1.mlp.fc_out.weight").neg_()
     assert wrong_outputs(model, rows)
@@ -83,7 +86,7 @@ def test_numpy_and_the_model_agree_in_every_logit(name, oracles):
 @pytest.mark.parametrize("name", SAYS)
 def test_distractors_are_busy_and_change_no_logit(name, oracles):
     oracle = oracles[name]
-    distractors = sorted(set(oracle.components) - set(_live(oracle)))
+    distractors = sorted(set(oracle.components) - set(_live(name, oracle)))
     logits, gave = oracle.run()
     assert len(distractors) >= oracle.n_layers
     for each in distractors:
@@ -93,14 +96,58 @@ def test_distractors_are_busy_and_change_no_logit(name, oracles):
         assert np.array_equal(changed, logits) or np.abs(changed - logits).max() < 1e-9
 
 
-def test_nothing_that_is_reachable_is_called_a_distractor(oracles):
-    oracle = oracles["tracr-recall"]
-    head = next(name for name in oracle.components if name not in _live(oracle) and "h" in name)
-    layer, index = int(head[1]), int(head[-1])
-    weights = dict(oracle.weights)
-    key = f"layers.{layer}.attn.o.weight"
-    weights[key] = weights[key].copy()
-    d_head = weights[key].shape[1] // oracle.n_heads
-    read = int(np.flatnonzero(weights["head.weight"].any(0))[0])
-    weights[key][read, index * d_head] = 1.0
-    assert head in _live(replace(oracle, weights=weights))
+@pytest.mark.parametrize("name", SAYS)
+def test_numpy_comes_to_the_same_truth(name, oracles):
+    oracle, live = oracles[name], _live(name, oracles[name])
+    told = _told(name)
+    assert set(told) == set(ABLATIONS)
+    for ablation in ABLATIONS:
+        assert oracle.truth(ablation, live) == told[ablation] != set()
+
+
+def test_the_truth_does_not_hang_on_which_input_is_resampled(oracles):
+    for name, oracle in oracles.items():
+        live, told = _live(name, oracle), _told(name)["resample"]
+        for shift in (2, 3, 5, 17, 40):
+            assert oracle.truth("resample", live, shift) == told
+
+
+def test_leaving_distractors_out_of_the_sets_leaves_no_circuit_out(oracles):
+    oracle = oracles["tracr-frac-prevs"]
+    assert len(oracle.components) == 8
+    for ablation in ABLATIONS:
+        assert oracle.truth(ablation) == _told("tracr-frac-prevs")[ablation]
+
+
+def test_the_engine_derives_the_shipped_truth_again():
+    shipped = json.loads((FOLDERS / "tracr-frac-prevs" / "truth.json").read_text())
+    assert derive_truth(FOLDERS / "tracr-frac-prevs") == shipped
+
+
+def test_reverse_needs_four_components_under_zero_and_one_under_resample():
+    sizes = {
+        ablation: sorted(map(len, circuits))
+        for ablation, circuits in _told("tracr-reverse").items()
+    }
+    assert sizes == {"zero": [4], "mean": [1], "resample": [1]}
+
+
+def test_the_length_is_needed_only_where_ablating_it_changes_it():
+    told = {ablation: next(iter(each)) for ablation, each in _told("tracr-half").items()}
+    assert len(told["zero"] - told["resample"]) == 1
+    assert told["mean"] == told["resample"] < told["zero"]
+
+
+def test_a_wrong_truth_or_model_is_noticed(tmp_path, oracles):
+    folder = Path(shutil.copytree(FOLDERS / "tracr-frac-prevs", tmp_path / "wrong"))
+    right = _told("tracr-frac-prevs")["zero"]
+    lacking = {frozenset(sorted(circuit)[1:]) for circuit in right}
+    oracle = oracles["tracr-frac-prevs"]
+    assert all(not oracle.holds(circuit, oracle.donors("zero")) for circuit in lacking)
+    weights = load_file(folder / "model.safetensors")
+    weights["layers.0.mlp.fc_out.weight"] *= 0
+    save_file(weights, folder / "model.safetensors")
+    assert wrong_outputs(load_model(str(folder), device="cpu"), load_saved(str(folder)))
+    made = write_truth(folder)
+    assert made["ablations"] == {"zero": [], "mean": [], "resample": []}
+    assert read_oracle(folder).truth("zero") == set()
