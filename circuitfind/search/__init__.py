@@ -13,14 +13,24 @@ from ..encoding import Batch, encode
 from ..mask import Mask
 from ..model import Model
 from ..objective import NotANumber
+from .activation_norm import search_activation_norm
+from .activation_variance import search_activation_variance
+from .attribution import search_attribution
+from .attribution_ig import search_attribution_ig
+from .budget import search_budget
 from .constrained import search_constrained
 from .dcm_2023 import search_dcm_2023
 from .dcm_2024 import search_dcm_2024
+from .exhaustive import search_exhaustive
+from .greedy import search_greedy
+from .hard_concrete import search_hard_concrete
+from .random_order import search_random
 from .result import FrontierPoint, Method, Progress, SearchConfig, SearchResult
+from .sigmoid import search_sigmoid
 
 __all__ = [
-    "METHODS", "FrontierPoint", "Progress", "SearchConfig", "SearchResult", "candidate_sites",
-    "method_named", "search",
+    "METHODS", "Entry", "FrontierPoint", "Progress", "SearchConfig", "SearchResult",
+    "candidate_sites", "method_named", "search",
 ]  # fmt: skip
 
 
@@ -53,6 +63,63 @@ METHODS = (
         search_dcm_2024,
         "clamped gates, target logit, linear penalty, the rounded mask that validates best",
         "Prakash et al. 2024, arXiv 2402.14811, as released",
+    ),
+    Entry(
+        "sigmoid",
+        search_sigmoid,
+        "gates as sigmoids whose temperature falls, small L1 (DBM)",
+        "Mueller et al. 2025, arXiv 2504.13151",
+    ),
+    Entry(
+        "hard-concrete",
+        search_hard_concrete,
+        "sampled gates, Lagrangian with a size target that ramps (Edge Pruning, on sites)",
+        "Bhaskar et al. 2024, arXiv 2406.16778",
+    ),
+    Entry(
+        "budget",
+        search_budget,
+        "gates that sum to k, k drawn anew at each step: one ranking for the whole frontier",
+        "goodfire-ai/causalab 2026, docs/methods/dbm.md",
+    ),
+    Entry(
+        "attribution",
+        search_attribution,
+        "gradient of the leads with respect to gates, at the untouched model",
+        "Nanda 2023; Syed et al. 2023, arXiv 2310.10348",
+    ),
+    Entry(
+        "attribution-ig",
+        search_attribution_ig,
+        "the same, averaged along the path of all gates",
+        "Hanna et al. 2024, arXiv 2403.17806",
+    ),
+    Entry(
+        "exhaustive",
+        search_exhaustive,
+        "each site patched alone",
+        "Vig et al. 2020, arXiv 2004.12265",
+    ),
+    Entry(
+        "greedy",
+        search_greedy,
+        "drop sites from the last layer down while the desiderata hold (ACDC, on sites)",
+        "Conmy et al. 2023, arXiv 2304.14997",
+    ),
+    Entry("random", search_random, "sites in a random order", "baseline", baseline=True),
+    Entry(
+        "activation-norm",
+        search_activation_norm,
+        "sites by the mean norm of what they write",
+        "baseline",
+        baseline=True,
+    ),
+    Entry(
+        "activation-variance",
+        search_activation_variance,
+        "sites by the variance of what they write",
+        "baseline",
+        baseline=True,
     ),
 )
 
