@@ -35,6 +35,7 @@ from .native import (
     shape_problems,
     word_tokenizer,
 )
+from .planted import PREFIX, parse_planted, planted_native
 
 _FOLDERS = Path(__file__).parent / "models"
 
@@ -53,6 +54,7 @@ BUILT_IN = {
     "binder": "variable binding, 4 layers, trained here; ships in the package",
     "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
     "smollm2-135m-binding": "the same, fine-tuned here on binding; the change ships in the package",
+    "planted": "variable binding wired by hand, its circuit known; planted:layers=3,backups=1,...",
     **_NATIVE,
 }
 # Built-in models that are another one with a low-rank change: name -> that other one.
@@ -258,6 +260,8 @@ def load_model(
     """
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype!r}")
+    if name.partition(":")[0] == PREFIX:
+        return build_native(planted_native(parse_planted(name)), name, device=device, dtype=dtype)
     source = str(_locate(name))
     if Path(source).is_dir() and is_native(source):
         return build_native(read_native(source, native_shapes), name, device=device, dtype=dtype)
