@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from desiderata import Saved
+from desiderata import Donor, Saved
 
 from .adapter import apply_adapter
 from .component import Component
@@ -49,13 +49,13 @@ def _shipped_native() -> dict[str, str]:
     }
 
 
-_NATIVE = _shipped_native()
+NATIVE = _shipped_native()
 BUILT_IN = {
     "binder": "variable binding, 4 layers, trained here; ships in the package",
     "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
     "smollm2-135m-binding": "the same, fine-tuned here on binding; the change ships in the package",
     "planted": "variable binding wired by hand, its circuit known; planted:layers=3,backups=1,...",
-    **_NATIVE,
+    **NATIVE,
 }
 # Built-in models that are another one with a low-rank change: name -> that other one.
 _ADAPTED = {"smollm2-135m-binding": "smollm2-135m"}
@@ -91,11 +91,15 @@ class Model:
         """Where tokens go in: the device of the first layer."""
         return torch.device(self.bridge.cfg.device or "cpu")
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token is attended to by later ones only."""
+        return getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
+
     @cached_property
     def reuses_prefix(self) -> bool:
         """Whether keys and values of a prefix can be kept: causal, and with a cache."""
-        causal = getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
-        return causal and "past_key_values" in self._accepts
+        return self.is_causal and "past_key_values" in self._accepts
 
     @cached_property
     def skips_layers(self) -> bool:
@@ -178,6 +182,9 @@ class Model:
         options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
         if attends is not None and not bool(attends.all()):
             options["attention_mask"] = attends
+            # The bridge counts positions from the first real token in causal models only.
+            if not self.is_causal and "position_ids" in self._accepts:
+                options["position_ids"] = (attends.cumsum(dim=1) - 1).clamp(min=0)
         if prefix is not None:
             options["past_key_values"] = _copy_cache(prefix)
         if "logits_to_keep" in self._accepts and reads is None:
@@ -307,10 +314,10 @@ def load_saved(name: str) -> tuple[Saved, ...]:
         LookupError: no native model of this name, or one without inputs.
         ValueError: a folder that is no sound native model.
     """
-    folder = _FOLDERS / name if name in _NATIVE else Path(name).expanduser()
+    folder = _native_folder(name)
     saved = read_native(folder, native_shapes).inputs if is_native(folder) else ()
     if not saved:
-        known = ", ".join(_NATIVE) or "none"
+        known = ", ".join(NATIVE) or "none"
         raise LookupError(
             f"no inputs are saved beside {name!r}: that takes a native model folder with "
             f"{INPUTS}; built in with them: {known}"
@@ -382,9 +389,41 @@ def wrap(
     )  # fmt: skip
 
 
+def load_truth(name: str) -> dict[Donor, tuple[tuple[str, ...], ...]]:
+    """Every smallest circuit of a native model by ablation, as component names; empty where no
+    truth is saved beside it.
+
+    Raises:
+        ValueError: a folder that is no sound native model.
+    """
+    truth = read_native(_native_folder(name), native_shapes).truth or {"ablations": {}}
+    return {
+        donor: tuple(tuple(circuit) for circuit in circuits)
+        for donor, circuits in truth["ablations"].items()
+    }
+
+
+def shuffle_weights(model: Model, seed: int) -> Model:
+    """The model with the values of each weight tensor shuffled in place: the same numbers, and
+    nothing that training or wiring put there.
+
+    A negative control after Conmy et al. 2023 (arXiv 2304.14997), who reset networks so.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.bridge.original_model.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.reshape(-1)[order].reshape(weight.shape))
+    return replace(model, name=f"{model.name}, weights shuffled")
+
+
+def _native_folder(name: str) -> Path:
+    return _FOLDERS / name if name in NATIVE else Path(name).expanduser()
+
+
 def _locate(name: str) -> str | Path:
     """Where a model's files are, or the name itself for the hub."""
-    if name == "binder" or name in _NATIVE:
+    if name == "binder" or name in NATIVE:
         return _FOLDERS / name
     name = _ADAPTED.get(name, name)
     if name == "smollm2-135m":

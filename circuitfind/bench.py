@@ -1,0 +1,236 @@
+"""The benchmark: every search method on models whose circuits are known.
+
+A case is a model, a claim, and every circuit that is right: planted models by construction,
+compiled and trained ones by exhaustive search under the same ablation. A control is a model whose
+weights are shuffled, of which the claim does not hold; there a method should report failure.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+
+from desiderata import Donor, Sampleable
+
+from .claims import SAVED, load_claim
+from .component import parse_site
+from .encoding import encode
+from .intervals import interval
+from .mask import membership_of
+from .model import NATIVE, Model, load_model, load_truth, shuffle_weights
+from .objective import Objective, slack
+from .planted import Circuits, parse_planted, planted_truth
+from .search import SearchConfig, candidate_sites, search
+from .truth import auroc, recovery
+
+Kind = Literal["planted", "compiled", "trained", "control"]
+
+PLANTED = (
+    "planted:parts=1",
+    "planted:parts=2,decoys=3,distractors=1",
+    "planted:layers=3,heads=6,parts=3,decoys=4,distractors=4",
+    "planted:layers=3,heads=6,parts=2,backups=1,inhibitors=1,decoys=3",
+    "planted:layers=3,heads=8,parts=2,backups=2,decoys=3,seed=1",
+    "planted:layers=3,heads=6,parts=2,mlps=carry,decoys=3",
+    "planted:layers=4,heads=12,parts=3,backups=1,decoys=4,distractors=8,mlps=busy,noise=0.005",
+)
+CONTROLS = PLANTED[:2]
+CLAIMS = ("planted", "planted-inside")
+PAIRS = 96  # of each desideratum; saved inputs are all taken
+QUICK = 3  # the quick part has every third case, and so many seeds fewer
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a claim about it, and every circuit that is right; none where nothing is."""
+
+    name: str
+    kind: Kind
+    model: str
+    task: str
+    donor: Donor | None
+    truth: Circuits
+
+    def load(self) -> tuple[Model, Sampleable]:
+        """The model and the claim about it."""
+        model = load_model(self.model, device="cpu")
+        if self.kind == "control":
+            model = shuffle_weights(model, seed=0)
+        return model, load_claim(self.task, self.model, self.donor)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search: what it found, how right that is, and what it cost.
+
+    `exact` says whether the circuit is one of the right ones; `f1` and `auroc` are the best over
+    them, None where nothing is right or where there are no sites of one class; `inside` and
+    `outside` are the sizes of both classes. `slack` is by how much the worst-off desideratum
+    clears its bound on held-out pairs, a share of pairs.
+    """
+
+    case: str
+    kind: str
+    ablation: str
+    method: str
+    seed: int
+    success: bool
+    size: int
+    exact: bool | None
+    f1: float | None
+    auroc: float | None
+    inside: int
+    outside: int
+    slack: float
+    tokens: int
+    flops: int
+    seconds: float
+    problems: str
+    sites: str
+
+
+def known_cases(quick: bool = False) -> tuple[Case, ...]:
+    """All cases, in the order of the tables: planted, compiled, trained, controls.
+
+    Args:
+        quick: only every third of them, and one control.
+    """
+    cases = [
+        Case(f"{_short(name)} {task}", "planted", name, task, None,
+             planted_truth(parse_planted(name), task))
+        for name in PLANTED
+        for task in CLAIMS
+    ]  # fmt: skip
+    for name in NATIVE:
+        for donor, circuits in load_truth(name).items():
+            kind: Kind = "trained" if "siit" in name else "compiled"
+            sites = tuple(frozenset(parse_site(f"{one}@all") for one in c) for c in circuits)
+            cases.append(Case(f"{name} {donor}", kind, name, SAVED, donor, sites))
+    controls = [
+        Case(f"{_short(name)}, shuffled weights", "control", name, "planted-inside", None, ())
+        for name in CONTROLS
+    ]
+    if quick:
+        cases, controls = cases[::QUICK], controls[:1]
+    return (*cases, *controls)
+
+
+def _short(name: str) -> str:
+    return name.partition(":")[2]
+
+
+def run_case(case: Case, method: str, seed: int) -> Row:
+    """One search on one case, scored against what is right.
+
+    Pairs are taken as they are drawn, whether the model solves them or not: planted and compiled
+    models solve all, a control those that chance gives it.
+    """
+    model, claim = case.load()
+    train, held_out = claim.sample(10**6 if case.task == SAVED else PAIRS, seed)
+    sites = candidate_sites(model, train)
+    result = search(model, train, method, sites=sites, config=SearchConfig(seed=seed))
+    found = result.circuit.sites
+    nearest = recovery(found, case.truth) if case.truth else None
+    areas = [auroc(result.ranking, sites, right) for right in case.truth]
+    best = max(areas, key=lambda area: area.value or 0.0, default=None)
+    objective = Objective(model, encode(model, held_out), sites)
+    scores = objective.scores(membership_of(sites, found)[None])
+    clear = slack(scores, objective.bounds(), [0.0] * len(held_out))
+    return Row(
+        case.name, case.kind, case.donor or "source", method, seed, result.success, len(found),
+        nearest and nearest.exact, nearest and nearest.f1, best and best.value,
+        best.inside if best else 0, best.outside if best else len(sites), float(clear[0]),
+        int(result.cost["tokens_forward"] + result.cost["tokens_backward"]),
+        int(result.cost["flops"]), float(result.cost["seconds"]),
+        "; ".join(result.problems), " ".join(map(str, found)),
+    )  # fmt: skip
+
+
+def run_cases(
+    cases: Sequence[Case],
+    methods: Sequence[str],
+    seeds: int,
+    *,
+    kept: Sequence[Row] = (),
+    workers: int = 2,
+    done: Callable[[Row, int, int], None] = lambda row, count, total: None,
+) -> tuple[Row, ...]:
+    """Every method on every case with every seed, in that order.
+
+    Args:
+        kept: rows of an earlier call, which are not made again.
+        workers: processes, of one thread each; 1 runs everything here.
+        done: told of each row as it comes, how many there are and how many there will be.
+    """
+    made = {(row.case, row.method, row.seed): row for row in kept}
+    jobs = [(case, method, seed) for case in cases for method in methods for seed in range(seeds)]
+    keys = [(case.name, method, seed) for case, method, seed in jobs]
+    left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
+    for row in _run(left, workers):
+        made[row.case, row.method, row.seed] = row
+        done(row, sum(key in made for key in keys), len(keys))
+    return tuple(made[key] for key in keys)
+
+
+def _run(jobs: Sequence[tuple[Case, str, int]], workers: int) -> Iterator[Row]:
+    if workers == 1:
+        yield from (run_case(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for future in as_completed([pool.submit(run_case, *job) for job in jobs]):
+            yield future.result()
+
+
+def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A row for each method, over all cases and seeds: exact recovery with its 95 % interval,
+    median AUROC, mean F1, median cost beside `constrained`, and successes claimed on controls."""
+    made = []
+    for method in dict.fromkeys(row.method for row in rows):
+        mine = [row for row in rows if row.method == method]
+        known = [row for row in mine if row.exact is not None]
+        controls = [row for row in mine if row.kind == "control"]
+        hits = sum(bool(row.exact) for row in known)
+        areas = [row.auroc for row in known if row.auroc is not None]
+        claimed = sum(row.success for row in controls)
+        made.append(
+            {
+                "method": method,
+                "n": len(known),
+                "exact": hits / len(known) if known else None,
+                "interval": interval(hits, len(known)) if known else None,
+                "median auroc": median(areas) if areas else None,
+                "mean f1": sum(row.f1 or 0.0 for row in known) / len(known) if known else None,
+                "said to hold": sum(row.success for row in known),
+                "median flops": median(row.flops for row in mine),
+                "median tokens": median(row.tokens for row in mine),
+                "seconds": round(sum(row.seconds for row in mine), 1),
+                "controls": len(controls),
+                "successes on controls": claimed,
+                "their interval": interval(claimed, len(controls)) if controls else None,
+            }
+        )
+    return made
+
+
+def read_rows(path: str | Path) -> tuple[Row, ...]:
+    """The rows that an earlier call kept, one JSON object a line; a line that was cut off by a
+    kill is left out."""
+    if not Path(path).is_file():
+        return ()
+    rows = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(Row(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError):
+            continue
+    return tuple(rows)
+
+
+def row_line(row: Row) -> str:
+    """A row as a line of the file that `read_rows` reads."""
+    return json.dumps(asdict(row)) + "\n"

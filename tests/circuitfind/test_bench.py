@@ -1,0 +1,131 @@
+"""The benchmark: cases with a truth, rows scored against it, controls, and what is kept."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from circuitfind.bench import (
+    Row,
+    known_cases,
+    read_rows,
+    row_line,
+    run_case,
+    run_cases,
+    summarise,
+)
+from circuitfind.model import load_model, shuffle_weights
+from circuitfind.report.bench import bench_table, draw_bench
+from circuitfind.search import METHODS
+
+CASES = {case.name: case for case in known_cases()}
+ROW = Row(
+    "a", "planted", "source", "m", 0, True, 2, True, 1.0, 1.0, 2, 8, 0.05, 10, 100, 0.1, "", ""
+)
+
+
+def test_every_case_but_a_control_has_a_truth():
+    kinds = {case.kind for case in CASES.values()}
+    assert kinds == {"planted", "compiled", "trained", "control"}
+    for case in CASES.values():
+        assert bool(case.truth) == (case.kind != "control"), case.name
+    assert len(CASES) == len(known_cases())
+    assert any(len(case.truth) > 1 for case in CASES.values())
+    assert {case.donor for case in CASES.values()} >= {"zero", "mean", "resample", "source"}
+
+
+def test_the_quick_part_is_a_part():
+    quick = {case.name for case in known_cases(quick=True)}
+    assert quick < set(CASES)
+    assert {CASES[name].kind for name in quick} >= {"planted", "compiled", "control"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "parts=1 planted",
+        "layers=3,heads=6,parts=2,backups=1,inhibitors=1,decoys=3 planted",
+        "tracr-reverse resample",
+        "tracr-half zero",
+    ],
+)
+def test_constrained_recovers_the_truth(name):
+    row = run_case(CASES[name], "constrained", 0)
+    assert row.success
+    assert row.exact, row.sites
+    assert row.auroc == 1.0
+    assert row.slack >= 0
+    assert row.flops > 0
+
+
+def test_a_random_order_does_not_rank():
+    rows = [run_case(CASES["tracr-recall zero"], "random", seed) for seed in range(6)]
+    assert sum(row.auroc for row in rows) / len(rows) < 0.9
+    assert len({row.auroc for row in rows}) > 1
+
+
+@pytest.mark.parametrize("method", [entry.name for entry in METHODS if entry.name != "dcm-2023"])
+def test_no_method_claims_a_circuit_where_weights_are_shuffled(method):
+    row = run_case(CASES["parts=1, shuffled weights"], method, 0)
+    assert not row.success
+    assert row.exact is None
+    assert row.auroc is None
+
+
+def test_shuffled_weights_are_the_same_numbers_elsewhere():
+    before = load_model("planted").bridge.original_model
+    model = shuffle_weights(load_model("planted"), seed=1)
+    after = model.bridge.original_model
+    moved = 0
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert one.flatten().sort().values.equal(other.flatten().sort().values)
+        moved += not one.equal(other)
+    assert moved
+    assert "shuffled" in model.name
+
+
+def test_a_method_that_is_wrong_is_not_summed_up_as_right():
+    rows = [
+        ROW,
+        replace(ROW, seed=1, exact=False, f1=0.5, auroc=0.75),
+        replace(ROW, case="b", kind="control", exact=None, f1=None, auroc=None, success=True),
+        replace(ROW, method="other", exact=False, f1=0.0, auroc=0.25, flops=300),
+    ]
+    first, second = summarise(rows)
+    assert (first["method"], first["n"], first["exact"]) == ("m", 2, 0.5)
+    assert first["interval"][0] < 0.05 < 0.9 < first["interval"][1]
+    assert first["mean f1"] == 0.75
+    assert first["median auroc"] == 0.875
+    assert (first["controls"], first["successes on controls"]) == (1, 1)
+    assert (second["exact"], second["controls"], second["their interval"]) == (0.0, 0, None)
+
+
+def test_an_auroc_of_0_counts():
+    rows = [replace(ROW, seed=seed, auroc=area) for seed, area in enumerate((0.0, 0.0, 1.0))]
+    assert summarise(rows)[0]["median auroc"] == 0.0
+
+
+def test_kept_rows_are_not_made_again_and_a_cut_line_is_left_out(tmp_path):
+    case = CASES["parts=1 planted"]
+    (tmp_path / "rows.jsonl").write_text(row_line(replace(ROW, case=case.name)) + '{"case": "a')
+    kept = read_rows(tmp_path / "rows.jsonl")
+    assert len(kept) == 1
+    seen = []
+    rows = run_cases(
+        [case], ["m", "activation-norm"], 1, kept=kept, workers=1,
+        done=lambda row, count, total: seen.append((row.method, count, total)),
+    )  # fmt: skip
+    assert [row.method for row in rows] == ["m", "activation-norm"]
+    assert rows[0] == kept[0]
+    assert seen == [("activation-norm", 2, 2)]
+
+
+def test_the_table_and_the_figure_show_every_row():
+    rows = [ROW, replace(ROW, seed=1, exact=False), replace(ROW, method="other", exact=False)]
+    read = list(csv.DictReader(io.StringIO(bench_table(rows))))
+    assert [row["exact"] for row in read] == ["True", "False", "False"]
+    figure = draw_bench(rows, summarise(rows))
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert {"0.5", "0"} <= set(words)
+    assert any("AUROC 1.00" in word for word in words)
