@@ -60,7 +60,7 @@ def search_budget(
     def choose(trials: Trials) -> Choice:
         members, order = members_by_rank(trials, found, config), ordered(found)
         trials.slacks([frozenset(order[:size]) for size in grid(n_sites)])  # for the frontier
-        return Choice(members, found, open_gates(found, len(members)))
+        return Choice(members, found, open_gates(found, float(len(members))))
 
     return conclude("budget", selection, choose, history, config)
 
