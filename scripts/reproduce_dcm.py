@@ -8,8 +8,9 @@ Which heads and MLPs at the last token retrieve the values of variables? Searche
 over several seeds, one desideratum alone against both, stricter claims, random circuits of every
 size, transfer without searching again, the model before fine-tuning, which sites back each other
 up, and what circuits of other tasks share with this one. Every search is a run folder under
---runs, every measurement a file beside them, and both are kept, so that a call that was broken off
-goes on; tables and figures go to --out, with the command that made them.
+--runs, every measurement a file beside them, and both are kept (those of the published tables are
+in figures/dcm/runs), so that a call that was broken off goes on; tables and figures go to --out,
+with the command that made them.
 """
 
 import argparse
@@ -72,7 +73,8 @@ class Plan:
         return self.loaded[name]
 
     def settings(self, task: str, method: str, seed: int) -> Settings:
-        return Settings(task, self.name, method, n=self.n, seed=seed)
+        n = min(self.n, PAIRS_COMPARED) if task in OTHER_TASKS else self.n
+        return Settings(task, self.name, method, n=n, seed=seed)
 
     def gather(self, task: str, seed: int = 0) -> Evidence:
         """The pairs of an installed claim that the model solves."""
@@ -234,8 +236,8 @@ def main() -> None:
     parser.add_argument(
         "--kept", action="store_true", help="no more searches: tables of what is there"
     )
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "dcm")
-    parser.add_argument("--out", type=Path, default=ROOT / "figures" / "dcm")
+    parser.add_argument("--runs", type=Path, default=ROOT / "figures/dcm/runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "figures/dcm")
     arguments = parser.parse_args()
     plan = Plan(arguments.model, arguments.n, arguments.seeds, arguments.runs, arguments.kept)
     arguments.out.mkdir(parents=True, exist_ok=True)
