@@ -30,19 +30,21 @@ from .truth import auroc, recovery
 
 Kind = Literal["planted", "compiled", "trained", "control"]
 
-PLANTED = (
-    "planted:parts=1",
-    "planted:parts=2,decoys=3,distractors=1",
-    "planted:layers=3,heads=6,parts=3,decoys=4,distractors=4",
-    "planted:layers=3,heads=6,parts=2,backups=1,inhibitors=1,decoys=3",
-    "planted:layers=3,heads=8,parts=2,backups=2,decoys=3,seed=1",
-    "planted:layers=3,heads=6,parts=2,mlps=carry,decoys=3",
-    "planted:layers=4,heads=12,parts=3,backups=1,decoys=4,distractors=8,mlps=busy,noise=0.005",
-)
-CONTROLS = PLANTED[:2]
+PLANTED = {
+    "one carrier": "planted:parts=1",
+    "two carriers": "planted:parts=2,decoys=3,distractors=1",
+    "three carriers": "planted:layers=3,heads=6,parts=3,decoys=4,distractors=4",
+    "backups, inhibitor": "planted:layers=3,heads=6,parts=2,backups=1,inhibitors=1,decoys=3",
+    "two backups": "planted:layers=3,heads=8,parts=2,backups=2,decoys=3,seed=1",
+    "MLP carries": "planted:layers=3,heads=6,parts=2,mlps=carry,decoys=3",
+    "six of 52, noise": (
+        "planted:layers=4,heads=12,parts=3,backups=1,decoys=4,distractors=8,mlps=busy,noise=0.0005"
+    ),
+}
+CONTROLS = ("one carrier", "two carriers")
 CLAIMS = ("planted", "planted-inside")
 PAIRS = 96  # of each desideratum; saved inputs are all taken
-QUICK = 3  # the quick part has every third case, and so many seeds fewer
+QUICK, QUICK_SEEDS = 3, 2  # the quick part has every third case, and two seeds
 
 
 @dataclass(frozen=True)
@@ -101,27 +103,23 @@ def known_cases(quick: bool = False) -> tuple[Case, ...]:
         quick: only every third of them, and one control.
     """
     cases = [
-        Case(f"{_short(name)} {task}", "planted", name, task, None,
-             planted_truth(parse_planted(name), task))
-        for name in PLANTED
+        Case(f"{name}: {task}", "planted", model, task, None,
+             planted_truth(parse_planted(model), task))
+        for name, model in PLANTED.items()
         for task in CLAIMS
     ]  # fmt: skip
     for name in NATIVE:
         for donor, circuits in load_truth(name).items():
             kind: Kind = "trained" if "siit" in name else "compiled"
             sites = tuple(frozenset(parse_site(f"{one}@all") for one in c) for c in circuits)
-            cases.append(Case(f"{name} {donor}", kind, name, SAVED, donor, sites))
+            cases.append(Case(f"{name}: {donor}", kind, name, SAVED, donor, sites))
     controls = [
-        Case(f"{_short(name)}, shuffled weights", "control", name, "planted-inside", None, ())
+        Case(f"{name}: shuffled weights", "control", PLANTED[name], "planted-inside", None, ())
         for name in CONTROLS
     ]
     if quick:
         cases, controls = cases[::QUICK], controls[:1]
     return (*cases, *controls)
-
-
-def _short(name: str) -> str:
-    return name.partition(":")[2]
 
 
 def run_case(case: Case, method: str, seed: int) -> Row:

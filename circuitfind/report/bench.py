@@ -1,21 +1,27 @@
-"""The benchmark as a figure and as a table."""
+"""The benchmark as a figure, as tables, and as files."""
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
 
-from ..bench import Row
-from .figure import GAINS, INK, STYLE
+from ..bench import Row, summarise
+from ..storage import write_text
+from .figure import GAINS, INK, STYLE, save_figure
 
 CELL = (0.34, 0.24)  # inches, width and height
-LEFT, RIGHT, TOP, BOTTOM = 1.35, 1.75, 0.35, 2.6
+LEFT, RIGHT, TOP, BOTTOM = 1.35, 1.85, 0.45, 1.5
 
 
 def draw_bench(rows: Sequence[Row], summary: Sequence[Mapping[str, Any]]) -> Figure:
@@ -45,8 +51,8 @@ def draw_bench(rows: Sequence[Row], summary: Sequence[Mapping[str, Any]]) -> Fig
         axes.set_yticks(range(len(methods)), methods)
         axes.tick_params(length=0, labelsize=6)
         axes.set_title(
-            "share of seeds that returned a right circuit exactly (shuffled weights: that claimed "
-            "no circuit)", size=7, loc="left",
+            "share of seeds that returned a right circuit exactly\n"
+            "(shuffled weights: that claimed no circuit)", size=7, loc="left",
         )  # fmt: skip
         unit = summary[max(0, methods.index("constrained") if "constrained" in methods else 0)]
         for y, row in enumerate(summary):
@@ -74,3 +80,41 @@ def bench_table(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(map(asdict, rows))
     return text.getvalue()
+
+
+def save_bench(rows: Sequence[Row], folder: str | Path, command: str) -> list[dict[str, Any]]:
+    """Write bench.csv, bench.json (summary, command, versions) and bench.svg; the summary."""
+    folder, summary = Path(folder), summarise(rows)
+    content = {
+        "command": command,
+        "versions": {name: version(name) for name in ("circuitfind", "torch", "transformer-lens")},
+        "cases": len({row.case for row in rows}),
+        "seeds": len({row.seed for row in rows}),
+        "methods": summary,
+    }
+    write_text(folder / "bench.csv", bench_table(rows))
+    write_text(folder / "bench.json", json.dumps(content, indent=2) + "\n")
+    save_figure(draw_bench(rows, summary), folder / "bench.svg")
+    return summary
+
+
+def print_bench(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line for each method."""
+    table = Table(title="Exact recovery of known circuits", title_justify="left")
+    for name in ("method", "exact", "95 %", "n", "F1", "AUROC", "FLOPs", "claimed on controls"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for row in summary:
+        table.add_row(
+            row["method"], _share_of(row["exact"]), _range(row["interval"]), str(row["n"]),
+            _share_of(row["mean f1"]), _share_of(row["median auroc"]),
+            f"{row['median flops']:.2g}", f"{row['successes on controls']} of {row['controls']}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _share_of(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _range(ends: Sequence[float] | None) -> str:
+    return "-" if ends is None else f"{ends[0]:.3f}-{ends[1]:.3f}"
