@@ -91,15 +91,11 @@ class Model:
         """Where tokens go in: the device of the first layer."""
         return torch.device(self.bridge.cfg.device or "cpu")
 
-    @property
-    def is_causal(self) -> bool:
-        """Whether a token is attended to by later ones only."""
-        return getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
-
     @cached_property
     def reuses_prefix(self) -> bool:
         """Whether keys and values of a prefix can be kept: causal, and with a cache."""
-        return self.is_causal and "past_key_values" in self._accepts
+        causal = getattr(self.bridge.cfg, "attention_dir", "causal") == "causal"
+        return causal and "past_key_values" in self._accepts
 
     @cached_property
     def skips_layers(self) -> bool:
@@ -182,9 +178,6 @@ class Model:
         options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
         if attends is not None and not bool(attends.all()):
             options["attention_mask"] = attends
-            # The bridge counts positions from the first real token in causal models only.
-            if not self.is_causal and "position_ids" in self._accepts:
-                options["position_ids"] = (attends.cumsum(dim=1) - 1).clamp(min=0)
         if prefix is not None:
             options["past_key_values"] = _copy_cache(prefix)
         if "logits_to_keep" in self._accepts and reads is None:

@@ -9,14 +9,16 @@ import torch
 from circuitfind.component import EMBED, Site, all_sites
 from circuitfind.encoding import encode
 from circuitfind.objective import lead
-from circuitfind.patching import prepare, run
+from circuitfind.patching import _mixer, prepare, run
+from desiderata import Prompt
 
-from .tiny import CONFIGS, N_HEADS, N_LAYERS, random_desideratum
+from .tiny import CONFIGS, N_HEADS, N_LAYERS, NATIVE, random_desideratum
 
 EXACT: dict[str, Any] = {"atol": 0.0, "rtol": 0.0}
 CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 1e-4}
 
 architectures = pytest.mark.parametrize("architecture", CONFIGS)
+with_native = pytest.mark.parametrize("architecture", [*CONFIGS, *NATIVE])
 positions = pytest.mark.parametrize("at", [("last",), ("x",), ("x", "last"), ("all",)])
 
 
@@ -33,7 +35,7 @@ def plain(model, prompts):
         return model.forward(prompts.tokens, prompts.attends)[0]
 
 
-@architectures
+@with_native
 @positions
 def test_closed_gates_give_the_bases_logits_bit_for_bit(tiny, architecture, at):
     model = tiny(architecture)
@@ -42,7 +44,7 @@ def test_closed_gates_give_the_bases_logits_bit_for_bit(tiny, architecture, at):
     torch.testing.assert_close(logits, plain(model, prepared.batch.base), **EXACT)
 
 
-@architectures
+@with_native
 def test_open_gates_with_the_embedding_give_the_sources_logits(tiny, architecture):
     model = tiny(architecture)
     prepared = ready(model, ("all",), reuse=False, embed=True)
@@ -51,7 +53,7 @@ def test_open_gates_with_the_embedding_give_the_sources_logits(tiny, architectur
     assert not torch.allclose(logits, plain(model, prepared.batch.base), **CLOSE)
 
 
-@architectures
+@with_native
 @positions
 @pytest.mark.parametrize("part", ["inside", "outside"])
 def test_reuse_equals_recomputation_in_logits_and_gradients(tiny, architecture, at, part):
@@ -65,13 +67,14 @@ def test_reuse_equals_recomputation_in_logits_and_gradients(tiny, architecture, 
         lead(logits, prepared.batch.expected).sum().backward()
         made.append((logits.detach(), gates.grad, prepared.start))
     (reused, gradient, start), (full, full_gradient, full_start) = made
-    assert start > full_start == 0 or at == ("all",)
+    assert full_start == 0
+    assert (start > 0) == model.reuses_prefix or at == ("all",)
     torch.testing.assert_close(reused, full, **CLOSE)
     torch.testing.assert_close(gradient, full_gradient, **CLOSE)
     assert gradient.abs().max() > 0.01
 
 
-@architectures
+@with_native
 @positions
 def test_many_masks_at_once_equal_one_by_one(tiny, architecture, at):
     model = tiny(architecture)
@@ -82,7 +85,7 @@ def test_many_masks_at_once_equal_one_by_one(tiny, architecture, at):
         torch.testing.assert_close(run(prepared, row[None])[0], logits, **CLOSE)
 
 
-@architectures
+@with_native
 def test_padding_changes_nothing(tiny, architecture):
     """A pair in a batch of longer ones comes out as it does alone."""
     model = tiny(architecture)
@@ -95,7 +98,7 @@ def test_padding_changes_nothing(tiny, architecture):
         torch.testing.assert_close(run(alone, gates)[0, 0], together[row], **CLOSE)
 
 
-@architectures
+@with_native
 @pytest.mark.parametrize("at", [("x",), ("last",), ("all",)])
 def test_patching_equals_a_patch_written_out_by_hand(tiny, architecture, at):
     """One head, one MLP: the same as overwriting their outputs in the bridge's own hooks."""
@@ -226,6 +229,99 @@ def test_cost_counts_the_tokens_that_are_run(tiny):
     source = prepared.batch.source.tokens.shape[1]
     assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * (width + source)
     assert prepared.cost.plain_flops > 5 * (prepared.cost.flops - before.flops)
+
+
+@with_native
+@pytest.mark.parametrize("at", [("x",), ("last",), ("all",)])
+@pytest.mark.parametrize("reuse", [True, False])
+def test_reading_at_an_index_equals_the_models_own_logits_there(tiny, architecture, at, reuse):
+    """Whatever is patched: as the same patch gives at that column of all the logits."""
+    model = tiny(architecture)
+    prepared = ready(model, at, reuse=reuse, read="1")
+    base = prepared.batch.base
+    gates = torch.rand(3, len(prepared.sites), generator=torch.Generator().manual_seed(4))
+    rows = torch.arange(len(prepared.batch))
+    columns = base.tokens.shape[1] - base.attends.sum(dim=1) + 1
+    torch.testing.assert_close(base.reads, columns, **EXACT)
+    logits = run(prepared, gates)
+    for mask, made in zip(gates, logits, strict=True):
+        seen = whole_logits(model, prepared, mask)
+        torch.testing.assert_close(made, seen[rows, columns], **CLOSE)
+    assert not torch.allclose(logits[0], seen[:, -1], **CLOSE)
+    assert prepared.start <= int(columns.min())
+
+
+def whole_logits(model, prepared, gates):
+    """The logits at every token under these gates, from the hooks that the engine itself uses."""
+    made = prepare(model, prepared.batch, prepared.sites, reuse=False)
+    hooks = [(name, _mixer(edits, gates[None])) for name, edits in made.edits.items()]
+    base = made.batch.base
+    wide = torch.arange(base.tokens.shape[1])
+    with torch.no_grad(), model.bridge.hooks(fwd_hooks=hooks):
+        pieces = [
+            model.forward(base.tokens, base.attends, reads=column.expand(len(base.tokens)))[0]
+            for column in wide
+        ]
+    return torch.stack(pieces, dim=1)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "native"])
+def test_a_patch_after_the_place_that_is_read_changes_nothing_if_attention_is_causal(
+    tiny, architecture
+):
+    model = tiny(architecture)
+    prepared = ready(model, ("last",), read="0")
+    logits = run(prepared, torch.eye(2, len(prepared.sites)) + 1)
+    closed = run(prepared, torch.zeros(1, len(prepared.sites)))
+    torch.testing.assert_close(logits, closed.expand_as(logits), **CLOSE)
+
+
+def test_a_patch_after_the_place_that_is_read_matters_if_attention_is_not_causal(tiny):
+    prepared = ready(tiny("native, bidirectional"), ("last",), read="0")
+    closed, opened = run(prepared, torch.stack([torch.zeros(15), torch.ones(15)]))
+    assert not torch.allclose(closed, opened, **CLOSE)
+
+
+def test_the_last_token_is_read_at_no_further_cost(tiny, monkeypatch):
+    """For `last`, the model makes logits of one token, as before there were read-outs."""
+    model = tiny("llama")
+    prepared = ready(model, ("last",))
+    asked = []
+    inner = model.bridge.original_model.forward
+
+    def look(*args, **options):
+        asked.append(options.get("logits_to_keep"))
+        return inner(*args, **options)
+
+    monkeypatch.setattr(model.bridge.original_model, "forward", look)
+    run(prepared, torch.ones(1, len(prepared.sites)))
+    assert prepared.batch.base.reads is None
+    assert set(asked) == {1}
+
+
+@pytest.mark.parametrize("donor", ["zero", "mean"])
+def test_a_mean_is_over_the_prompts_that_are_named(tiny, donor):
+    """However the pairs are divided; what is not a mean stays as it is."""
+    model = tiny("native, bidirectional")
+    made = random_desideratum(("all",), donor=donor)
+    named = replace(made, pairs=made.pairs[:1], mean_over=_same_length(made.pairs[0], 6))
+    batch = encode(model, [named])[0]
+    sites = all_sites(N_LAYERS, N_HEADS, ("all",))
+    taken = prepare(model, batch, sites).edits["blocks.1.attn.hook_z"][0].donor
+    assert batch.mean_over is not None
+    tokens = batch.mean_over.tokens
+    _, cache = model.bridge.run_with_cache(tokens)
+    mean = cache["blocks.1.attn.hook_z"].mean(dim=0, keepdim=True)
+    assert len(tokens) == 6
+    torch.testing.assert_close(taken, torch.zeros_like(mean) if donor == "zero" else mean)
+
+
+def _same_length(pair, n):
+    length = len(pair.base.text.split())
+    return tuple(
+        Prompt(" ".join(f"w{(index * 7 + place) % 30}" for place in range(length)))
+        for index in range(n)
+    )
 
 
 @architectures

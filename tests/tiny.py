@@ -15,7 +15,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from circuitfind.model import Model, wrap
+from circuitfind.model import Model, build_native, native_shapes, wrap
+from circuitfind.native import Native, full_config
 from desiderata import Desideratum, Pair, Prompt, fill
 
 from .planted import word_tokenizer
@@ -39,6 +40,28 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "gemma": GemmaConfig(**_SHAPE, num_key_value_heads=1, head_dim=8),
 }
 
+NATIVE: dict[str, dict[str, Any]] = {
+    "native": {"attention_dir": "causal", "normalization_type": "LN"},
+    "native, bidirectional": {"attention_dir": "bidirectional"},
+}
+
+
+def tiny_native(name: str) -> Native:
+    """A tiny random native model, loud enough for heads to matter; without normalisation numbers
+    grow from layer to layer, and rounding with them."""
+    loud = 0.3 if NATIVE[name].get("normalization_type") else 0.15
+    config = {
+        "d_model": 32, "d_head": 8, "n_layers": N_LAYERS, "n_heads": N_HEADS, "n_ctx": 64,
+        "d_mlp": 48, **NATIVE[name],
+    }  # fmt: skip
+    words = (*WORDS, "<pad>", "<unk>")
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: loud * torch.randn(shape, generator=generator)
+        for name, shape in native_shapes(full_config(config, words)).items()
+    }
+    return Native("random", config, words, weights)
+
 
 def save_tiny_model(architecture: str, folder: Path) -> Path:
     """A folder with a tiny random model of this architecture, loud enough for heads to matter."""
@@ -54,6 +77,8 @@ def save_tiny_model(architecture: str, folder: Path) -> Path:
 
 def tiny_model(architecture: str, folder: Path) -> Model:
     """A tiny random model. Its tokenizer is handed over: transformers would make Qwen2 another."""
+    if architecture in NATIVE:
+        return build_native(tiny_native(architecture), architecture, device="cpu")
     bridge = TransformerBridge.boot_transformers(
         str(save_tiny_model(architecture, folder)),
         tokenizer=word_tokenizer(WORDS),
@@ -84,8 +109,13 @@ def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:
 
 
 def random_desideratum(
-    at: tuple[str, ...], n: int = 5, seed: int = 0, part: str = "inside", donor: str = "source"
+    at: tuple[str, ...],
+    n: int = 5,
+    seed: int = 0,
+    part: str = "inside",
+    donor: str = "source",
+    read: str = "last",
 ) -> Desideratum:
     """A desideratum of random pairs; its lengths are even where `all` needs them to be."""
     pairs = random_pairs(n, seed, even="all" in at)
-    return Desideratum("random", part, "follows", pairs, at, donor=donor)  # type: ignore[arg-type]
+    return Desideratum("random", part, "follows", pairs, at, donor=donor, read=read)  # type: ignore[arg-type]
