@@ -20,6 +20,9 @@ app = typer.Typer(
     help="Say what a mechanism must do; get the smallest circuit that does it.",
 )  # fmt: skip
 
+bench = typer.Typer(no_args_is_help=True, help="Measure search methods where truth is known.")
+app.add_typer(bench, name="bench")
+
 Task = Annotated[
     str, typer.Argument(help="An installed task, path/to/task.py:claim, or pairs.csv / .jsonl.")
 ]
@@ -40,7 +43,9 @@ Random = Annotated[int, typer.Option("--n-random", help="Random circuits to comp
 def discover(
     task: Task,
     model: ModelName = "binder",
-    method: Annotated[str, typer.Option("--method")] = "constrained",
+    method: Annotated[
+        str, typer.Option("--method", help="See `circuitfind methods`.")
+    ] = "constrained",
     at: At = None,
     n: Pairs = 192,
     seed: Seed = 0,
@@ -60,6 +65,12 @@ def discover(
     prepend_bos: Annotated[bool | None, typer.Option("--prepend-bos/--no-prepend-bos")] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on despite failed checks.")] = False,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Exactly so many sites, whatever the method.")
+    ] = None,
+    rival: Annotated[
+        bool, typer.Option("--rival", help="Also search for another circuit that does it.")
+    ] = False,
     donor: Annotated[
         str | None, typer.Option("--donor", help="source, mean, zero or resample, not the claim's.")
     ] = None,
@@ -72,7 +83,7 @@ def discover(
     settings = run.Settings(
         task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
-        donor,  # type: ignore[arg-type]
+        size, rival, donor,  # type: ignore[arg-type]
     )  # fmt: skip
     folder = out or Path("runs") / _slug(task, model, method, seed)
     with TerminalProgress(Console(stderr=True)) as shown:
@@ -188,11 +199,60 @@ def models(as_json: AsJson = False) -> None:
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
-    """List the search methods."""
+    """List the search methods, and the baselines that they should beat."""
     from .search import METHODS
 
     rows = [(entry.name, entry.idea, entry.source) for entry in METHODS]
     _print_rows(("method", "idea", "source"), rows, as_json)
+
+
+@bench.command()
+def truth(
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="By default all, baselines too.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="Only cases with these words in their name.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 5,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every third case, two seeds at most.")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option("--out", help="A folder; its rows are kept.")] = Path(
+        "runs/bench"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Which method finds the true circuit of models whose circuit is known, and at what cost?"""
+    from . import bench as benching
+    from .report.bench import print_bench, save_bench
+    from .report.progress import TerminalProgress
+    from .search import METHODS, method_named
+
+    methods = [method_named(name).name for name in method or (entry.name for entry in METHODS)]
+    cases = benching.known_cases(quick)
+    cases = [one for one in cases if all(word in one.name for word in case or ())]
+    if not cases:
+        names = "; ".join(one.name for one in benching.known_cases(quick))
+        raise LookupError(f"no case has {' and '.join(case or ())} in its name; there are: {names}")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = benching.read_rows(out / "rows.jsonl")
+    with TerminalProgress(Console(stderr=True)) as shown, (out / "rows.jsonl").open("a") as file:
+
+        def done(row: benching.Row, count: int, total: int) -> None:
+            file.write(benching.row_line(row))
+            file.flush()
+            shown.report("searches", count, total, {"size": row.size})
+
+        seeds = min(seeds, benching.QUICK_SEEDS) if quick else seeds
+        rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
+    summary = save_bench(rows, out, "circuitfind " + " ".join(sys.argv[1:]))
+    if as_json:
+        _print_json(summary)
+    else:
+        print_bench(Console(), summary)
+        Console().print(Text(f"folder: {out}"))
 
 
 def main() -> NoReturn:

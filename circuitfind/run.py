@@ -17,12 +17,24 @@ from .claims import load_claim
 from .cost import Cost
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_run
+from .mask import membership_of
 from .model import Model, load_model
+from .objective import Objective
 from .precheck import keep_solved, precheck
 from .report.figure import draw, save_figure
-from .search import Progress, SearchConfig, SearchResult, method_named, search
+from .search import (
+    Progress,
+    SearchConfig,
+    SearchResult,
+    candidate_sites,
+    method_named,
+    search,
+    search_rival,
+)
 from .validate import Card, card_from_json, validate
+from .validate.satisfaction import score_desiderata
 
+LATER = ("size", "rival", "donor")  # settings that run folders of version 0.1 do not have
 SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
 
 
@@ -47,6 +59,8 @@ class Settings:
     prepend_bos: bool | None = None
     trust_remote_code: bool = False
     force: bool = False
+    size: int | None = None
+    rival: bool = False
     donor: Donor | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +84,19 @@ class Settings:
         known: dict[str, Any] = dict(config)
         known["at"] = tuple(known.get("at", ()))
         return cls(**known)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain values, as config.json holds them.
+
+        Those that came later than the first run folders are left out at their defaults, so that
+        folders made before can still be gone on with.
+        """
+        made = asdict(self) | {"at": list(self.at)}
+        return {
+            field.name: made[field.name]
+            for field in fields(self)
+            if field.name not in LATER or made[field.name] != field.default
+        }
 
     def load_model(self) -> Model:
         """The model that these settings name."""
@@ -143,7 +170,7 @@ def discover(
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
     """
-    folder = RunFolder(out, asdict(settings) | {"at": list(settings.at)})
+    folder = RunFolder(out, settings.as_json())
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
         return load_run(folder.path)
@@ -152,6 +179,8 @@ def discover(
     claim = settings.load_claim()
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
+    sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
+    config.check_sites(len(sites))
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
@@ -160,7 +189,8 @@ def discover(
         model, circuit, evidence.held_out,
         seed=settings.seed, n_random=settings.n_random, progress=progress,
     )  # fmt: skip
-    report = summarise(circuit, result, card, evidence, progress.notes)
+    rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
+    report = summarise(circuit, result, card, evidence, progress.notes, rival)
     save_figure(draw(circuit, card), folder.path / FIGURE)
     folder.finish(circuit, report, result.history)
     return Run(folder.path, circuit, report)
@@ -275,7 +305,53 @@ def search_config(settings: Settings) -> SearchConfig:
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         margin=settings.margin,
+        size=settings.size,
     )
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The report's entry on another circuit that does the same, and what looking for it cost."""
+
+    entry: Mapping[str, Any]
+    cost: Mapping[str, int | float]
+
+
+def check_rival(
+    model: Model,
+    evidence: Evidence,
+    result: SearchResult,
+    config: SearchConfig,
+    progress: Progress,
+) -> Rival:
+    """Whether another circuit satisfies the desiderata, on selection pairs and held-out ones.
+
+    `overlap` is the Jaccard index of the two circuits' sites.
+    """
+    if not result.success:
+        says = "no other circuit was sought, since this one does not satisfy the desiderata"
+        return Rival({"found": False, "says": says}, dict.fromkeys(result.cost, 0))
+    other = search_rival(model, evidence.search, result, config, progress)
+    if not other.success:
+        return Rival({"found": False, "says": other.message}, other.cost)
+    mine, its = set(result.circuit.sites), set(other.circuit.sites)
+    objective = Objective(model, evidence.held_out, other.mask.sites)
+    scores = score_desiderata(
+        objective, objective.bounds(), membership_of(other.mask.sites, other.circuit.sites)
+    )
+    held_out = all(score.holds for score in scores)
+    entry = {
+        "found": True,
+        "sites": [str(site) for site in other.circuit.sites],
+        "shared": len(mine & its),
+        "overlap": len(mine & its) / len(mine | its),
+        "holds": {"selection": True, "held-out": held_out},
+        "desiderata": [asdict(score) for score in scores],
+        "says": other.message
+        + (", on held-out ones too" if held_out else ", not on held-out ones"),
+    }
+    spent = objective.cost.report()
+    return Rival(entry, {key: value + spent[key] for key, value in other.cost.items()})
 
 
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
@@ -289,7 +365,7 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
             "positions": list(claim.at),
-            "config": asdict(settings) | {"at": list(settings.at)},
+            "config": settings.as_json(),
             "versions": {
                 "python": platform.python_version(),
                 **{
@@ -303,15 +379,24 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
 
 
 def summarise(
-    circuit: Circuit, result: SearchResult, card: Card, evidence: Evidence, notes: Sequence[str]
+    circuit: Circuit,
+    result: SearchResult,
+    card: Card,
+    evidence: Evidence,
+    notes: Sequence[str],
+    rival: Rival | None = None,
 ) -> dict[str, Any]:
     """The report of a run as plain values."""
     sites = len(result.mask.sites)
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
+    message = _message(result, card, len(circuit), sites)
+    if rival is not None:
+        costs["rival"] = rival.cost
+        message += f"; {rival.entry['says']}"
     return {
         "success": success,
-        "message": _message(result, card, len(circuit), sites),
+        "message": message,
         "size": {
             "heads": len(circuit.heads),
             "mlps": len(circuit.mlps),
@@ -319,12 +404,13 @@ def summarise(
             "of": sites,
         },
         **card.as_json(),
+        **({} if rival is None else {"rival": dict(rival.entry)}),
         "frontier": [asdict(point) for point in result.frontier],
         "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}
         | {"stages": costs},
         "solved": evidence.report["solved"],
         "notes": [*evidence.report["notes"], *notes],
-        "problems": evidence.report["problems"],
+        "problems": [*evidence.report["problems"], *result.problems],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from desiderata import Desideratum
 
-from ..circuit import Circuit
 from ..component import Site, all_sites
 from ..encoding import Batch, encode
-from ..mask import Mask
 from ..model import Model
 from ..objective import NotANumber
 from .activation_norm import search_activation_norm
@@ -26,11 +22,13 @@ from .greedy import search_greedy
 from .hard_concrete import search_hard_concrete
 from .random_order import search_random
 from .result import FrontierPoint, Method, Progress, SearchConfig, SearchResult
+from .rivals import search_rival
+from .selection import broken_off
 from .sigmoid import search_sigmoid
 
 __all__ = [
     "METHODS", "Entry", "FrontierPoint", "Progress", "SearchConfig", "SearchResult",
-    "candidate_sites", "method_named", "search",
+    "candidate_sites", "method_named", "search", "search_rival",
 ]  # fmt: skip
 
 
@@ -170,32 +168,8 @@ def search(
     if sites is None:
         sites = candidate_sites(model, [batch.desideratum for batch in batches])
     config, sites = config or SearchConfig(), tuple(sites)
-    if config.size is not None and config.size > len(sites):
-        raise ValueError(
-            f"size must be between 1 and the {len(sites)} sites that can be patched; got "
-            f"{config.size}"
-        )
+    config.check_sites(len(sites))
     try:
         return run(model, batches, sites, config, progress or Progress())
     except NotANumber as error:
-        return _broken_off(model, sites, method, config, error)
-
-
-def _broken_off(
-    model: Model, sites: tuple[Site, ...], method: str, config: SearchConfig, error: NotANumber
-) -> SearchResult:
-    """The result of a search that met a loss, gradient or score that is not a number."""
-    nothing = torch.zeros(len(sites))
-    words = f"the search broke off: {error}"
-    return SearchResult(
-        Mask(sites, nothing),
-        Circuit(model.name, "", "", method, config.seed, (), ()),
-        False,
-        "fails",
-        words,
-        (),
-        (),
-        nothing,
-        (words, "the circuit is empty"),
-        error.cost.report(),
-    )
+        return broken_off(model, sites, method, config, error)

@@ -9,6 +9,8 @@ activations of one layer at a time); here all gates move together from 0 to 1. `
 the number of points.
 """
 
+import torch
+
 from ..component import Site
 from ..encoding import Batch
 from ..model import Model
@@ -29,7 +31,7 @@ def search_attribution_ig(
 ) -> SearchResult:
     """The shortest prefix of the sites by path attribution that satisfies the desiderata."""
     selection = open_selection(model, batches, sites, config)
-    points, total = config.steps or POINTS, 0.0
+    points, total = config.steps or POINTS, torch.zeros(len(sites))
     for point in range(points):
         total += slopes(selection.fit, selection.live, point / points)
         progress.report("path", point + 1, points, {})

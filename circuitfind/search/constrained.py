@@ -50,9 +50,16 @@ def search_constrained(
 
 
 def relax(
-    selection: Selection, config: SearchConfig, progress: Progress
+    selection: Selection,
+    config: SearchConfig,
+    progress: Progress,
+    prices: Float[Tensor, " site"] | float = 1.0,
 ) -> tuple[Float[Tensor, " site"], list[dict]]:
-    """How open each site was on average over the second half of the descent, and the history."""
+    """How open each site was on average over the second half of the descent, and the history.
+
+    Args:
+        prices: what an open gate costs, in units of the usual price.
+    """
     steps = config.steps or STEPS
     objective, live = selection.fit, selection.live
     generator = torch.Generator().manual_seed(config.seed)
@@ -69,7 +76,7 @@ def relax(
         objective.cost.restore(state["cost"])
     for step in range(first, steps):
         optimiser.zero_grad()
-        (PRICE * gates.sum()).backward()
+        (PRICE * (prices * gates).sum()).backward()
         scores = {}
         for place, index in enumerate(live):
             _, score = objective.backward(index, gates, multipliers[place])

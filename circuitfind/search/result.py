@@ -50,6 +50,18 @@ class SearchConfig:
         if problems:
             raise ValueError("; ".join(problems))
 
+    def check_sites(self, n_sites: int) -> None:
+        """Refuse what so many sites do not allow.
+
+        Raises:
+            ValueError: a size that is greater than their number.
+        """
+        if self.size is not None and self.size > n_sites:
+            raise ValueError(
+                f"size must be between 1 and the {n_sites} sites that can be patched; got "
+                f"{self.size}"
+            )
+
 
 @dataclass(frozen=True)
 class FrontierPoint:
@@ -96,6 +108,16 @@ class Progress:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep the state from which the search can go on to the same result."""
+
+
+class Silent(Progress):
+    """Passes reports on, but neither keeps a state nor goes on from one."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+
+    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
+        self.shown.report(stage, done, total, row)
 
 
 @runtime_checkable

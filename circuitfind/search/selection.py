@@ -15,7 +15,7 @@ from ..cost import Cost
 from ..encoding import Batch
 from ..mask import Mask
 from ..model import Model
-from ..objective import Bound, Objective
+from ..objective import Bound, NotANumber, Objective
 from .result import SearchConfig, SearchResult, Status
 from .trials import Choice, Members, Trials
 
@@ -146,6 +146,26 @@ def conclude(
         choice.ranking,
         _problems(choice, sites),
         selection.fit.cost.report(),
+    )
+
+
+def broken_off(
+    model: Model, sites: tuple[Site, ...], method: str, config: SearchConfig, error: NotANumber
+) -> SearchResult:
+    """The result of a search that met a loss, gradient or score that is not a number."""
+    nothing = torch.zeros(len(sites))
+    words = f"the search broke off: {error}"
+    return SearchResult(
+        Mask(sites, nothing),
+        Circuit(model.name, "", "", method, config.seed, (), ()),
+        False,
+        "fails",
+        words,
+        (),
+        (),
+        nothing,
+        (words, "the circuit is empty"),
+        error.cost.report(),
     )
 
 

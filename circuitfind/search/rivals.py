@@ -1,0 +1,159 @@
+"""Is a circuit the only one? Search again for another that does the same with other sites.
+
+Members of the circuit found cost more: first the descent of `constrained` with their price raised,
+by rising penalties until what comes out does without one of them; then discrete moves that leave
+members out, or exchange them for other sites, wherever all desiderata still hold.
+
+**What counts as a rival.** It satisfies every desideratum on the selection pairs, with the same
+margin as any circuit; it lacks a member of the circuit found; and what both share does not do by
+itself: it falls short of a bound by more than two standard errors. So what the rival has instead
+of the missing members does work that they did. Without the last condition, a circuit that merely
+does without a member which is hardly missed would be called another one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..encoding import Batch
+from ..model import Model
+from ..objective import NotANumber
+from .constrained import relax
+from .ranks import lifted, ordered
+from .result import Progress, SearchConfig, SearchResult, Silent
+from .selection import Selection, broken_off, conclude, open_selection
+from .trials import Choice, Members, Trials, drop, grow
+
+PENALTIES = (1.0, 4.0, 16.0)  # prices on top of a site's own that members cost, in turn
+NOISE = 2.0  # standard errors by which the shared part must fall short
+
+
+def search_rival(
+    model: Model,
+    batches: Sequence[Batch],
+    found: SearchResult,
+    config: SearchConfig | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Another circuit than the one found, among the same sites: `success` says that it counts as
+    a rival (see the module's text). Otherwise it is the one that differs most, and `message` says
+    that none was found. Its size is its own, whatever `config.size`.
+
+    Raises:
+        ValueError: what was found does not hold, so that nothing can rival it.
+    """
+    if not found.success:
+        raise ValueError(
+            "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
+            + found.message
+        )
+    config, sites = replace(config or SearchConfig(), size=None), found.mask.sites
+    quiet = Silent(progress or Progress())  # the checkpoint is the main search's
+    try:
+        selection = open_selection(model, batches, sites, config)
+        members = frozenset(sites.index(site) for site in found.circuit.sites)
+        rival, openness, history = _seek(selection, members, found.ranking, config, quiet)
+
+        def choose(trials: Trials) -> Choice:
+            return Choice(rival, lifted(openness, trials.losses(rival), rival))
+
+        made = conclude("constrained", selection, choose, history, config)
+        apart = made.success and is_rival(selection.trials(), members, rival)
+    except NotANumber as error:
+        return broken_off(model, sites, "constrained", config, error)
+    return replace(
+        made,
+        success=apart,
+        status="holds" if apart else "fails",
+        message=_message(apart, members, rival),
+    )
+
+
+def is_rival(trials: Trials, members: Members, rival: Members) -> bool:
+    """Whether a circuit counts as another one than `members`; see the module's text."""
+    if rival >= members or not trials.holds(rival):
+        return False
+    shared = members & rival
+    trials.slacks([shared])
+    scores = trials.seen[shared][1].tolist()
+    sizes = [len(batch) for batch in trials.objective.batches]
+    return any(
+        scores[index] + NOISE * sqrt(bound * (1 - bound) / sizes[index]) < bound
+        for index, bound in ((index, trials.bounds[index].value) for index in trials.live)
+    )
+
+
+def _seek(
+    selection: Selection,
+    members: Members,
+    ranking: Float[Tensor, " site"],
+    config: SearchConfig,
+    progress: Progress,
+) -> tuple[Members, Float[Tensor, " site"], list[dict]]:
+    """The circuit that shares least with `members`, the openness that led to it, and history."""
+    trials, history, openness = selection.trials(), [], ranking
+    mine = torch.zeros(len(ranking))
+    mine[list(members)] = 1.0
+    best = _move_away(trials, members, members, ordered(ranking), config)
+    for penalty in PENALTIES:
+        if is_rival(trials, members, best):
+            break
+        openness, rows = relax(selection, config, progress, 1 + penalty * mine)
+        history += [row | {"penalty": penalty} for row in rows]
+        order = ordered(openness)
+        start = _start(trials, members, order, config)
+        if not trials.holds(start):
+            continue
+        other = _move_away(trials, start, members, order, config)
+        best = min((best, other), key=lambda one: (len(one & members), len(one), sorted(one)))
+    return best, openness, history
+
+
+def _start(trials: Trials, members: Members, order: Sequence[int], config: SearchConfig) -> Members:
+    """A circuit that holds and shares little, from the first sites of an order; or the nearest."""
+    reach = min(len(order), 2 * config.reach)
+    prefixes = [frozenset(order[:size]) for size in range(reach + 1)]
+    trials.slacks(prefixes)
+    holding = [prefix for prefix in prefixes if trials.holds(prefix)]
+    if holding:
+        return min(holding, key=lambda prefix: (len(prefix & members), len(prefix)))
+    nearest = max(prefixes, key=lambda prefix: trials.slacks([prefix])[0])
+    return grow(trials, nearest, order, config)
+
+
+def _move_away(
+    trials: Trials,
+    current: Members,
+    members: Members,
+    order: Sequence[int],
+    config: SearchConfig,
+) -> Members:
+    """Leave members out of a circuit that holds, or exchange them for others, while it holds."""
+    others = [site for site in order if site not in members]
+    for old in sorted(current & members):
+        if trials.holds(current - {old}):
+            current -= {old}
+            continue
+        new = [site for site in others if site not in current][: 2 * config.reach]
+        moves = [current - {old} | {site} for site in new]
+        clear = trials.slacks(moves)
+        if moves and max(clear) >= 0:
+            current = moves[clear.index(max(clear))]
+    return drop(trials, current)
+
+
+def _message(apart: bool, members: Members, rival: Members) -> str:
+    shared = len(members & rival)
+    if apart:
+        return (
+            f"the circuit is not unique: another of {len(rival)} sites satisfies every desideratum "
+            f"on the selection pairs, and shares {shared} of the {len(members)}"
+        )
+    return (
+        f"no other circuit was found that satisfies every desideratum: the nearest shares {shared} "
+        f"of the {len(members)} sites"
+    )
