@@ -25,16 +25,8 @@ from desiderata import Donor, Saved
 
 from .adapter import apply_adapter
 from .component import Component
-from .native import (
-    CONFIG,
-    INPUTS,
-    Native,
-    full_config,
-    is_native,
-    read_native,
-    shape_problems,
-    word_tokenizer,
-)
+from .native import Native, full_config, is_native, read_native, word_tokenizer
+from .native_checks import CONFIG, INPUTS, shape_problems
 from .planted import PREFIX, parse_planted, planted_native
 
 _FOLDERS = Path(__file__).parent / "models"
