@@ -4,6 +4,7 @@
 #   make demo-lm   the same in a real language model (downloads 93 MB once)     -> runs/demo-lm
 #   make test      the fast tests         make slow      the others
 #   make check     lint, format, types, file sizes
+#   make bench     every method against known circuits   make bench-quick   a part of it
 #   make fmt       mend lint and format   make figures   remake the gallery
 #   make clean     delete caches and builds; .venv and runs/ stay
 #
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := circuitfind desiderata tasks scripts tests
 
-.PHONY: help install smollm2 demo demo-lm test slow check fmt figures clean
+.PHONY: help install smollm2 demo demo-lm test slow bench bench-quick check fmt figures clean
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -58,6 +59,12 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
+
+bench: $(STAMP)
+	$(BIN)/circuitfind bench truth --out runs/bench
+
+bench-quick: $(STAMP)
+	$(BIN)/circuitfind bench truth --quick --out runs/bench-quick
 
 check: $(STAMP)
 	$(BIN)/ruff check .
