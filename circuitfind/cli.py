@@ -71,6 +71,9 @@ def discover(
     rival: Annotated[
         bool, typer.Option("--rival", help="Also search for another circuit that does it.")
     ] = False,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Pairs in one pass; fewer take less memory.")
+    ] = None,
     donor: Annotated[
         str | None, typer.Option("--donor", help="source, mean, zero or resample, not the claim's.")
     ] = None,
@@ -83,7 +86,7 @@ def discover(
     settings = run.Settings(
         task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
-        size, rival, donor,  # type: ignore[arg-type]
+        size, rival, donor, batch,  # type: ignore[arg-type]
     )  # fmt: skip
     folder = out or Path("runs") / _slug(task, model, method, seed)
     with TerminalProgress(Console(stderr=True)) as shown:

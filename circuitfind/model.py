@@ -52,6 +52,8 @@ BUILT_IN = {
 # Built-in models that are another one with a low-rank change: name -> that other one.
 _ADAPTED = {"smollm2-135m-binding": "smollm2-135m"}
 
+PAIRS_AT_ONCE = 256
+
 # Where the residual stream enters a layer.
 _ENTRY = "blocks.{}.hook_in"
 _HOOKS = {"head": "blocks.{}.attn.hook_z", "mlp": "blocks.{}.hook_mlp_out", "embed": "hook_embed"}
@@ -67,7 +69,10 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A transformer behind the few things that the engine asks of it. Weights stay frozen."""
+    """A transformer behind the few things that the engine asks of it. Weights stay frozen.
+
+    `pairs_at_once` is how many pairs go through it in one pass; fewer take less memory.
+    """
 
     name: str
     bridge: Any
@@ -77,6 +82,7 @@ class Model:
     n_heads: int
     d_model: int
     d_vocab: int
+    pairs_at_once: int = PAIRS_AT_ONCE
 
     @property
     def device(self) -> torch.device:
@@ -420,6 +426,8 @@ def _locate(name: str) -> str | Path:
         if name.startswith((".", "/", "~")):
             raise LookupError(f"no model folder {name}")
         return name
+    if is_native(folder):
+        return folder
     problems = []
     if not (folder / "config.json").is_file():
         problems.append("config.json is missing")

@@ -19,7 +19,6 @@ from .model import Model
 from .patching import Prepared, masks_per_pass, prepare, record_base, run
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
-PAIRS_AT_ONCE = 256  # pairs in one pass with gradients; lower it where memory is short
 MARGIN = 2.0  # logits by which search wants the expected answer to lead; more earns nothing
 
 
@@ -113,7 +112,6 @@ class Objective:
         batches: Sequence[Batch],
         sites: Sequence[Site],
         cost: Cost | None = None,
-        pairs_at_once: int = PAIRS_AT_ONCE,
     ) -> None:
         self.cost = cost or Cost()
         self.sites = tuple(sites)
@@ -123,7 +121,7 @@ class Objective:
         for batch in batches:
             columns = [n for n, site in enumerate(sites) if site.position in batch.desideratum.at]
             mine = [sites[column] for column in columns]
-            pieces = torch.arange(len(batch)).split(pairs_at_once)
+            pieces = torch.arange(len(batch)).split(model.pairs_at_once)
             self._columns.append(torch.tensor(columns))
             self._prepared.append(
                 [prepare(model, batch.take(piece), mine, cost=self.cost) for piece in pieces]
@@ -139,8 +137,9 @@ class Objective:
     ) -> Iterator[tuple[Batch, Float[Tensor, "mask pair d_vocab"]]]:
         """Piece by piece, one desideratum's pairs and their logits under each membership."""
         part = self.batches[index].desideratum.part
-        gates = gates_of(membership[:, self._columns[index]], part)
         for prepared in self._prepared[index]:
+            # Anew for each piece: its backward pass may free what the gates came through.
+            gates = gates_of(membership[:, self._columns[index]], part)
             yield prepared.batch, run(prepared, gates)
 
     @torch.no_grad()

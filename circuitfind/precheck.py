@@ -13,7 +13,6 @@ from .intervals import interval
 from .model import Model
 
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
-PAIRS_AT_ONCE = 256
 FEWEST = 16  # pairs in a pass, if there are as many
 
 
@@ -85,7 +84,7 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
 
 def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
     pieces = []
-    for rows in torch.arange(len(prompts.tokens)).split(PAIRS_AT_ONCE):
+    for rows in torch.arange(len(prompts.tokens)).split(model.pairs_at_once):
         tokens, attends = prompts.tokens[rows], prompts.attends[rows]
         reads = None if prompts.reads is None else prompts.reads[rows]
         pieces.append(model.forward(tokens, attends, reads=reads)[0].argmax(dim=-1))

@@ -34,7 +34,7 @@ from .search import (
 from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
-LATER = ("size", "rival", "donor")  # settings that run folders of version 0.1 do not have
+LATER = ("size", "rival", "donor", "batch")  # settings that run folders of version 0.1 do not have
 SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
 
 
@@ -62,12 +62,17 @@ class Settings:
     size: int | None = None
     rival: bool = False
     donor: Donor | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         problems = [
             f"{name} must be at least {least}; got {value}"
-            for name, value, least in (("n", self.n, 4), ("n_random", self.n_random, 1))
-            if value < least
+            for name, value, least in (
+                ("n", self.n, 4),
+                ("n_random", self.n_random, 1),
+                ("batch", self.batch, 1),
+            )
+            if value is not None and value < least
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -100,11 +105,12 @@ class Settings:
 
     def load_model(self) -> Model:
         """The model that these settings name."""
-        return load_model(
+        model = load_model(
             self.model, device=self.device, dtype=self.dtype, device_map=self.device_map,
             revision=self.revision, prepend_bos=self.prepend_bos,
             trust_remote_code=self.trust_remote_code,
         )  # fmt: skip
+        return replace(model, pairs_at_once=self.batch) if self.batch else model
 
     def load_claim(self) -> Sampleable:
         """The claim that these settings name, at their positions."""

@@ -5,7 +5,9 @@
 The recipe itself, on a machine with the memory that this prints:
 
     circuitfind discover arithmetic --model huggyllama/llama-13b --dtype bfloat16 \\
-        --device-map auto --n 64
+        --device-map auto --n 64 --batch 32
+
+where `--batch` is how many pairs go through the model at once; what a step keeps shrinks with it.
 
 Here one layer of that width, with random weights, goes down the whole road: loading, the pairs of
 the arithmetic task, donors, prefix, a step with gradients. The tensors that stay are counted, in
