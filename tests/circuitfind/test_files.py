@@ -1,6 +1,7 @@
 """Circuit files, masks, sites and run folders: round trips, damage, and refusals."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from circuitfind.circuit import Circuit, load_circuit
 from circuitfind.component import EMBED, Component, Site, all_sites, head, mlp, parse_site
 from circuitfind.folder import BEFORE, CHECKPOINT, RunFolder, read_run
 from circuitfind.mask import Mask, gates_of, membership_of
+from circuitfind.run import LATER, Settings
 from circuitfind.storage import write_atomically, write_text
 
 positions = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -178,3 +180,22 @@ def test_folders_that_hold_something_else_are_refused(folder, tmp_path):
 def test_an_unfinished_run_is_no_run(folder):
     with pytest.raises(LookupError, match=r"circuit.json, report.json missing"):
         read_run(folder.path)
+
+
+def test_a_folder_from_before_a_setting_came_is_gone_on_with(tmp_path):
+    """Run folders of version 0.1 know nothing of `size`, `rival` and others."""
+    chosen = Settings("variable_binding", at=("last",), seed=3)
+    config = asdict(chosen) | {"at": ["last"]}
+    before = {name: value for name, value in config.items() if name not in LATER}
+    assert len(before) == len(config) - len(LATER)
+    made = RunFolder(tmp_path / "run", before)
+    made.begin(resume=False)
+    made.save_checkpoint({"step": 7})
+    now = RunFolder(tmp_path / "run", chosen.as_json())
+    now.check(resume=True, overwrite=False)
+    assert now.load_checkpoint() == ({"step": 7}, [])
+    assert Settings.from_json(before) == chosen
+    sized = replace(chosen, size=4)
+    assert Settings.from_json(sized.as_json()) == sized
+    with pytest.raises(ValueError, match="size was None and is 4"):
+        RunFolder(tmp_path / "run", sized.as_json()).check(resume=True, overwrite=False)
