@@ -14,8 +14,8 @@ from .. import planted as wired
 from ..tiny import random_desideratum
 
 
-def desideratum(*pairs, at=("last",)):
-    return Desideratum("d", "inside", "follows", tuple(pairs), at)
+def desideratum(*pairs, at=("last",), **options):
+    return Desideratum("d", "inside", "follows", tuple(pairs), at, **options)
 
 
 def pair(base, source, expected=" v1", own=" v2", theirs=None):
@@ -51,6 +51,63 @@ def test_a_span_is_its_last_token_in_every_row(planted):
 
     assert words(batch.base, "x") == ["v2", "k5"]
     assert words(batch.source, "x") == ["v3", "v7"]
+
+
+def test_an_answer_is_read_at_the_index_that_is_named(planted):
+    rows = [pair("k1 v1 k2", "k2 v2", theirs=" v3"), pair("k3 k4", "k1 v2 k3 v4 k1")]
+    batch = encode(planted, [desideratum(*rows, read="1")])[0]
+    assert batch.base.reads is not None and batch.source.reads is not None
+    assert batch.base.reads.tolist() == [1, 2]  # the second prompt is padded by one
+    assert batch.source.reads.tolist() == [4, 1]
+    taken = batch.take([1])
+    assert taken.base.reads is not None
+    assert taken.base.reads.tolist() == [1]
+    assert planted.tokenizer.convert_ids_to_tokens(batch.source_answer[:1].tolist()) == ["v3"]
+    last = encode(planted, [desideratum(*rows)])[0]
+    assert last.base.reads is None and last.source.reads is None
+
+
+def test_an_answer_read_inside_a_prompt_is_one_token_there(tiny):
+    """It follows the text up to that token, whatever comes after."""
+    model = tiny("llama")
+    made = desideratum(pair("w1 w2 w3", "w4 w5 w6", " w7 w8", " w7"), read="0")
+    with pytest.raises(ValueError, match="' w7 w8' is 2 tokens after its prompt"):
+        encode(model, [made])
+
+
+def test_a_prompt_without_the_token_to_read_is_refused(planted):
+    rows = [pair("k1 v1", "k2 v1 k3", theirs=" v2"), pair("k1 v1 k3", "k2")]
+    with pytest.raises(ValueError, match="read at token 2 of 'k1 v1', which has 2 tokens"):
+        encode(planted, [desideratum(*rows, read="2")])
+    encode(planted, [desideratum(rows[1], read="2")])  # the source's own answer is not asked for
+
+
+@pytest.mark.parametrize("read", ["first", "-1", "", "1.0", "\u0661"])
+def test_read_is_last_or_an_index(read):
+    with pytest.raises(ValueError, match="read must be 'last' or the index of a token"):
+        desideratum(pair("k1", "k2"), read=read)
+
+
+def test_pairs_that_the_model_solves_are_solved_where_the_answer_is_read(planted):
+    """Here the first key is asked for again after the second value: "k1 v1 k2 v2 k1" -> v1."""
+    text = "k1 v1 k2 v2 k1 k2 k2"
+    rows = [pair(text, "k3 v3 k4 v4 k3 k4 k3", " v1", own, " v3") for own in (" v1", " v2")]
+    batch = encode(planted, [desideratum(*rows, read="4")])[0]
+    assert solves(planted, batch, Cost()).tolist() == [True, False]
+
+
+def test_a_mean_at_all_needs_prompts_of_one_length(planted):
+    def made(*texts):
+        return desideratum(
+            pair("k1 v1", "k2 v2"), at=("all",), donor="mean", mean_over=tuple(map(Prompt, texts))
+        )
+
+    batch = encode(planted, [made("k1 v1", "k5 v3", "k6 v6")])[0]
+    assert batch.mean_over is not None
+    assert batch.mean_over.tokens.shape == (3, 2)
+    assert batch.take([0]).mean_over is batch.mean_over
+    with pytest.raises(ValueError, match="needs prompts of one length in tokens; they have 1, 2"):
+        encode(planted, [made("k1 v1", "k5")])
 
 
 def test_taking_rows_drops_columns_that_only_padding_filled(planted):
