@@ -70,8 +70,8 @@ def open_gates(theta: Float[Tensor, " site"], size: float) -> Float[Tensor, " si
     if size <= 0 or size >= len(theta):
         return torch.full_like(theta, float(size > 0))
     with torch.no_grad():
-        low = torch.as_tensor(-30.0 - float(theta.max()))
-        high = torch.as_tensor(30.0 - float(theta.min()))
+        low = -30.0 - theta.max()
+        high = 30.0 - theta.min()
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             above = bool((theta + middle).sigmoid().sum() > size)
