@@ -8,28 +8,30 @@ def write_tables(found: dict[str, Any]) -> str:
     """All that was found, as a page for figures/dcm/README.md."""
     parts = [
         "# DCM's experiment on SmolLM2-135M",
-        f"Made by `{found['command']}`. Heads and MLPs at the last token, {found['sites']} sites; "
-        "a patched site takes the source's value. All scores are shares of held-out pairs that "
-        "the model solves, in brackets what is needed to hold.",
+        f"Made by `{found['command'].strip()}`. Heads and MLPs at the last token, {found['sites']} "
+        "sites; a patched site takes the source's value. All scores are shares of held-out pairs "
+        "that the model solves, in brackets what is needed to hold.",
         _searches(found["searches"]),
         "## Seeds, and size at equal satisfaction",
         _stability(found["stability"]),
         _sizes(found["sizes"]),
-        "## One desideratum alone",
-        "The circuit of value dependence alone, on both (needed): "
-        + _scores(found["value dependence alone"]) + ".",
-        "![size against satisfaction](sizes.svg)",
-        "## Transfer, without searching again",
-        _transfer(found["transfer"]),
-        "## Before fine-tuning",
-        _before(found["before"]),
-        "## Which sites back each other up",
-        _backups(found["backups"]),
-        "![backups](backups.svg)",
-    ]  # fmt: skip
-    if found.get("tasks"):
-        parts += ["## Other tasks", _tasks(found["tasks"]), "![matrix](compare.svg)"]
-    return "\n\n".join(parts) + "\n"
+    ]
+    sections = (
+        ("value dependence alone", "One desideratum alone", _alone, None),
+        ("band", "Size against satisfaction", lambda _: "", "sizes.svg"),
+        ("transfer", "Transfer, without searching again", _transfer, None),
+        ("before", "Before fine-tuning", _before, None),
+        ("backups", "Which sites back each other up", _backups, "backups.svg"),
+        ("tasks", "Other tasks", _tasks, "compare.svg"),
+    )
+    for key, title, words, figure in sections:
+        if found[key]:
+            parts += [f"## {title}", words(found[key])]
+            parts += [f"![{title}]({figure})"] if figure else []
+    missing = [title for key, title, *_ in sections if not found[key]]
+    if missing:
+        parts.append(f"Not measured yet: {', '.join(missing)}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -44,6 +46,10 @@ def _score(row: dict[str, Any]) -> str:
 
 def _scores(rows: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"{row['desideratum']} {_score(row)}" for row in rows)
+
+
+def _alone(rows: Sequence[dict[str, Any]]) -> str:
+    return f"The circuit of value dependence alone, on both (needed): {_scores(rows)}."
 
 
 def _searches(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
     python -m scripts.reproduce_dcm                      # all of it: hours on two cores
     python -m scripts.reproduce_dcm --seeds 1 --n 64     # a look
-    python -m scripts.reproduce_dcm --kept               # tables of the runs that are there
+    python -m scripts.reproduce_dcm --kept               # tables of what is there, in seconds
 
 Which heads and MLPs at the last token retrieve the values of variables? Searches by three methods
 over several seeds, one desideratum alone against both, stricter claims, random circuits of every
@@ -53,8 +53,8 @@ Found = tuple[Circuit, dict[str, Any]]
 class Plan:
     """What is run, with how many pairs and seeds, and where it is kept.
 
-    The pairs of a claim and a seed are gathered once, for all methods. `kept` makes no search
-    that is not there already.
+    The pairs of a claim and a seed are gathered once, for all methods. With `kept`, what is not
+    there is not made and comes back as None.
     """
 
     name: str
@@ -100,11 +100,13 @@ class Plan:
         return made.circuit, dict(made.report)
 
     def measure(self, name: str, circuit: Circuit, make: Callable[[], Any]) -> Any:
-        """A measurement of a circuit, made now or kept from before for this very circuit."""
+        """A measurement of a circuit, made now or before for this very circuit."""
         path = self.runs / f"{name}.json"
         stands_for = {"n": self.n, "sites": [str(site) for site in circuit.sites]}
         if path.is_file() and (kept := json.loads(path.read_text()))["of"] == stands_for:
             return kept["found"]
+        if self.kept:
+            return None
         print(name, flush=True)
         found = make()
         write_text(path, json.dumps({"of": stands_for, "found": found}, indent=1) + "\n")
@@ -167,6 +169,8 @@ def compare_tasks(plan: Plan, out: Path) -> dict[str, Any] | None:
     """Circuits of several tasks side by side, and one circuit for all of them."""
     paths = [plan.path(task, "constrained", 0) for task in ("arithmetic", *OTHER_TASKS)]
     if any(plan.run(task, "constrained", 0) is None for task in OTHER_TASKS):
+        return None
+    if plan.kept and not (out / "compare.json").is_file():
         return None
     if not (out / "compare.json").is_file():
         print("compare", flush=True)
@@ -233,9 +237,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=192, help="pairs of each desideratum")
     parser.add_argument("--n-random", type=int, default=100)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument(
-        "--kept", action="store_true", help="no more searches: tables of what is there"
-    )
+    parser.add_argument("--kept", action="store_true", help="run nothing; what is there")
     parser.add_argument("--runs", type=Path, default=ROOT / "figures/dcm/runs")
     parser.add_argument("--out", type=Path, default=ROOT / "figures/dcm")
     arguments = parser.parse_args()
@@ -244,8 +246,10 @@ def main() -> None:
     found = collect(plan, arguments.n_random, arguments.methods, arguments.out)
     write_text(arguments.out / "dcm.json", json.dumps(found, indent=1) + "\n")
     write_text(arguments.out / "README.md", write_tables(found))
-    draw_sizes(found, arguments.out / "sizes.svg")
-    draw_backups(found["backups"], arguments.out / "backups.svg")
+    if found["band"]:
+        draw_sizes(found, arguments.out / "sizes.svg")
+    if found["backups"]:
+        draw_backups(found["backups"], arguments.out / "backups.svg")
 
 
 if __name__ == "__main__":
