@@ -48,7 +48,7 @@ def draw_sizes(found: dict[str, Any], path: Path) -> None:
                     [row["heads"] + row["mlps"] for row in rows],
                     [row["desiderata"][name]["satisfaction"] for row in rows],
                     **LOOKS[method] | {"linestyle": "none"}, markersize=7, markeredgecolor="black",
-                    label=f"{method}, {len(rows)} seeds, held out",
+                    label=f"{method}, {len(rows)} seed{'s'[: len(rows) > 1]}, held out",
                 )  # fmt: skip
             needs = [row["desiderata"][name]["need"] for row in found["searches"]
                      if name in row["desiderata"]]  # fmt: skip
