@@ -65,7 +65,7 @@ def search_budget(
     return conclude("budget", selection, choose, history, config)
 
 
-def open_gates(theta: Float[Tensor, " site"], size: float) -> Float[Tensor, " site"]:
+def open_gates(theta: Float[Tensor, " site"], size: float | int) -> Float[Tensor, " site"]:
     """sigmoid(theta + c), with c such that the gates sum to `size`; its gradient goes through c."""
     if size <= 0 or size >= len(theta):
         return torch.full_like(theta, float(size > 0))

@@ -230,6 +230,31 @@ def test_pairs_from_a_table_run(call, tmp_path):
     assert report["desiderata"][0]["ceiling"] > 0.9
 
 
+def test_a_size_is_kept_and_a_rival_is_told(call):
+    model = "planted:heads=6,backups=1,inhibitors=1"
+    quick = ["--model", model, "--n", "32", "--n-random", "20", "--steps", "40", "--json"]
+    code, out, err = call("discover", "planted", *quick, "--rival", "--out", "both")
+    assert code == 0, err
+    report = json.loads(out)["report"]
+    assert report["rival"]["found"] and report["rival"]["shared"] == 0
+    assert report["rival"]["holds"] == {"selection": True, "held-out": True}
+    assert report["rival"]["overlap"] == 0.0
+    assert "the circuit is not unique" in report["message"]
+    assert report["cost"]["tokens_forward"] == sum(
+        stage["tokens_forward"] for stage in report["cost"]["stages"].values()
+    )
+    code, out, _ = call(
+        "discover", "planted", *quick, "--method", "random", "--size", "1", "--out", "one"
+    )
+    made = json.loads(out)
+    assert (code, len(made["circuit"]["sites"]), made["report"]["size"]["sites"]) == (1, 1, 1)
+    assert made["circuit"]["provenance"]["config"]["size"] == 1
+    code, _, err = call("discover", "planted", *quick, "--size", "99", "--out", "none")
+    assert code == 2
+    assert "size must be between 1 and the 14 sites that can be patched; got 99" in err
+    assert not Path("none").exists()
+
+
 def test_lists_are_tables_and_json(call):
     code, out, _ = call("methods", "--json")
     assert code == 0
