@@ -27,7 +27,8 @@ from .adapter import apply_adapter
 from .component import Component
 from .native import Native, full_config, is_native, read_native, word_tokenizer
 from .native_checks import CONFIG, INPUTS, shape_problems
-from .planted import PREFIX, parse_planted, planted_native
+from .planted import PREFIX, parse_planted
+from .planted_weights import planted_native
 
 _FOLDERS = Path(__file__).parent / "models"
 

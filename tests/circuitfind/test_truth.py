@@ -12,7 +12,8 @@ from circuitfind.encoding import encode
 from circuitfind.model import build_native, load_model
 from circuitfind.objective import Objective
 from circuitfind.patching import prepare, run
-from circuitfind.planted import heads_of, parse_planted, planted_native
+from circuitfind.planted import heads_of, parse_planted
+from circuitfind.planted_weights import planted_native
 from circuitfind.truth import auroc, exhaustive_truth, recovery, unread
 
 from ..planted import claim, task
