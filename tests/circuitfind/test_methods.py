@@ -10,7 +10,8 @@ from circuitfind.component import Site, head, mlp
 from circuitfind.encoding import encode
 from circuitfind.model import build_native
 from circuitfind.objective import Objective
-from circuitfind.planted import parse_planted, planted_native, planted_truth
+from circuitfind.planted import parse_planted, planted_truth
+from circuitfind.planted_weights import planted_native
 from circuitfind.search import METHODS, SearchConfig, candidate_sites, search, search_rival
 from circuitfind.search.budget import open_gates
 from circuitfind.search.descent import noise_of
