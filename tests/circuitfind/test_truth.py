@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from circuitfind.component import Site, all_sites, head, mlp
 from circuitfind.encoding import encode
-from circuitfind.model import build_native, load_model
+from circuitfind.model import build_native, load_model, native_shapes
+from circuitfind.native import Native, full_config
 from circuitfind.objective import Objective
 from circuitfind.patching import prepare, run
 from circuitfind.planted import heads_of, parse_planted
@@ -133,6 +134,40 @@ def test_what_only_the_unread_read_is_unread():
     read = int(weights["head.weight"].any(dim=0).nonzero()[0])
     weights["layers.1.attn.o.weight"][read, 3 * 16] = 1.0
     assert not dead() & {mlp(0), head(1, 3)}
+
+
+def test_a_bias_is_written_too():
+    """It is a part of what is patched: an MLP of a constant differs from an ablated one."""
+    native = planted_native(parse_planted("planted"))
+    weights = {name: weight.clone() for name, weight in native.weights.items()}
+    read = int(weights["head.weight"].any(dim=0).nonzero()[0])
+    weights["layers.1.mlp.fc_out.bias"][read] = 0.1
+    model = build_native(replace(native, weights=weights), "biased", device="cpu")
+    assert mlp(1) not in unread(model)
+    assert mlp(0) in unread(model)
+
+
+def test_heads_that_share_keys_and_gated_mlps():
+    """Of four heads that share two key groups, one reads what the first MLP writes."""
+    config = {
+        "d_model": 8, "d_head": 2, "n_layers": 2, "n_heads": 4, "n_ctx": 4, "d_mlp": 3,
+        "gated_mlp": True, "n_key_value_heads": 2,
+    }  # fmt: skip
+    words = ("a", "<pad>", "<unk>")
+    shapes = native_shapes(full_config(config, words))
+    weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    weights["head.weight"][0, 7] = 1.0
+    weights["layers.0.mlp.out.weight"][5, 0] = 1.0
+    weights["layers.1.attn.o.weight"][7, 2 * 3 + 1] = 1.0  # head 3, of the second group
+
+    def dead(row):
+        made = {**weights, "layers.1.attn.v.weight": torch.zeros(4, 8)}
+        made["layers.1.attn.v.weight"][row, 5] = 1.0
+        return unread(build_native(Native("", config, words, made), "groups", device="cpu"))
+
+    heads = {head(layer, index) for layer in range(2) for index in range(4)} - {head(1, 3)}
+    assert dead(row=1) == heads | {mlp(0), mlp(1)}  # the first group's value
+    assert dead(row=2) == heads | {mlp(1)}
 
 
 def test_nothing_is_claimed_of_models_with_normalisation_or_of_others(tiny, tmp_path):
