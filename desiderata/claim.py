@@ -103,7 +103,7 @@ class Claim:
         """
         _check_donor(donor)
         rules = tuple(replace(rule, donor=donor) for rule in self.rules)
-        return replace(self, rules=rules, name=f"{self.name}, donor {donor}")
+        return replace(self, rules=rules, name=_renamed(self.name, donor))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class GivenPairs:
         """
         _check_donor(donor)
         return GivenPairs(
-            f"{self.name}, donor {donor}",
+            _renamed(self.name, donor),
             tuple(replace(desideratum, donor=donor) for desideratum in self.desiderata),
         )
 
@@ -330,6 +330,13 @@ def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
 def _check_donor(donor: str) -> None:
     if donor not in DONORS:
         raise ValueError(f"donor must be one of {', '.join(DONORS)}; got {donor!r}")
+
+
+def _renamed(name: str, donor: str) -> str:
+    """A claim's name with this donor in place of the one that it told; `source` goes unsaid."""
+    for other in DONORS:
+        name = name.removesuffix(f", donor {other}")
+    return name if donor == "source" else f"{name}, donor {donor}"
 
 
 def _degree_words(at_least: Degrees, donor: str) -> list[str]:

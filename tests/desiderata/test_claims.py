@@ -310,3 +310,18 @@ def test_given_pairs_that_cannot_be_divided():
         GivenPairs("by hand", made).sample(10)
     for start in ("linked: its 3 pair(s)", "single: its 1 pair(s)"):
         assert f"{start} cannot be divided into search and held-out ones" in str(caught.value)
+
+
+def test_another_donor_is_in_every_desideratum_and_in_the_name():
+    claim = ARITHMETIC.carries("x", complete=True)
+    ablated = claim.ablated("zero")
+    assert ablated.name == f"{claim.name}, donor zero"
+    assert ablated.ablated("mean").name == f"{claim.name}, donor mean"
+    assert ablated.ablated("source") == claim
+    assert {made.donor for side in ablated.sample(8) for made in side} == {"zero"}
+    given = GivenPairs("given", claim.sample(8)[0]).ablated("mean")
+    assert given.name == "given, donor mean"
+    assert {made.donor for made in given.desiderata} == {"mean"}
+    for made in (claim, given):
+        with pytest.raises(ValueError, match="donor must be one of source, mean, zero, resample"):
+            made.ablated("noise")  # type: ignore[arg-type]
