@@ -153,7 +153,9 @@ def transfer_claims() -> dict[str, Claim]:
 
 def measure_transfer(plan: Plan, circuit: Circuit) -> list[dict[str, Any]]:
     """The circuit on each of those claims' held-out pairs; what cannot be measured says why."""
-    rows, settings = [], replace(plan.settings("arithmetic", "constrained", 0), force=True)
+    settings = plan.settings("arithmetic", "constrained", 0)
+    settings = replace(settings, n=min(plan.n, PAIRS_COMPARED), force=True)
+    rows: list[dict[str, Any]] = []
     for name, claim in transfer_claims().items():
         try:
             evidence = gather(plan.model(), claim, settings)
