@@ -64,7 +64,7 @@ bench: $(STAMP)
 	$(BIN)/circuitfind bench truth --out runs/bench
 
 bench-quick: $(STAMP)
-	$(BIN)/circuitfind bench truth --quick --out runs/bench-quick
+	$(BIN)/circuitfind bench truth --part quick --out runs/bench-quick
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -218,9 +218,10 @@ def truth(
         list[str] | None, typer.Option("--case", help="Only cases with these words in their name.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 5,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Every third case, two seeds at most.")
-    ] = False,
+    part: Annotated[
+        Literal["quick", "main", "all"],
+        typer.Option("--part", help="quick: every third case, two seeds; all: every ablation."),
+    ] = "main",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option("--out", help="A folder; its rows are kept.")] = Path(
         "runs/bench"
@@ -234,10 +235,10 @@ def truth(
     from .search import METHODS, method_named
 
     methods = [method_named(name).name for name in method or (entry.name for entry in METHODS)]
-    cases = benching.known_cases(quick)
+    cases = benching.known_cases(part)
     cases = [one for one in cases if all(word in one.name for word in case or ())]
     if not cases:
-        names = "; ".join(one.name for one in benching.known_cases(quick))
+        names = "; ".join(one.name for one in benching.known_cases(part))
         raise LookupError(f"no case has {' and '.join(case or ())} in its name; there are: {names}")
     out.mkdir(parents=True, exist_ok=True)
     kept = benching.read_rows(out / "rows.jsonl")
@@ -248,7 +249,7 @@ def truth(
             file.flush()
             shown.report("searches", count, total, {"size": row.size})
 
-        seeds = min(seeds, benching.QUICK_SEEDS) if quick else seeds
+        seeds = min(seeds, benching.QUICK_SEEDS) if part == "quick" else seeds
         rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
     summary = save_bench(rows, out, "circuitfind " + " ".join(sys.argv[1:]))
     if as_json:

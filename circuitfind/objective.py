@@ -1,8 +1,9 @@
 """What search minimises and what it must satisfy: losses, satisfaction, null, ceiling, bounds."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +17,7 @@ from .cost import Cost
 from .encoding import Batch
 from .mask import gates_of
 from .model import Model
-from .patching import Prepared, masks_per_pass, prepare, record_base, run
+from .patching import Prepared, masks_per_pass, pack, prepare, record_base, run, run_together
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
 MARGIN = 2.0  # logits by which search wants the expected answer to lead; more earns nothing
@@ -103,6 +104,14 @@ class NotANumber(FloatingPointError):
         self.cost = cost
 
 
+class Piece(NamedTuple):
+    """Some pairs of the desideratum with this index, and their logits under each membership."""
+
+    index: int
+    batch: Batch
+    logits: Float[Tensor, "mask pair d_vocab"]
+
+
 class Objective:
     """Desiderata on a model, ready to be scored under any membership of their sites."""
 
@@ -132,21 +141,42 @@ class Objective:
         """The desiderata, in the order of every score and loss here."""
         return tuple(batch.desideratum for batch in self.batches)
 
-    def logits(
-        self, index: int, membership: Float[Tensor, "mask site"]
-    ) -> Iterator[tuple[Batch, Float[Tensor, "mask pair d_vocab"]]]:
-        """Piece by piece, one desideratum's pairs and their logits under each membership."""
+    @property
+    def masks_at_once(self) -> int:
+        """How many masks go through the model in one pass of any desideratum."""
+        return min(masks_per_pass(piece) for pieces in self._prepared for piece in pieces)
+
+    def passes(
+        self, indices: Iterable[int], membership: Float[Tensor, "mask site"]
+    ) -> Iterator[list[Piece]]:
+        """Pass by pass, pieces of these desiderata's pairs with their logits under each membership.
+
+        A caller that wants gradients goes backward after each pass, so that no graph outlives it.
+        In a small model a pass holds as many desiderata as fit.
+        """
+        pieces = [(index, prepared) for index in indices for prepared in self._prepared[index]]
+        for group in pack([prepared for _, prepared in pieces], len(membership)):
+            mine = [pieces[number] for number in group]
+            # Anew for each pass: its backward pass may free what the gates came through.
+            gates = [self._gates(index, membership) for index, _ in mine]
+            parts = [prepared for _, prepared in mine]
+            found = run_together(parts, gates) if len(mine) > 1 else [run(parts[0], gates[0])]
+            yield [Piece(index, prepared.batch, logits)
+                   for (index, prepared), logits in zip(mine, found, strict=True)]  # fmt: skip
+
+    def untouched(self, index: int) -> Float[Tensor, "1 site"]:
+        """The membership under which this desideratum patches nothing."""
+        outside = self.desiderata[index].part == "outside"
+        return torch.full((1, len(self.sites)), float(outside))
+
+    def _gates(self, index: int, membership: Float[Tensor, "mask site"]) -> Tensor:
         part = self.batches[index].desideratum.part
-        for prepared in self._prepared[index]:
-            # Anew for each piece: its backward pass may free what the gates came through.
-            gates = gates_of(membership[:, self._columns[index]], part)
-            yield prepared.batch, run(prepared, gates)
+        return gates_of(membership[:, self._columns[index]], part)
 
     @torch.no_grad()
     def hits(self, index: int, membership: Float[Tensor, "mask site"]) -> Bool[Tensor, "mask pair"]:
         """Which of one desideratum's pairs come out as expected, under each membership."""
-        part = self.batches[index].desideratum.part
-        gates = gates_of(membership[:, self._columns[index]], part)
+        gates = self._gates(index, membership)
         # Few masks at a time: their logits over a whole vocabulary take much memory.
         found = [
             torch.cat(
@@ -173,28 +203,38 @@ class Objective:
         return made
 
     def backward(
-        self, index: int, membership: Float[Tensor, " site"], weight: float, loss_of: Loss = hinge
-    ) -> tuple[float, float]:
-        """Add the gradient of one desideratum's weighted loss to the membership's.
+        self,
+        weights: Mapping[int, float],
+        membership: Float[Tensor, " site"],
+        loss_of: Loss = hinge,
+    ) -> dict[int, tuple[float, float]]:
+        """Add the gradient of the weighted losses of some desiderata to the membership's.
 
-        The loss is the mean over pairs; by default of max(0, MARGIN - lead), in logits.
+        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in logits.
+
+        Args:
+            weights: of each desideratum, by its index.
 
         Returns:
-            The loss and the satisfaction, both unweighted, at this membership.
+            The loss and the satisfaction of each, both unweighted, at this membership.
 
         Raises:
-            NotANumber: the loss is not finite.
+            NotANumber: a loss is not finite.
         """
-        n, loss, hits = len(self.batches[index]), 0.0, 0
-        for batch, logits in self.logits(index, membership[None]):
-            piece = loss_of(logits, batch.expected).sum() / n
-            (weight * piece).backward()
-            loss += piece.item()
-            hits += int(correct(logits, batch.expected).sum())
-        if not math.isfinite(loss):
-            name = self.desiderata[index].name
-            raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
-        return loss, hits / n
+        losses, hits = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0)
+        for pieces in self.passes(weights, membership[None]):
+            total = torch.zeros((), device=pieces[0].logits.device)
+            for index, batch, logits in pieces:
+                loss = loss_of(logits, batch.expected).sum() / len(self.batches[index])
+                total = total + weights[index] * loss
+                losses[index] += loss.item()
+                hits[index] += int(correct(logits, batch.expected).sum())
+            total.backward()
+        for index, loss in losses.items():
+            if not math.isfinite(loss):
+                name = self.desiderata[index].name
+                raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
+        return {index: (losses[index], hits[index] / len(self.batches[index])) for index in weights}
 
     @torch.no_grad()
     def leads(self, index: int, membership: Float[Tensor, "mask site"]) -> Float[Tensor, " mask"]:
@@ -203,8 +243,7 @@ class Objective:
         Raises:
             NotANumber: a lead is not finite.
         """
-        part = self.batches[index].desideratum.part
-        gates = gates_of(membership[:, self._columns[index]], part)
+        gates = self._gates(index, membership)
         total = torch.zeros(len(membership))
         for prepared in self._prepared[index]:
             pieces = [

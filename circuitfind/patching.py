@@ -23,7 +23,8 @@ from .cost import Cost
 from .encoding import Batch, Prompts
 from .model import Model, repeat_cache
 
-TOKENS_PER_PASS = 1024  # more masks than fit go through the model in turns
+TOKENS_PER_PASS = 1024, 2**14  # at least, at most; more masks than fit go in turns
+FLOPS_PER_PASS = 2**37  # a small model takes as many tokens at once as this allows
 ENTRY_BYTES = 2**28  # residual streams are kept for skipping layers where they fit in this
 
 
@@ -130,12 +131,37 @@ def run(
         raise ValueError(f"expected {len(prepared.sites)} gates, one a site; got {gates.shape[1]}")
     turns = gates.split(masks_per_pass(prepared))
     if gates.requires_grad or not prepared.entries:
-        return torch.cat([_run_rows(prepared, rows, 0) for rows in turns])
+        return torch.cat([_run_rows([prepared], [rows], 0)[0] for rows in turns])
     first = _first_layers(prepared, gates)
     order = first.argsort(stable=True)
     turns = order.split(masks_per_pass(prepared))
-    made = torch.cat([_run_rows(prepared, gates[rows], int(first[rows[0]])) for rows in turns])
-    return made[order.argsort().to(made.device)]
+    made = [_run_rows([prepared], [gates[rows]], int(first[rows[0]]))[0] for rows in turns]
+    return torch.cat(made)[order.argsort().to(made[0].device)]
+
+
+def run_together(
+    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]]
+) -> list[Float[Tensor, "mask pair d_vocab"]]:
+    """What `run` gives for each of these batches, from a single pass; see `pack`."""
+    return _run_rows(parts, gates, 0)
+
+
+def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
+    """Indices of batches in groups that may go through the model in one pass: as many as fit of
+    the same width, none with a prefix. In a small model a pass costs more than its tokens."""
+    packs: list[list[int]] = []
+    for index, part in enumerate(parts):
+        mine = packs[-1] if packs else []
+        tokens = n_masks * part.width * (len(part.batch) + sum(len(parts[n].batch) for n in mine))
+        alike = all(
+            parts[n].prefix is None and part.prefix is None and parts[n].width == part.width
+            for n in mine
+        )
+        if mine and alike and tokens <= _tokens_per_pass(part.model):
+            mine.append(index)
+        else:
+            packs.append([index])
+    return packs
 
 
 @torch.no_grad()
@@ -173,7 +199,13 @@ def record_base(prepared: Prepared) -> list[Float[Tensor, "sample width"]]:
 
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
-    return max(1, TOKENS_PER_PASS // (len(prepared.batch) * prepared.width))
+    tokens = _tokens_per_pass(prepared.model)
+    return max(1, tokens // (len(prepared.batch) * prepared.width))
+
+
+def _tokens_per_pass(model: Model) -> int:
+    least, most = TOKENS_PER_PASS
+    return min(most, max(least, FLOPS_PER_PASS // (2 * model.n_block_parameters)))
 
 
 def _first_layers(prepared: Prepared, gates: Float[Tensor, "mask site"]) -> Int[Tensor, " mask"]:
@@ -184,28 +216,59 @@ def _first_layers(prepared: Prepared, gates: Float[Tensor, "mask site"]) -> Int[
 
 
 def _run_rows(
-    prepared: Prepared, gates: Float[Tensor, "mask site"], first: int
-) -> Float[Tensor, "mask pair d_vocab"]:
-    """The logits under these gates, run from layer `first` on."""
-    model, base, n_masks = prepared.model, prepared.batch.base, len(gates)
-    hooks = [
-        (name, _mixer(edits, gates.to(model.device))) for name, edits in prepared.edits.items()
-    ]
-    prefix = prepared.prefix
+    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]], first: int
+) -> list[Float[Tensor, "mask pair d_vocab"]]:
+    """The logits of each batch under its gates, run from layer `first` on; only a batch that is
+    alone may have a prefix, or begin later than at the first layer."""
+    head, model, n_masks = parts[0], parts[0].model, len(gates[0])
+    prefix = head.prefix
     if prefix is not None and n_masks > 1:
         prefix = repeat_cache(prefix, n_masks, first)
-    reads = None if base.reads is None else base.reads - prepared.start
-    entry = (first, prepared.entries[first].repeat(n_masks, 1, 1)) if first else None
-    with _hooked(model, hooks), torch.set_grad_enabled(gates.requires_grad):
+    bases = [part.batch.base for part in parts]
+    reads = [None if base.reads is None else base.reads - part.start
+             for base, part in zip(bases, parts, strict=True)]  # fmt: skip
+    ends = [base.tokens.shape[1] - 1 - part.start for base, part in zip(bases, parts, strict=True)]
+    wanted = [torch.full((len(base.tokens),), end) if read is None else read
+              for base, read, end in zip(bases, reads, ends, strict=True)]  # fmt: skip
+    entry = (first, head.entries[first].repeat(n_masks, 1, 1)) if first else None
+    backward = gates[0].requires_grad
+    with _hooked(model, _mixers(parts, gates)), torch.set_grad_enabled(backward):
         logits, _ = model.forward(
-            base.tokens[:, prepared.start :].repeat(n_masks, 1),
-            base.attends.repeat(n_masks, 1),
+            torch.cat([part.batch.base.tokens[:, part.start :].repeat(n_masks, 1)
+                       for part in parts]),
+            torch.cat([base.attends.repeat(n_masks, 1) for base in bases]),
             prefix=prefix,
             entry=entry,
-            reads=None if reads is None else reads.repeat(n_masks),
-        )
-    _count(prepared, n_masks, gates.requires_grad, first)
-    return rearrange(logits, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
+            reads=None if all(read is None for read in reads)
+            else torch.cat([read.repeat(n_masks) for read in wanted]),
+        )  # fmt: skip
+    for part in parts:
+        _count(part, n_masks, backward, first)
+    rows = logits.split([n_masks * len(part.batch) for part in parts])
+    return [rearrange(mine, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
+            for mine in rows]  # fmt: skip
+
+
+def _mixers(
+    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]]
+) -> list[tuple[str, Callable[..., Tensor]]]:
+    """A hook for each point that is patched, which gives each batch's rows to its own mixer."""
+    moved = [rows.to(part.model.device) for part, rows in zip(parts, gates, strict=True)]
+    if len(parts) == 1:
+        return [(name, _mixer(edits, moved[0])) for name, edits in parts[0].edits.items()]
+    sizes = [len(rows) * len(part.batch) for part, rows in zip(parts, moved, strict=True)]
+
+    def mixer(name: str) -> Callable[..., Tensor]:
+        mine = [_mixer(part.edits.get(name, ()), rows)
+                for part, rows in zip(parts, moved, strict=True)]  # fmt: skip
+
+        def mix(own: Tensor, hook: Any) -> Tensor:
+            chunks = own.split(sizes)
+            return torch.cat([one(chunk, hook) for one, chunk in zip(mine, chunks, strict=True)])
+
+        return mix
+
+    return [(name, mixer(name)) for name in dict.fromkeys(name for p in parts for name in p.edits)]
 
 
 def _count(prepared: Prepared, n_masks: int, backward: bool, skipped: int) -> None:

@@ -54,8 +54,9 @@ def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[T
         inside = desideratum.part == "inside"
         membership = torch.full((len(objective.sites),), level if inside else 1 - level)
         membership.requires_grad_()
-        for batch, logits in objective.logits(index, membership[None]):
-            (lead(logits, batch.expected).sum() / len(objective.batches[index])).backward()
+        for pieces in objective.passes([index], membership[None]):
+            for _, batch, logits in pieces:
+                (lead(logits, batch.expected).sum() / len(objective.batches[index])).backward()
         if membership.grad is not None:
             objective.require_finite(membership.grad, f"the gradient of {desideratum.name!r}")
             total += desideratum.weight * membership.grad

@@ -77,9 +77,8 @@ def relax(
     for step in range(first, steps):
         optimiser.zero_grad()
         (PRICE * (prices * gates).sum()).backward()
-        scores = {}
-        for place, index in enumerate(live):
-            _, score = objective.backward(index, gates, multipliers[place])
+        scores, weights = {}, dict(zip(live, multipliers, strict=True))
+        for place, (index, (_, score)) in enumerate(objective.backward(weights, gates).items()):
             need = selection.bounds[index].value + selection.margin[index]
             multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
             scores[objective.desiderata[index].name] = score

@@ -16,6 +16,8 @@ desideratum on the selection pairs, and there is no polishing. Where a size is a
 sites with the most open gates, from the penalty whose sites do best.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,7 +25,7 @@ from torch import Tensor
 from ..component import Site
 from ..encoding import UNKNOWN, Batch
 from ..model import Model
-from ..objective import Objective
+from ..objective import Objective, Piece
 from .ranks import round_to
 from .result import Progress, SearchConfig, SearchResult
 from .selection import conclude, open_selection
@@ -48,21 +50,7 @@ def search_dcm_2023(
     """
     _check(batches)
     selection = open_selection(model, batches, sites, config)
-    state = progress.restore() or {"masks": [], "history": [], "cost": None}
-    masks, history = state["masks"], state["history"]
-    if state["cost"]:
-        selection.fit.cost.restore(state["cost"])
-    for number, penalty in enumerate(PENALTIES[len(masks) :], len(masks) + 1):
-        masks.append(_train(selection.fit, penalty, config))
-        history.append(
-            {
-                "stage": f"penalty {penalty:g}",
-                "step": number,
-                "size": float(masks[-1].round().sum()),
-            }
-        )
-        progress.report("penalties", number, len(PENALTIES), history[-1])
-        progress.save({"masks": masks, "history": history, "cost": selection.fit.cost.report()})
+    masks, history = _train(selection.fit, config, progress)
     rounded = [frozenset(round_to(mask, config.size).nonzero()[:, 0].tolist()) for mask in masks]
 
     def choose(trials: Trials) -> Choice:
@@ -86,46 +74,95 @@ def _check(batches: tuple[Batch, ...]) -> None:
         )
 
 
-def _train(objective: Objective, penalty: float, config: SearchConfig) -> Float[Tensor, " site"]:
-    """The gates after the released number of rounds, not yet rounded."""
-    gates = torch.zeros(len(objective.sites), requires_grad=True)
+def _train(
+    objective: Objective, config: SearchConfig, progress: Progress
+) -> tuple[Float[Tensor, "penalty site"], list[dict]]:
+    """The gates of every penalty after the released number of rounds, not yet rounded.
+
+    The masks of all penalties are trained side by side, each by itself: Adam moves every gate
+    alone, and the loss is the sum over the masks of what each would have alone.
+    """
+    rounds, penalties = config.steps or ROUNDS, torch.tensor(PENALTIES)[:, None]
+    gates = torch.zeros(len(PENALTIES), len(objective.sites), requires_grad=True)
     optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
     senses = [desideratum.sense for desideratum in objective.desiderata]
     follows = [index for index, sense in enumerate(senses) if sense == "follows"]
     keeps = [index for index, sense in enumerate(senses) if sense == "keeps"]
-    with torch.no_grad():
-        untouched = [
-            _leads(objective, index, torch.zeros_like(gates)) for index in range(len(senses))
-        ]
-    for _ in range(config.steps or ROUNDS):
+    untouched = _untouched(objective)
+    history, first = [], 0
+    if state := progress.restore():
+        first, history = state["round"], state["history"]
+        gates.data.copy_(state["gates"])
+        optimiser.load_state_dict(state["optimiser"])
+        objective.cost.restore(state["cost"])
+    for number in range(first, rounds):
         gates.data.clamp_(0, 1)
         optimiser.zero_grad()
-        for index in follows:
-            value = (untouched[index] - _leads(objective, index, gates)).mean()
-            (VALUE_WEIGHT * objective.desiderata[index].weight * value).backward()
-        (penalty * (gates + 0.001).sqrt().sum()).backward()
+        _add(objective, follows, gates, untouched, _value)
+        (penalties * (gates + 0.001).sqrt()).sum().backward()
         objective.require_finite(gates.grad, "the gradient of the value loss")
         optimiser.step()
-        if not keeps:
-            continue
-        gates.data.clamp_(0, 1)
-        optimiser.zero_grad()
-        for index in keeps:
-            drift = (_leads(objective, index, gates) - untouched[index]).square().mean()
-            (objective.desiderata[index].weight * drift).backward()
-        objective.require_finite(gates.grad, "the gradient of the drift loss")
-        optimiser.step()
-    return gates.detach().clamp(0, 1)
+        if keeps:
+            gates.data.clamp_(0, 1)
+            optimiser.zero_grad()
+            _add(objective, keeps, gates, untouched, _drift)
+            objective.require_finite(gates.grad, "the gradient of the drift loss")
+            optimiser.step()
+        sizes = gates.detach().clamp(0, 1).round().sum(dim=1).tolist()
+        history.append({"stage": "rounds", "step": number, "size": min(sizes)})
+        progress.report("rounds", number + 1, rounds, history[-1])
+        progress.save(
+            {
+                "round": number + 1, "gates": gates.detach(), "history": history,
+                "optimiser": optimiser.state_dict(), "cost": objective.cost.report(),
+            }
+        )  # fmt: skip
+    return gates.detach().clamp(0, 1), history
 
 
-def _leads(
-    objective: Objective, index: int, gates: Float[Tensor, " site"]
-) -> Float[Tensor, " pair"]:
-    """The target's logit less that of the base's answer, for each pair of a desideratum."""
-    pieces = []
-    for batch, logits in objective.logits(index, gates[None]):
-        keeps = batch.desideratum.sense == "keeps"
-        target = batch.source_answer if keeps else batch.expected
-        pairs = torch.arange(len(batch), device=logits.device)
-        pieces.append(logits[0, pairs, target] - logits[0, pairs, batch.base_answer])
-    return torch.cat(pieces)
+def _value(before: Float[Tensor, " pair"], after: Float[Tensor, "penalty pair"]) -> Tensor:
+    return VALUE_WEIGHT * (before - after)
+
+
+def _drift(before: Float[Tensor, " pair"], after: Float[Tensor, "penalty pair"]) -> Tensor:
+    return (after - before).square()
+
+
+def _add(
+    objective: Objective,
+    indices: Sequence[int],
+    gates: Float[Tensor, "penalty site"],
+    untouched: Mapping[int, Float[Tensor, " pair"]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    """Add the gradients of these desiderata's weighted losses, each a mean over pairs."""
+    for masks in gates.split(objective.masks_at_once):
+        place = dict.fromkeys(indices, 0)
+        for pieces in objective.passes(indices, masks):
+            total = torch.zeros(())
+            for piece in pieces:
+                index, n = piece.index, len(piece.batch)
+                before = untouched[index][place[index] : place[index] + n]
+                place[index] += n
+                loss = loss_of(before, _leads(piece)).sum().cpu() / len(objective.batches[index])
+                total = total + objective.desiderata[index].weight * loss
+            total.backward()
+
+
+@torch.no_grad()
+def _untouched(objective: Objective) -> dict[int, Float[Tensor, " pair"]]:
+    """The leads of each desideratum's pairs where nothing is patched."""
+    found: dict[int, list[Tensor]] = {index: [] for index in range(len(objective.batches))}
+    for index, rows in found.items():
+        for pieces in objective.passes([index], objective.untouched(index)):
+            rows += [_leads(piece)[0] for piece in pieces]
+    return {index: torch.cat(rows) for index, rows in found.items()}
+
+
+def _leads(piece: Piece) -> Float[Tensor, "penalty pair"]:
+    """The target's logit less that of the base's answer, for each mask and pair."""
+    batch, logits = piece.batch, piece.logits
+    keeps = batch.desideratum.sense == "keeps"
+    target = batch.source_answer if keeps else batch.expected
+    pairs = torch.arange(len(batch), device=logits.device)
+    return logits[:, pairs, target] - logits[:, pairs, batch.base_answer]

@@ -12,6 +12,8 @@ answer), and the pairs that there are come round until 64 batches are done.
 """
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ..component import Site
 from ..encoding import Batch
@@ -48,11 +50,8 @@ def search_dcm_2024(
         gates.data.clamp_(0, 1)
         optimiser.zero_grad()
         objective = divided[step % len(divided)]
-        for index, desideratum in enumerate(objective.desiderata):
-            for batch, logits in objective.logits(index, gates[None]):
-                pairs = torch.arange(len(batch), device=logits.device)
-                target = logits[0, pairs, batch.expected].mean()
-                (-desideratum.weight * target).backward()
+        weights = {index: one.weight for index, one in enumerate(objective.desiderata)}
+        objective.backward(weights, gates, minus_logit)
         (PENALTY * gates.sum()).backward()
         objective.require_finite(gates.grad, f"the gradient at step {step}")
         optimiser.step()
@@ -79,3 +78,10 @@ def search_dcm_2024(
         return choice
 
     return conclude("dcm-2024", selection, choose, history, config)
+
+
+def minus_logit(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """Minus the logit of the expected token."""
+    return -logits.gather(-1, expected.expand(len(logits), -1)[..., None])[..., 0]

@@ -77,14 +77,11 @@ def add_losses(
     The graph from parameters to membership is gone through once, whatever the number of losses.
     """
     held = membership.detach().requires_grad_()
-    scores = {}
-    for index in live:
-        desideratum = objective.desiderata[index]
-        _, score = objective.backward(index, held, desideratum.weight, loss_of)
-        scores[desideratum.name] = score
+    weights = {index: objective.desiderata[index].weight for index in live}
+    found = objective.backward(weights, held, loss_of)
     if held.grad is not None:
         membership.backward(held.grad)
-    return scores
+    return {objective.desiderata[index].name: score for index, (_, score) in found.items()}
 
 
 def noise_of(seed: int, step: int) -> torch.Generator:

@@ -23,7 +23,7 @@ from circuitfind.objective import Objective
 from circuitfind.report.bench import bench_table, draw_bench
 from circuitfind.search import METHODS, candidate_sites
 
-CASES = {case.name: case for case in known_cases()}
+CASES = {case.name: case for case in known_cases("all")}
 ROW = Row(
     "a", "planted", "source", "m", 0, True, 2, True, 1.0, 1.0, 2, 8, 0.05, 10, 100, 0.1, "", ""
 )
@@ -34,12 +34,14 @@ def test_every_case_but_a_control_has_a_truth():
     assert kinds == {"planted", "compiled", "trained", "control"}
     for case in CASES.values():
         assert bool(case.truth) == (case.kind != "control"), case.name
-    assert len(CASES) == len(known_cases())
+    assert len(CASES) == len(known_cases("all"))
     assert any(len(case.truth) > 1 for case in CASES.values())
     assert {case.donor for case in CASES.values()} >= {"zero", "mean", "resample", "source"}
 
 
-@pytest.mark.parametrize("name", [case.name for case in known_cases() if case.kind == "planted"])
+@pytest.mark.parametrize(
+    "name", [case.name for case in known_cases("all") if case.kind == "planted"]
+)
 def test_what_is_right_by_construction_holds_on_pairs(name):
     """Every circuit that is right satisfies the claim, and without any one member none does."""
     case = CASES[name]
@@ -55,10 +57,11 @@ def test_what_is_right_by_construction_holds_on_pairs(name):
         assert max(without) < 0.9
 
 
-def test_the_quick_part_is_a_part():
-    quick = {case.name for case in known_cases(quick=True)}
-    assert quick < set(CASES)
-    assert {CASES[name].kind for name in quick} >= {"planted", "compiled", "control"}
+def test_parts_leave_out_what_is_right_in_the_same_way():
+    quick, main, every = [*map(known_cases, ("quick", "main", "all"))]
+    assert {*quick} < {*main} < {*every}
+    assert {case.kind for case in quick} >= {"planted", "compiled", "control"}
+    assert {(one.model, one.truth) for one in main} == {(one.model, one.truth) for one in every}
 
 
 @pytest.mark.parametrize(

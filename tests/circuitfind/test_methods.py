@@ -110,13 +110,13 @@ def test_a_size_that_the_sites_do_not_allow_is_refused(planted, train):
 def test_logits_that_are_not_numbers_end_the_search_and_are_named(
     planted, train, method, monkeypatch
 ):
-    spoiled = Objective.logits
+    spoiled = Objective.passes
 
-    def logits(self, index, membership):
-        for batch, made in spoiled(self, index, membership):
-            yield batch, made * float("nan")
+    def passes(self, indices, membership):
+        for pieces in spoiled(self, indices, membership):
+            yield [piece._replace(logits=piece.logits * math.nan) for piece in pieces]
 
-    monkeypatch.setattr(Objective, "logits", logits)
+    monkeypatch.setattr(Objective, "passes", passes)
     if method == "exhaustive":
         monkeypatch.setattr(
             "circuitfind.objective.lead", lambda made, _: torch.full(made.shape[:2], math.nan)
@@ -132,8 +132,8 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
 def test_a_gradient_that_is_not_a_number_is_named_with_its_step(planted, train, monkeypatch):
     plain = Objective.backward
 
-    def backward(self, index, membership, *rest):
-        made = plain(self, index, membership, *rest)
+    def backward(self, weights, membership, *rest):
+        made = plain(self, weights, membership, *rest)
         membership.grad[3] = math.inf
         return made
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitfind import patching
 from circuitfind.encoding import encode
 from circuitfind.objective import Objective
 from circuitfind.run import Settings
@@ -23,15 +24,39 @@ def test_fewer_pairs_at_once_change_nothing_but_the_width_of_passes(planted, mos
         model = replace(planted, pairs_at_once=size)
         objective = Objective(model, encode(model, desiderata), sites)
         gates = membership[0].clone().requires_grad_()
-        pieces = [[len(batch) for batch, _ in objective.logits(0, membership)]]
-        loss, share = objective.backward(0, gates, 1.0)
-        widths.append(max(pieces[0]))
+        pieces = [piece for made in objective.passes([0], membership) for piece in made]
+        loss, share = objective.backward({0: 1.0}, gates)[0]
+        widths.append(max(len(piece.batch) for piece in pieces))
         found[size] = loss, share, gates.grad, objective.scores(membership)
     assert widths == [most, 12]
     for few, many in zip(*found.values(), strict=True):
         torch.testing.assert_close(
             torch.as_tensor(few), torch.as_tensor(many), atol=1e-4, rtol=1e-4
         )
+
+
+def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
+    """Scores, logits and gradients, for parts inside and outside and donors of several kinds."""
+    desiderata = [
+        *wired.claim.sample(12, 0)[0],
+        *(replace(one, part="outside", donor=donor, name=f"{one.name} {donor}")
+          for one, donor in zip(wired.claim.sample(9, 1)[0], ("resample", "zero"), strict=False)),
+    ]  # fmt: skip
+    sites = candidate_sites(planted, desiderata)
+    membership = torch.rand(3, len(sites), generator=torch.Generator().manual_seed(0))
+    weights = {index: 1.0 + index for index in range(len(desiderata))}
+    found = []
+    for most in ((1, 1), patching.TOKENS_PER_PASS):
+        monkeypatch.setattr(patching, "TOKENS_PER_PASS", most)
+        objective = Objective(planted, encode(planted, desiderata), sites)
+        gates = membership[0].clone().requires_grad_()
+        passes = list(objective.passes(weights, membership))
+        logits = {piece.index: piece.logits for made in passes for piece in made}
+        scores = objective.backward(weights, gates)
+        found.append((len(passes), logits, scores, gates.grad))
+    (alone, *first), (together, *second) = found
+    assert (alone, together) == (len(desiderata), 1)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
 def test_the_setting_reaches_the_model():
