@@ -1,5 +1,6 @@
 """Circuits: the sites that search returns, with scores and where they come from; as JSON."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,12 @@ class Circuit:
 
     def __len__(self) -> int:
         return len(self.sites)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names of the model and of the sites, in any order."""
+        told = [self.model, *sorted(map(str, self.sites))]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     @property
     def heads(self) -> tuple[Site, ...]:

@@ -103,14 +103,21 @@ def validate(
     n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
     n_random: Random = 100,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="All checks, slow ones too.")
+    ] = False,
+    checks: Annotated[
+        str, typer.Option("--checks", help="Only these, with commas between; see `checks`.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check a run's circuit again, on the same held-out pairs or on others."""
     from . import run
     from .report.progress import TerminalProgress
 
+    names = [name.strip() for name in checks.split(",") if name.strip()]
     with TerminalProgress(Console(stderr=True)) as shown:
-        made = run.revalidate(run_path, model, n, seed, n_random, shown)
+        made = run.revalidate(run_path, model, n, seed, n_random, names, thorough, shown)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
 
 
@@ -207,6 +214,15 @@ def methods(as_json: AsJson = False) -> None:
 
     rows = [(entry.name, entry.idea, entry.source) for entry in METHODS]
     _print_rows(("method", "idea", "source"), rows, as_json)
+
+
+@app.command()
+def checks(as_json: AsJson = False) -> None:
+    """List what the validator checks."""
+    from .validate import CHECKS
+
+    rows = [(one.name, "--thorough" if one.thorough else "always", one.about) for one in CHECKS]
+    _print_rows(("check", "when", "about"), rows, as_json)
 
 
 @bench.command()

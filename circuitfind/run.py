@@ -192,7 +192,7 @@ def discover(
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
     card = validate(
-        model, circuit, evidence.held_out,
+        model, circuit, evidence.held_out, search=evidence.search,
         seed=settings.seed, n_random=settings.n_random, progress=progress,
     )  # fmt: skip
     rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
@@ -207,9 +207,10 @@ def load_run(path: str | Path) -> Run:
 
     Raises:
         LookupError: no finished run there.
-        ValueError: files that are not what a run writes.
+        ValueError: files that are not what a run writes; a card about another circuit.
     """
     _, circuit, report = read_run(path)
+    card_from_json(report).require(circuit)
     return Run(Path(path), circuit, report)
 
 
@@ -219,12 +220,15 @@ def revalidate(
     n: int | None = None,
     seed: int | None = None,
     n_random: int = 100,
+    checks: Sequence[str] = (),
+    thorough: bool = False,
     shown: Progress | None = None,
 ) -> Run:
     """The circuit of a finished run, checked again; the run's folder is left as it is.
 
     Args:
         model_name, n, seed: another model, number of held-out pairs or seed than the run's.
+        checks, thorough: which checks, as in `validate`.
 
     Raises:
         LookupError: no finished run there; a site that the model does not have.
@@ -239,8 +243,8 @@ def revalidate(
     model = settings.load_model()
     evidence = gather(model, settings.load_claim(), settings)
     card = validate(
-        model, circuit, evidence.held_out,
-        seed=settings.seed, n_random=n_random, progress=shown,
+        model, circuit, evidence.held_out, search=evidence.search,
+        seed=settings.seed, n_random=n_random, checks=checks, thorough=thorough, progress=shown,
     )  # fmt: skip
     reached = sum(score.holds for score in card.desiderata)
     fresh = {
@@ -263,7 +267,9 @@ def redraw(path: str | Path, target: str | Path) -> None:
         ValueError: an unknown kind of file.
     """
     _, circuit, report = read_run(path)
-    save_figure(draw(circuit, card_from_json(report)), target)
+    card = card_from_json(report)
+    card.require(circuit)
+    save_figure(draw(circuit, card), target)
 
 
 def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:

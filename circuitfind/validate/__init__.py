@@ -1,4 +1,8 @@
-"""The validator: it re-checks a circuit on held-out pairs and tries to break it."""
+"""The validator: it re-checks a circuit on held-out pairs and tries to break it.
+
+One file per check. A check takes a `Subject` and returns a `Finding`; the table below is where a
+new one is entered.
+"""
 
 from collections.abc import Sequence
 
@@ -16,12 +20,33 @@ from .card import Card, DesideratumScore, Finding, card_from_json
 from .leave_one_out import check_leave_one_out
 from .random_circuits import check_random_circuits
 from .satisfaction import check_satisfaction, score_desiderata
+from .subject import Check, Subject
 
-# Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
-# circuits on more would cost as much as the search.
-PAIRS_COMPARED = 64
+__all__ = [
+    "CHECKS", "Card", "Check", "DesideratumScore", "Finding", "Subject", "card_from_json",
+    "checks_named", "validate",
+]  # fmt: skip
 
-__all__ = ["Card", "DesideratumScore", "Finding", "card_from_json", "validate"]
+CHECKS = (
+    Check("satisfaction", check_satisfaction, "every desideratum on held-out pairs"),
+    Check("random circuits", check_random_circuits, "a hundred circuits of the same make-up"),
+    Check("leave one out", check_leave_one_out, "is every member needed?"),
+)
+
+
+def checks_named(names: Sequence[str] = (), thorough: bool = False) -> tuple[Check, ...]:
+    """The checks of these names, or all fast ones, or all, in the order of the table.
+
+    Raises:
+        LookupError: no such check; the message lists those there are.
+    """
+    known = [check.name for check in CHECKS]
+    if unknown := [name for name in names if name not in known]:
+        raise LookupError(f"no check {', '.join(unknown)}; the checks are: {', '.join(known)}")
+    return tuple(
+        check for check in CHECKS
+        if (check.name in names if names else thorough or not check.thorough)
+    )  # fmt: skip
 
 
 def validate(
@@ -29,8 +54,11 @@ def validate(
     circuit: Circuit,
     desiderata: Sequence[Desideratum] | Sequence[Batch],
     *,
+    search: Sequence[Batch] = (),
     seed: int = 0,
     n_random: int = 100,
+    checks: Sequence[str] = (),
+    thorough: bool = False,
     progress: Progress | None = None,
 ) -> Card:
     """The card of a circuit on held-out desiderata.
@@ -38,13 +66,16 @@ def validate(
     Args:
         desiderata: as sampled (then the pairs that the model does not solve are left out), or
             encoded batches, which are taken as they are.
+        search: the pairs that search may see, for checks that search again.
         n_random: random circuits of the same make-up to compare with.
+        checks: the names of those to run; by default all fast ones, or all if `thorough`.
 
     Raises:
         ValueError: desiderata that cannot be encoded, or of which the model solves no pair.
-        LookupError: a member of the circuit that the desiderata's positions do not offer.
+        LookupError: a member of the circuit that the desiderata's positions do not offer; a check
+            that does not exist.
     """
-    progress, cost = progress or Progress(), Cost()
+    progress, cost, chosen = progress or Progress(), Cost(), checks_named(checks, thorough)
     batches = tuple(item for item in desiderata if isinstance(item, Batch))
     if len(batches) < len(desiderata):
         encoded = encode(model, [item for item in desiderata if isinstance(item, Desideratum)])
@@ -54,16 +85,13 @@ def validate(
     sites = candidate_sites(model, [batch.desideratum for batch in batches])
     membership = membership_of(sites, circuit.sites)
     objective = Objective(model, batches, sites, cost)
-    progress.report("validate", 1, 3, {"size": len(circuit)})
     bounds = objective.bounds()
+    subject = Subject(
+        model, circuit, objective, bounds, membership, seed, n_random, tuple(search)
+    )  # fmt: skip
+    findings = []
+    for number, check in enumerate(chosen, 1):
+        progress.report("validate", number, len(chosen), {"size": len(circuit)})
+        findings.append(check.run(subject))
     scores = score_desiderata(objective, bounds, membership)
-    findings = [check_satisfaction(scores)]
-    progress.report("validate", 2, 3, {"size": len(circuit)})
-    compared = objective
-    if max(map(len, batches)) > PAIRS_COMPARED:
-        few = [batch.take(range(min(len(batch), PAIRS_COMPARED))) for batch in batches]
-        compared = Objective(model, few, sites, cost)
-    findings.append(check_random_circuits(compared, bounds, membership, n_random, seed))
-    progress.report("validate", 3, 3, {"size": len(circuit)})
-    findings.append(check_leave_one_out(objective, bounds, membership))
-    return Card(scores, tuple(findings), cost.report())
+    return Card(scores, tuple(findings), cost.report(), subject.binds)

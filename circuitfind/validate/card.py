@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..circuit import Circuit
+
 Verdict = Literal["holds", "fails", "inconclusive"]
 
 
@@ -53,11 +55,28 @@ class DesideratumScore:
 
 @dataclass(frozen=True)
 class Card:
-    """All that a validator found about one circuit."""
+    """All that a validator found about one circuit.
+
+    `binds` are digests of what it scored: `circuit`, `model` (its weights) and `pairs`.
+    """
 
     desiderata: tuple[DesideratumScore, ...]
     findings: tuple[Finding, ...]
     cost: Mapping[str, int | float] = field(default_factory=dict)
+    binds: Mapping[str, str] = field(default_factory=dict)
+
+    def require(self, circuit: Circuit) -> None:
+        """Let only a card pass that is about this circuit, or that says of none.
+
+        Raises:
+            ValueError: it scored another circuit.
+        """
+        about = self.binds.get("circuit", circuit.digest)
+        if about != circuit.digest:
+            raise ValueError(
+                f"this card is about another circuit (digest {about[:12]}; this one's is "
+                f"{circuit.digest[:12]}); validate the circuit again"
+            )
 
     @property
     def holds(self) -> bool:
@@ -69,6 +88,7 @@ class Card:
         return {
             "desiderata": [asdict(score) for score in self.desiderata],
             "checks": [asdict(finding) for finding in self.findings],
+            "binds": dict(self.binds),
         }
 
 
@@ -82,6 +102,7 @@ def card_from_json(report: Mapping[str, Any]) -> Card:
         return Card(
             tuple(DesideratumScore(**row) for row in report["desiderata"]),
             tuple(Finding(**row | {"details": tuple(row["details"])}) for row in report["checks"]),
+            binds=report.get("binds", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"this report holds no card: {error}") from error

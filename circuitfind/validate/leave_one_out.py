@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from scipy import stats
 from torch import Tensor
 
-from ..objective import Bound, Objective
+from ..objective import Objective
 from .card import Finding, Verdict
+from .subject import Subject
 
 LEVEL = 0.05
 
 
-def check_leave_one_out(
-    objective: Objective, bounds: Sequence[Bound], membership: Float[Tensor, " site"]
-) -> Finding:
+def check_leave_one_out(subject: Subject) -> Finding:
     """What each site's removal costs the desideratum that it hurts most, in share of pairs.
 
     Removal means that the site leaves the circuit: inside, it keeps the base's value; outside,
@@ -24,6 +23,7 @@ def check_leave_one_out(
     is the share of members with an effect.
     """
     ablation = "the site's own gate flipped; donors as in each desideratum"
+    objective, bounds, membership = subject.objective, subject.bounds, subject.membership
     members = membership.nonzero()[:, 0].tolist()
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not members or not live:

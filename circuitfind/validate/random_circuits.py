@@ -12,31 +12,27 @@ from torch import Tensor
 
 from ..component import Site
 from ..intervals import interval
-from ..objective import Bound, Objective, slack
+from ..objective import slack
 from .card import Finding, Verdict
+from .subject import Subject
 
 QUANTILE, LEVEL = 0.9, 0.05  # the published test: better than nine in ten, at 5 %
 
 
-def check_random_circuits(
-    objective: Objective,
-    bounds: Sequence[Bound],
-    membership: Float[Tensor, " site"],
-    n_random: int,
-    seed: int,
-) -> Finding:
+def check_random_circuits(subject: Subject) -> Finding:
     """The share of random circuits of the same make-up whose worst-off desideratum does worse.
 
     A random circuit has the same number of heads and of MLPs in each layer at each position, and
     is not the circuit itself. It is beaten when the least slack of the circuit over the
-    desiderata that are not vacuous is greater than its own, on the objective's pairs; a tie is
+    desiderata that are not vacuous is greater than its own, on the pairs compared; a tie is
     no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten.
 
     Source: Shi et al. 2024 (arXiv 2410.13032), sufficiency test with q = 0.9; they draw random
     paths of the same size, here the make-up by layer and kind is kept, which is stricter.
     """
     ablation = "source, random sites of the same make-up"
-    drawn = random_circuits(objective.sites, membership, n_random, seed)
+    objective, bounds, membership = subject.compared, subject.bounds, subject.membership
+    drawn = random_circuits(objective.sites, membership, subject.n_random, subject.seed)
     different = _count_alternatives(objective.sites, membership)
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not drawn or not live:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..intervals import interval
 from ..objective import Bound, Objective
 from .card import DesideratumScore, Finding, Verdict
+from .subject import Subject
 
 
 def score_desiderata(
@@ -30,7 +31,12 @@ def score_desiderata(
     return tuple(scores)
 
 
-def check_satisfaction(scores: Sequence[DesideratumScore]) -> Finding:
+def check_satisfaction(subject: Subject) -> Finding:
+    """Every desideratum on the held-out pairs; see `judge`."""
+    return judge(score_desiderata(subject.objective, subject.bounds, subject.membership))
+
+
+def judge(scores: Sequence[DesideratumScore]) -> Finding:
     """The weakest desideratum: it holds when its whole interval clears the bound, fails when
     none of it does."""
     weakest = min(scores, key=lambda score: score.satisfaction - score.need)

@@ -5,9 +5,9 @@ import torch
 
 from circuitfind.component import Site, mlp
 from circuitfind.encoding import encode
-from circuitfind.objective import Bound, slack
+from circuitfind.objective import Bound, Objective, slack
 from circuitfind.search import Progress, SearchConfig, search
-from circuitfind.search.dcm_2023 import PENALTIES
+from circuitfind.search.dcm_2023 import PENALTIES, _train
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -86,10 +86,19 @@ def test_a_variable_that_never_reaches_the_position_is_named(planted):
     assert "does not pass through these sites" in result.message
 
 
-def test_dcm_2023_reports_a_mask_for_each_penalty(planted):
+def test_dcm_2023_trains_a_mask_for_each_penalty(planted, monkeypatch):
+    """Side by side, and each as it would be alone."""
     train, _ = wired.claim.sample(24, 0)
     result = search(planted, train, "dcm-2023", config=SearchConfig(steps=5))
-    assert [row["stage"] for row in result.history[:-1]] == [f"penalty {p:g}" for p in PENALTIES]
+    assert [row["step"] for row in result.history[:-1]] == [0, 1, 2, 3, 4]
+    objective = Objective(planted, encode(planted, train), result.mask.sites)
+    together, _ = _train(objective, SearchConfig(steps=30), Progress())
+    assert len(together) == len(PENALTIES)
+    assert not torch.allclose(together[0], together[-1], atol=1e-3)
+    for number in (0, len(PENALTIES) - 1):
+        monkeypatch.setattr("circuitfind.search.dcm_2023.PENALTIES", (PENALTIES[number],))
+        alone, _ = _train(objective, SearchConfig(steps=30), Progress())
+        torch.testing.assert_close(alone[0], together[number], atol=2e-2, rtol=0)
     assert result.mask.membership.max() < 0.2  # five rounds of 0.01 a step do not get far
     assert not result.success
 

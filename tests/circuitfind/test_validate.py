@@ -8,7 +8,7 @@ from circuitfind.intervals import interval
 from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.leave_one_out import _holm
 from circuitfind.validate.random_circuits import random_circuits
-from circuitfind.validate.satisfaction import check_satisfaction
+from circuitfind.validate.satisfaction import judge
 
 from .. import planted as wired
 
@@ -84,7 +84,7 @@ def test_satisfaction_holds_where_the_whole_interval_does(hits, verdict):
         "follows x", "inside", "follows", 100, 0.0, 1.0, hits / 100, low, high, 0.95, 0.95,
         hits >= 95, False, "source", "held-out",
     )  # fmt: skip
-    found = check_satisfaction([score])
+    found = judge([score])
     assert (found.verdict, found.value) == (verdict, hits / 100)
 
 

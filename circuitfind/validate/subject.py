@@ -1,0 +1,85 @@
+"""What checks look at: a circuit on held-out pairs, made ready once for all of them."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuit import Circuit
+from ..encoding import Batch
+from ..model import Model
+from ..objective import Bound, Objective
+from .card import Finding
+
+# Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
+# circuits on more would cost as much as the search.
+PAIRS_COMPARED = 64
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A circuit, the model, and the held-out pairs that the model solves.
+
+    `membership` is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
+    are the pairs that search may see, for checks that search again; empty where there are none.
+    """
+
+    model: Model
+    circuit: Circuit
+    objective: Objective
+    bounds: tuple[Bound, ...]
+    membership: Float[Tensor, " site"]
+    seed: int = 0
+    n_random: int = 100
+    search: tuple[Batch, ...] = ()
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """The held-out pairs of each desideratum."""
+        return self.objective.batches
+
+    @property
+    def members(self) -> list[int]:
+        """The indices of the circuit's sites among the candidates."""
+        return self.membership.nonzero()[:, 0].tolist()
+
+    @cached_property
+    def compared(self) -> Objective:
+        """The same desiderata on few pairs, on which many circuits can be compared."""
+        if max(map(len, self.batches)) <= PAIRS_COMPARED:
+            return self.objective
+        few = [batch.take(range(min(len(batch), PAIRS_COMPARED))) for batch in self.batches]
+        return Objective(self.model, few, self.objective.sites, self.objective.cost)
+
+    @property
+    def binds(self) -> dict[str, str]:
+        """Digests of what a card about this subject is about: circuit, weights and pairs."""
+        return {
+            "circuit": self.circuit.digest,
+            "model": self.model.digest,
+            "pairs": digest_pairs(self.batches),
+        }
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line of the table of checks. Thorough ones run when asked for."""
+
+    name: str
+    run: Callable[[Subject], Finding]
+    about: str
+    thorough: bool = False
+
+
+def digest_pairs(batches: tuple[Batch, ...]) -> str:
+    """SHA-256 over the texts and answers of all pairs, and what each desideratum asks of them."""
+    told = [
+        [one.name, one.part, one.sense, one.donor, one.read, list(one.at), one.at_least]
+        + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
+        for one in (batch.desideratum for batch in batches)
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
