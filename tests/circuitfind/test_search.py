@@ -96,7 +96,7 @@ def test_dcm_2023_trains_a_mask_for_each_penalty(planted, monkeypatch):
     assert len(together) == len(PENALTIES)
     assert not torch.allclose(together[0], together[-1], atol=1e-3)
     for number in (0, len(PENALTIES) - 1):
-        monkeypatch.setattr("circuitfind.search.dcm_2023.PENALTIES", (PENALTIES[number],))
+        monkeypatch.setitem(_train.__globals__, "PENALTIES", (PENALTIES[number],))
         alone, _ = _train(objective, SearchConfig(steps=30), Progress())
         torch.testing.assert_close(alone[0], together[number], atol=2e-2, rtol=0)
     assert result.mask.membership.max() < 0.2  # five rounds of 0.01 a step do not get far
