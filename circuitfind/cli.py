@@ -117,7 +117,9 @@ def validate(
 
     names = [name.strip() for name in checks.split(",") if name.strip()]
     with TerminalProgress(Console(stderr=True)) as shown:
-        made = run.revalidate(run_path, model, n, seed, n_random, names, thorough, shown)
+        made = run.revalidate(
+            run_path, model, n, seed, n_random, checks=names, thorough=thorough, shown=shown
+        )
     _show(made.circuit.as_json(), made.report, made.path, as_json)
 
 
@@ -214,6 +216,29 @@ def methods(as_json: AsJson = False) -> None:
 
     rows = [(entry.name, entry.idea, entry.source) for entry in METHODS]
     _print_rows(("method", "idea", "source"), rows, as_json)
+
+
+@app.command()
+def check(
+    run_path: RunPath,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The new checkpoint; by default the run's model.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a stored circuit on a new checkpoint or version: exit code 1 if anything drifted."""
+    from . import run
+    from .report.progress import TerminalProgress
+
+    with TerminalProgress(Console(stderr=True)) as shown:
+        made, words = run.recheck(run_path, model, shown)
+    if as_json:
+        _print_json({"path": str(made.path), "drifted": list(words), "report": made.report})
+    else:
+        for sentence in words or ("nothing drifted",):
+            print(sentence)
+    if words:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -409,6 +409,19 @@ def shuffle_weights(model: Model, seed: int) -> Model:
     return replace(model, name=f"{model.name}, weights shuffled")
 
 
+@contextmanager
+def weights_shuffled(model: Model, seed: int) -> Iterator[Model]:
+    """The model as `shuffle_weights` makes it, and its own weights again whatever happens."""
+    weights = list(model.bridge.original_model.parameters())
+    own = [weight.detach().clone() for weight in weights]
+    try:
+        yield shuffle_weights(model, seed)
+    finally:
+        with torch.no_grad():
+            for weight, before in zip(weights, own, strict=True):
+                weight.copy_(before)
+
+
 def _native_folder(name: str) -> Path:
     return _FOLDERS / name if name in NATIVE else Path(name).expanduser()
 

@@ -15,6 +15,7 @@ from desiderata import Donor, Problem, Sampleable, lint_desiderata
 from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
+from .drift import drifted
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_run
 from .mask import membership_of
@@ -31,7 +32,7 @@ from .search import (
     search,
     search_rival,
 )
-from .validate import Card, card_from_json, validate
+from .validate import CHECKS, Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
 LATER = ("size", "rival", "donor", "batch")  # settings that run folders of version 0.1 do not have
@@ -222,6 +223,7 @@ def revalidate(
     n_random: int = 100,
     checks: Sequence[str] = (),
     thorough: bool = False,
+    force: bool = False,
     shown: Progress | None = None,
 ) -> Run:
     """The circuit of a finished run, checked again; the run's folder is left as it is.
@@ -229,13 +231,14 @@ def revalidate(
     Args:
         model_name, n, seed: another model, number of held-out pairs or seed than the run's.
         checks, thorough: which checks, as in `validate`.
+        force: go on where the model solves few of the pairs.
 
     Raises:
         LookupError: no finished run there; a site that the model does not have.
         ValueError: bad input, as in `discover`.
     """
     config, circuit, report = read_run(path)
-    changes = {"model": model_name, "n": n, "seed": seed}
+    changes = {"model": model_name, "n": n, "seed": seed, "force": force or None}
     settings = replace(
         Settings.from_json(config),
         **{name: value for name, value in changes.items() if value is not None},
@@ -257,6 +260,24 @@ def revalidate(
         "problems": evidence.report["problems"],
     }
     return Run(Path(path), circuit, {**report, **fresh})
+
+
+def recheck(
+    path: str | Path, model_name: str | None = None, shown: Progress | None = None
+) -> tuple[Run, tuple[str, ...]]:
+    """The circuit of a finished run checked again, on another model or with another version of
+    what it runs on, by the checks of its report; and what drifted, a sentence each.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`; a model that solves no pair of a desideratum.
+    """
+    run = load_run(path)
+    before = card_from_json(run.report)
+    known = [check.name for check in CHECKS]
+    names = [finding.name for finding in before.findings if finding.name in known]
+    made = revalidate(path, model_name, checks=names, force=True, shown=shown)
+    return made, drifted(before, card_from_json(made.report))
 
 
 def redraw(path: str | Path, target: str | Path) -> None:

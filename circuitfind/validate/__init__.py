@@ -17,9 +17,14 @@ from ..objective import Objective
 from ..precheck import keep_solved
 from ..search import Progress, candidate_sites
 from .card import Card, DesideratumScore, Finding, card_from_json
+from .controls import check_controls
+from .groups import check_groups
 from .leave_one_out import check_leave_one_out
+from .pairs import check_pairs
 from .random_circuits import check_random_circuits
+from .rival import check_rival
 from .satisfaction import check_satisfaction, score_desiderata
+from .stability import check_stability
 from .subject import Check, Subject
 
 __all__ = [
@@ -29,8 +34,13 @@ __all__ = [
 
 CHECKS = (
     Check("satisfaction", check_satisfaction, "every desideratum on held-out pairs"),
+    Check("pairs", check_pairs, "do targets leak, and are answers the tokens that they stand for?"),
+    Check("groups", check_groups, "every template, name and value by itself"),
     Check("random circuits", check_random_circuits, "a hundred circuits of the same make-up"),
     Check("leave one out", check_leave_one_out, "is every member needed?"),
+    Check("controls", check_controls, "shuffled weights, shuffled answers", thorough=True),
+    Check("rival", check_rival, "does another circuit do the same?", thorough=True),
+    Check("stability", check_stability, "is it found again on other pairs?", thorough=True),
 )
 
 

@@ -37,7 +37,7 @@ def check_leave_one_out(subject: Subject) -> Finding:
         _effect(objective, hits, number, str(objective.sites[site]))
         for number, site in enumerate(members, 1)
     ]
-    flagged = _holm([row["p"] for row in details], len(details) * len(live))
+    flagged = holm([row["p"] for row in details], len(details) * len(live))
     for row, needed in zip(details, flagged, strict=True):
         row["needed"] = needed
     needed = sum(flagged)
@@ -74,7 +74,7 @@ def _effect(
     }  # fmt: skip
 
 
-def _holm(p_values: Sequence[float], n_tests: int) -> list[bool]:
+def holm(p_values: Sequence[float], n_tests: int) -> list[bool]:
     """Which tests reject at LEVEL by Holm's step-down rule, among `n_tests` in all."""
     order = torch.tensor(p_values).argsort().tolist()
     rejected, flags = True, [False] * len(p_values)

@@ -6,7 +6,7 @@ from circuitfind.circuit import Circuit
 from circuitfind.component import Site, head
 from circuitfind.intervals import interval
 from circuitfind.validate import DesideratumScore, card_from_json, validate
-from circuitfind.validate.leave_one_out import _holm
+from circuitfind.validate.leave_one_out import holm
 from circuitfind.validate.random_circuits import random_circuits
 from circuitfind.validate.satisfaction import judge
 
@@ -121,9 +121,9 @@ def test_intervals_are_clopper_pearson():
 
 
 def test_holm_steps_down_and_stops():
-    assert _holm([0.001, 0.02, 0.04], 3) == [True, True, True]
-    assert _holm([0.03, 0.001, 0.04], 3) == [False, True, False]
-    assert _holm([0.001, 0.02], 8) == [True, False]
+    assert holm([0.001, 0.02, 0.04], 3) == [True, True, True]
+    assert holm([0.03, 0.001, 0.04], 3) == [False, True, False]
+    assert holm([0.001, 0.02], 8) == [True, False]
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):

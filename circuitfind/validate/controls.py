@@ -1,0 +1,70 @@
+"""Negative controls: where nothing is to be found, the circuit must not score.
+
+The same circuit on the same model with its weights shuffled (Conmy et al. 2023, arXiv
+2304.14997, reset networks so), and on the same pairs with their expected answers dealt to other
+pairs. A circuit that satisfies either is scored by something else than what it does.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from ..intervals import interval
+from ..model import weights_shuffled
+from ..objective import Objective
+from .card import Finding, Verdict
+from .subject import Subject
+
+
+def check_controls(subject: Subject) -> Finding:
+    """The best satisfaction, beyond what is needed, of a desideratum that should follow in either
+    control; patched as the desiderata say, on the pairs compared.
+
+    A `keeps` desideratum is left out: a model that ignores its input keeps everything.
+    """
+    ablation = "donors as in each desideratum"
+    batches, bounds = subject.compared.batches, subject.bounds
+    chosen = [
+        index for index, batch in enumerate(batches)
+        if batch.desideratum.sense == "follows" and not bounds[index].vacuous
+    ]  # fmt: skip
+    if not chosen:
+        return Finding("controls", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out",
+                       "no desideratum asks that something follow")  # fmt: skip
+    sites, rows = subject.objective.sites, subject.membership[None]
+    details = []
+    for index in chosen:
+        batch, generator = batches[index], torch.Generator().manual_seed(subject.seed)
+        order = _derangement(len(batch), generator)
+        dealt = Objective(subject.model, [replace(batch, expected=batch.expected[order])], sites)
+        with weights_shuffled(subject.model, subject.seed) as other:
+            spoilt = Objective(other, [batch], sites)
+            hits = {"weights shuffled": spoilt.hits(0, rows)[0]}
+        hits["answers dealt anew"] = dealt.hits(0, rows)[0]
+        for control, hit in hits.items():
+            low, high = interval(int(hit.sum()), len(hit))
+            details.append({
+                "control": control, "desideratum": batch.desideratum.name, "n": len(hit),
+                "satisfaction": float(hit.float().mean()), "low": low, "high": high,
+                "need": bounds[index].value,
+            })  # fmt: skip
+    best = max(details, key=lambda row: row["satisfaction"] - row["need"])
+    caught = best["high"] < best["need"]
+    verdict: Verdict = "holds" if caught else "fails" if best["low"] >= best["need"] else (
+        "inconclusive"
+    )  # fmt: skip
+    return Finding(
+        "controls", verdict, best["satisfaction"], best["low"], best["high"], best["n"], ablation,
+        "held-out",
+        f"where nothing is to be found, the circuit scores at most {best['satisfaction']:.2f} of "
+        f"the {best['need']:.2f} needed ({best['control']}, {best['desideratum']!r})",
+        tuple(details),
+    )  # fmt: skip
+
+
+def _derangement(n: int, generator: torch.Generator) -> torch.Tensor:
+    """An order of `n` pairs in which none stays where it is (unless there is only one)."""
+    order = torch.randperm(n, generator=generator)
+    moved = torch.empty(n, dtype=torch.long)
+    moved[order] = order.roll(1)
+    return moved

@@ -1,0 +1,75 @@
+"""Is the circuit found again with other seeds and other pairs?
+
+The search that made it (or `constrained`, for circuits from elsewhere) is repeated with other
+seeds, and on pairs drawn anew from the search pairs with replacement (bootstrap), as Méloux et
+al. 2025 do for statistical stability; their bar is a mean pairwise Jaccard of 0.8.
+"""
+
+from itertools import combinations
+from statistics import mean
+
+import torch
+
+from ..component import Site
+from ..encoding import Batch
+from ..search import METHODS, SearchConfig, search
+from .card import Finding, Verdict
+from .subject import Subject
+
+SEEDS, BOOTSTRAPS = 5, 5
+FEWEST = 3  # searches without which nothing is said
+BUDGET = 4e13  # FLOPs: minutes on two cores. What does not fit is left out, and said
+STABLE = 0.8
+
+
+def check_stability(subject: Subject) -> Finding:
+    """The mean pairwise Jaccard index of the circuits found, the circuit itself among them.
+
+    By chance, circuits of K of N sites have K / (2N - K). Low and high are the least and the
+    greatest of the pairs'. Each row is a site and the share of circuits that it is in.
+    """
+    name, ablation = "stability", "donors as in each desideratum"
+    if not subject.search:
+        why = "no search pairs were given, so that nothing could be searched again"
+        return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "search", why)
+    known = [entry.name for entry in METHODS]
+    method = subject.circuit.method if subject.circuit.method in known else "constrained"
+    circuits, spent = [frozenset(subject.circuit.sites)], 0.0
+    jobs = [(seed, False) for seed in range(1, SEEDS + 1)]
+    jobs += [(seed, True) for seed in range(1, BOOTSTRAPS + 1)]
+    for seed, resampled in jobs:
+        if len(circuits) > FEWEST and spent + spent / (len(circuits) - 1) > BUDGET:
+            break
+        batches = [_bootstrap(batch, seed) for batch in subject.search] if resampled else (
+            subject.search
+        )  # fmt: skip
+        found = search(
+            subject.model, batches, method, sites=subject.objective.sites,
+            config=SearchConfig(seed=subject.seed + seed),
+        )  # fmt: skip
+        circuits.append(frozenset(found.circuit.sites))
+        spent += float(found.cost["flops"])
+    return _judge(circuits, len(subject.objective.sites), len(jobs), method)
+
+
+def _judge(circuits: list[frozenset[Site]], n_sites: int, planned: int, method: str) -> Finding:
+    shares = [len(a & b) / max(1, len(a | b)) for a, b in combinations(circuits, 2)]
+    value, size = mean(shares), mean(map(len, circuits))
+    chance = size / (2 * n_sites - size)
+    counts = {site: sum(site in one for one in circuits) for one in circuits for site in one}
+    made = len(circuits) - 1
+    verdict: Verdict = "holds" if value >= STABLE else "fails"
+    return Finding(
+        "stability", verdict, value, min(shares), max(shares), made,
+        "donors as in each desideratum", "search",
+        f"{made} of {planned} searches by {method} with other seeds and resampled pairs: mean "
+        f"pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} counts as stable); "
+        f"{sum(count == len(circuits) for count in counts.values())} sites are in every circuit",
+        tuple({"site": str(site), "share": counts[site] / len(circuits)}
+              for site in sorted(counts, key=lambda site: (-counts[site], str(site)))),
+    )  # fmt: skip
+
+
+def _bootstrap(batch: Batch, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return batch.take(torch.randint(len(batch), (len(batch),), generator=generator))

@@ -1,0 +1,183 @@
+"""Checks one by one, each on a circuit that passes and on one that does not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from circuitfind.circuit import Circuit
+from circuitfind.component import Site, head
+from circuitfind.drift import drifted
+from circuitfind.encoding import encode
+from circuitfind.mask import membership_of
+from circuitfind.model import load_model
+from circuitfind.objective import Objective
+from circuitfind.search import candidate_sites
+from circuitfind.validate import CHECKS, Subject, checks_named, validate
+from circuitfind.validate.controls import check_controls
+from circuitfind.validate.groups import check_groups
+from circuitfind.validate.pairs import check_pairs
+from circuitfind.validate.rival import check_rival
+from circuitfind.validate.stability import check_stability
+from tasks import planted as tasks
+
+from .. import planted as wired
+
+BACKED = "planted:layers=3,heads=6,parts=2,backups=1,inhibitors=1"
+
+
+def subject_of(model, desiderata, members, search=(), **changes):
+    """These members at the last token, on these pairs as they are."""
+    batches = encode(model, desiderata)
+    sites = candidate_sites(model, desiderata)
+    chosen = tuple(Site(member, "last") for member in members)
+    circuit = Circuit(model.name, "t", "c", "constrained", 0, chosen, (0.0,) * len(chosen))
+    objective = Objective(model, [changes.get("spoil", lambda b: b)(b) for b in batches], sites)
+    return Subject(
+        model, circuit, objective, objective.bounds(), membership_of(sites, chosen),
+        search=encode(model, search) if search else (),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return wired.claim.sample(90, 3)[1]
+
+
+@pytest.fixture(scope="module")
+def sound(planted, held_out):
+    return subject_of(planted, held_out, wired.CIRCUIT, wired.claim.sample(60, 3)[0])
+
+
+def test_every_check_is_named_and_chosen_by_name():
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    assert [check.name for check in checks_named(["leave one out", "pairs"])] == [
+        "pairs", "leave one out",
+    ]  # fmt: skip
+    fast = checks_named()
+    assert not any(check.thorough for check in fast)
+    assert checks_named(thorough=True) == CHECKS
+    with pytest.raises(LookupError, match="no check luck; the checks are: satisfaction, "):
+        checks_named(["luck"])
+
+
+def test_a_circuit_that_fails_on_one_group_is_found_out(planted):
+    """On 92 pairs only the first digit differs, on 8 only the second, which is not in it."""
+    follows = wired.claim.sample(200, 0)[1][0]
+    code = {f"v{n}": divmod(n, 5) for n in range(25)}
+    # What the first carrier fetches differs between base and source, or what the second does.
+    first, second = (
+        [pair for pair in follows.pairs
+         if code[pair.expected.strip()][same] == code[pair.base_answer.strip()][same]]
+        for same in (1, 0)
+    )  # fmt: skip
+    rows = [replace(pair, base_inputs={"order": "ab"}) for pair in (first * 10)[:192]]
+    rows += [replace(pair, base_inputs={"order": "ba"}) for pair in second[:6]]
+    mixed = replace(follows, pairs=tuple(rows))
+    half = subject_of(planted, [mixed], wired.CIRCUIT[:1])
+    assert half.objective.scores(half.membership[None])[0, 0] >= 0.95
+    found = check_groups(half)
+    assert found.verdict == "fails"
+    assert "order = ba" in found.says
+    assert check_groups(subject_of(planted, [mixed], wired.CIRCUIT)).verdict == "holds"
+
+
+def test_groups_by_the_inputs_of_the_causal_model(sound):
+    found = check_groups(sound)
+    assert found.verdict == "holds"
+    assert "query" in {row["by"] for row in found.details}
+    assert all(row["n"] >= 6 for row in found.details)
+
+
+def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound):
+    assert check_pairs(sound).verdict == "holds"
+    follows = held_out[0]
+    leaky = tuple(
+        replace(pair, expected=pair.base_answer) if row % 7 == 0 else pair
+        for row, pair in enumerate(follows.pairs)
+    )
+    found = check_pairs(
+        subject_of(planted, [replace(follows, pairs=leaky), *held_out[1:]], wired.CIRCUIT)
+    )
+    assert found.verdict == "fails"
+    assert found.value == pytest.approx(13 / 90)
+    bare = subject_of(
+        planted, held_out, wired.CIRCUIT,
+        spoil=lambda batch: replace(batch, expected=(batch.expected + 1) % 25),
+    )  # fmt: skip
+    found = check_pairs(bare)
+    assert found.verdict == "fails"
+    assert found.details[0]["wrong tokens"] == 90
+
+
+def test_nothing_is_found_where_nothing_is(planted, sound):
+    before = {k: v.clone() for k, v in planted.bridge.original_model.state_dict().items()}
+    found = check_controls(sound)
+    assert found.verdict == "holds"
+    assert {row["control"] for row in found.details} == {"weights shuffled", "answers dealt anew"}
+    after = planted.bridge.original_model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    constant = tuple(replace(pair, expected=" v3") for pair in sound.batches[0].desideratum.pairs)
+    same = subject_of(
+        planted, [replace(sound.batches[0].desideratum, pairs=constant)], wired.CIRCUIT
+    )
+    # Where all pairs expect the same answer, dealing answers anew changes nothing.
+    rows = {row["control"]: row for row in check_controls(same).details}
+    assert rows["answers dealt anew"]["satisfaction"] == pytest.approx(
+        float(same.objective.scores(same.membership[None])[0, 0])
+    )
+
+
+def test_a_rival_is_found_where_there_is_one_and_not_where_there_is_none(sound):
+    assert check_rival(sound).verdict == "holds"
+    model = load_model(BACKED, device="cpu")
+    search, held_out = tasks.claim.sample(60, 0)
+    carriers = [head(1, 0), head(1, 1)]
+    found = check_rival(subject_of(model, held_out, carriers, search))
+    assert found.verdict == "fails"
+    assert found.value < 1
+    assert "not unique" in found.says
+    assert check_rival(subject_of(model, held_out, carriers)).verdict == "inconclusive"
+
+
+def test_a_circuit_is_found_again_or_not(planted, sound):
+    found = check_stability(sound)
+    assert found.verdict == "holds"
+    assert found.value == 1.0
+    assert found.n == 10
+    search = sound.search
+    lucky = replace(
+        subject_of(planted, wired.claim.sample(90, 3)[1], [head(1, 2), head(0, 1)]),
+        search=search, circuit=replace(sound.circuit, method="random"),
+    )  # fmt: skip
+    found = check_stability(lucky)
+    assert found.verdict == "fails"
+    assert found.value < 0.8
+
+
+def test_a_card_is_bound_to_its_circuit(planted, held_out, sound):
+    card = validate(planted, sound.circuit, held_out, checks=["satisfaction"])
+    assert set(card.binds) == {"circuit", "model", "pairs"}
+    card.require(sound.circuit)
+    other = replace(sound.circuit, sites=sound.circuit.sites[:1], scores=(0.0,))
+    with pytest.raises(ValueError, match="this card is about another circuit"):
+        card.require(other)
+    assert (
+        validate(planted, sound.circuit, held_out[:1], checks=["pairs"]).binds["pairs"]
+        != (card.binds["pairs"])
+    )
+
+
+def test_drift_is_named(planted, held_out, sound):
+    before = validate(planted, sound.circuit, held_out, checks=["satisfaction", "leave one out"])
+    assert drifted(before, before) == ()
+    half = replace(sound.circuit, sites=sound.circuit.sites[:1], scores=(0.0,))
+    after = validate(planted, half, held_out, checks=["satisfaction"])
+    words = " | ".join(drifted(before, after))
+    assert "'follows answer' fails now" in words
+    assert "the check 'satisfaction' says fails now, before holds" in words
+    assert "the check 'leave one out' was not made again" in words
+    moved = replace(before.desiderata[0], satisfaction=0.5, holds=True)
+    shifted = replace(before, desiderata=(moved, *before.desiderata[1:]))
+    assert "outside" in drifted(before, shifted)[0]
