@@ -102,7 +102,9 @@ def validate(
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
-    n_random: Random = 100,
+    n_random: Annotated[
+        int | None, typer.Option("--n-random", help="Random circuits; by default as in the run.")
+    ] = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="All checks, slow ones too.")
     ] = False,

@@ -220,7 +220,7 @@ def revalidate(
     model_name: str | None = None,
     n: int | None = None,
     seed: int | None = None,
-    n_random: int = 100,
+    n_random: int | None = None,
     checks: Sequence[str] = (),
     thorough: bool = False,
     force: bool = False,
@@ -229,7 +229,8 @@ def revalidate(
     """The circuit of a finished run, checked again; the run's folder is left as it is.
 
     Args:
-        model_name, n, seed: another model, number of held-out pairs or seed than the run's.
+        model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
+            random circuits than the run's.
         checks, thorough: which checks, as in `validate`.
         force: go on where the model solves few of the pairs.
 
@@ -238,7 +239,9 @@ def revalidate(
         ValueError: bad input, as in `discover`.
     """
     config, circuit, report = read_run(path)
-    changes = {"model": model_name, "n": n, "seed": seed, "force": force or None}
+    changes = {
+        "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
+    }  # fmt: skip
     settings = replace(
         Settings.from_json(config),
         **{name: value for name, value in changes.items() if value is not None},
@@ -247,7 +250,8 @@ def revalidate(
     evidence = gather(model, settings.load_claim(), settings)
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search,
-        seed=settings.seed, n_random=n_random, checks=checks, thorough=thorough, progress=shown,
+        seed=settings.seed, n_random=settings.n_random, checks=checks, thorough=thorough,
+        progress=shown,
     )  # fmt: skip
     reached = sum(score.holds for score in card.desiderata)
     fresh = {

@@ -255,6 +255,27 @@ def test_a_size_is_kept_and_a_rival_is_told(call):
     assert not Path("none").exists()
 
 
+def test_check_names_what_drifted_on_another_model(call, tmp_path):
+    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
+    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
+    code, out, _ = call("check", "run")
+    assert (code, out) == (0, "nothing drifted\n")
+    code, out, err = call("check", "run", "--model", "planted:backups=1", "--json")
+    assert code == 1, err
+    assert any("'follows answer' fails now" in words for words in json.loads(out)["drifted"])
+    code, out, _ = call("validate", "run", "--checks", "pairs,groups", "--json")
+    assert [row["name"] for row in json.loads(out)["report"]["checks"]] == ["pairs", "groups"]
+    code, _, err = call("validate", "run", "--checks", "luck")
+    assert code == 2
+    assert "no check luck; the checks are: satisfaction" in err
+    circuit = json.loads((tmp_path / "run" / "circuit.json").read_text())
+    circuit["sites"] = circuit["sites"][:1]
+    (tmp_path / "run" / "circuit.json").write_text(json.dumps(circuit))
+    code, _, err = call("diagram", "run")
+    assert code == 2
+    assert "this card is about another circuit" in err
+
+
 def test_lists_are_tables_and_json(call):
     code, out, _ = call("methods", "--json")
     assert code == 0
@@ -264,6 +285,7 @@ def test_lists_are_tables_and_json(call):
         *names
     }
     assert "binder" in call("models")[1]
+    assert "leave one out" in [row["check"] for row in json.loads(call("checks", "--json")[1])]
 
 
 def test_lint_tells_errors_by_its_exit_code(call, tmp_path):
