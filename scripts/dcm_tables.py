@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+LISTED = 8  # sites that are named before the rest are only counted
+
 
 def write_tables(found: dict[str, Any]) -> str:
     """All that was found, as a page for figures/dcm/README.md."""
@@ -119,10 +121,12 @@ def _before(found: dict[str, Any]) -> str:
     if "says" in found:
         return f"{words} {found['says']}."
     searched = found["searched"]
+    names = searched["sites"]
+    listed = f"{', '.join(names[:LISTED])}, ..." if len(names) > LISTED else ", ".join(names)
     return (
         f"{words} There the circuit found after fine-tuning reaches: "
         f"{_scores(found['circuit of the fine-tuned model'])}. Searched anew: "
-        f"{len(searched['sites'])} sites ({', '.join(searched['sites'])}; {searched['shared']} of "
+        f"{len(names)} sites ({listed}; {searched['shared']} of "
         f"them shared), {_scores(searched['scores'])}. {searched['message']}."
     )
 
