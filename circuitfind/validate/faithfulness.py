@@ -9,6 +9,7 @@ al. 2024, 2407.08734), so that here four stand side by side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -61,7 +62,12 @@ def check_faithfulness(subject: Subject) -> Finding:
             rows.append(_unmeasured(donor, str(error)))
         else:
             rows.append(measure_faithfulness(donor, outcome, subject.seed))
-    return judge_faithfulness(rows)
+    found = judge_faithfulness(rows)
+    if found.verdict == "fails" and all(d.part == "inside" for d in subject.objective.desiderata):
+        # Mediators of one variable leave the rest of the task to other sites, and rightly so.
+        return replace(found, says=f"{found.says}; the claim does not ask for it, for it says "
+                       "nothing of what is outside the circuit")  # fmt: skip
+    return found
 
 
 def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str, Any]:
