@@ -96,32 +96,50 @@ def discover(
 
 @app.command()
 def validate(
-    run_path: RunPath,
+    target: Annotated[
+        Path, typer.Argument(help="A run folder, or a circuit file (ours, or see docs/formats.md).")
+    ],
     model: Annotated[
         str | None, typer.Option("--model", help="Another model; by default the run's.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="For a circuit file: the claim to check.")
+    ] = None,
+    position: Annotated[
+        str | None, typer.Option("--position", help="For a circuit file that names none.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", help="For a file of scores: how many sites.")
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
     n_random: Annotated[
         int | None, typer.Option("--n-random", help="Random circuits; by default as in the run.")
     ] = None,
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="All checks, slow ones too.")
-    ] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Slow checks too.")] = False,
     checks: Annotated[
         str, typer.Option("--checks", help="Only these, with commas between; see `checks`.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check a run's circuit again, on the same held-out pairs or on others."""
-    from . import run
+    """Check a circuit on held-out pairs: a run's again, or anyone's, and try to break it."""
+    from . import recheck, run
     from .report.progress import TerminalProgress
 
     names = [name.strip() for name in checks.split(",") if name.strip()]
+    given = {"n": n, "seed": seed, "n_random": n_random}
     with TerminalProgress(Console(stderr=True)) as shown:
-        made = run.revalidate(
-            run_path, model, n, seed, n_random, checks=names, thorough=thorough, shown=shown
-        )
+        checking = recheck.Checking(names, thorough, shown)
+        if target.is_dir():
+            made = recheck.revalidate(target, checking, model_name=model, **given)
+        elif task is None or model is None:
+            raise ValueError(
+                f"{target} is not a run folder; for a circuit file give --task, --model"
+            )
+        else:
+            known: dict[str, Any] = {name: value for name, value in given.items() if value}
+            settings = run.Settings(task, model, **known)
+            made = recheck.validate_file(target, settings, checking, position=position, top=top)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
 
 
@@ -229,11 +247,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check a stored circuit on a new checkpoint or version: exit code 1 if anything drifted."""
-    from . import run
+    from . import recheck
     from .report.progress import TerminalProgress
 
     with TerminalProgress(Console(stderr=True)) as shown:
-        made, words = run.recheck(run_path, model, shown)
+        made, words = recheck.recheck(run_path, model, shown)
     if as_json:
         _print_json({"path": str(made.path), "drifted": list(words), "report": made.report})
     else:

@@ -15,7 +15,6 @@ from desiderata import Donor, Problem, Sampleable, lint_desiderata
 from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
-from .drift import drifted
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_run
 from .mask import membership_of
@@ -32,7 +31,7 @@ from .search import (
     search,
     search_rival,
 )
-from .validate import CHECKS, Card, card_from_json, validate
+from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
 LATER = ("size", "rival", "donor", "batch")  # settings that run folders of version 0.1 do not have
@@ -213,75 +212,6 @@ def load_run(path: str | Path) -> Run:
     _, circuit, report = read_run(path)
     card_from_json(report).require(circuit)
     return Run(Path(path), circuit, report)
-
-
-def revalidate(
-    path: str | Path,
-    model_name: str | None = None,
-    n: int | None = None,
-    seed: int | None = None,
-    n_random: int | None = None,
-    checks: Sequence[str] = (),
-    thorough: bool = False,
-    force: bool = False,
-    shown: Progress | None = None,
-) -> Run:
-    """The circuit of a finished run, checked again; the run's folder is left as it is.
-
-    Args:
-        model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
-            random circuits than the run's.
-        checks, thorough: which checks, as in `validate`.
-        force: go on where the model solves few of the pairs.
-
-    Raises:
-        LookupError: no finished run there; a site that the model does not have.
-        ValueError: bad input, as in `discover`.
-    """
-    config, circuit, report = read_run(path)
-    changes = {
-        "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
-    }  # fmt: skip
-    settings = replace(
-        Settings.from_json(config),
-        **{name: value for name, value in changes.items() if value is not None},
-    )
-    model = settings.load_model()
-    evidence = gather(model, settings.load_claim(), settings)
-    card = validate(
-        model, circuit, evidence.held_out, search=evidence.search,
-        seed=settings.seed, n_random=settings.n_random, checks=checks, thorough=thorough,
-        progress=shown,
-    )  # fmt: skip
-    reached = sum(score.holds for score in card.desiderata)
-    fresh = {
-        "success": card.holds,
-        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
-        f"seed {settings.seed} by {model.name}",
-        **card.as_json(),
-        "solved": evidence.report["solved"],
-        "notes": evidence.report["notes"],
-        "problems": evidence.report["problems"],
-    }
-    return Run(Path(path), circuit, {**report, **fresh})
-
-
-def recheck(
-    path: str | Path, model_name: str | None = None, shown: Progress | None = None
-) -> tuple[Run, tuple[str, ...]]:
-    """The circuit of a finished run checked again, on another model or with another version of
-    what it runs on, by the checks of its report; and what drifted, a sentence each.
-
-    Raises:
-        LookupError: no finished run there; a site that the model does not have.
-        ValueError: bad input, as in `discover`; a model that solves no pair of a desideratum.
-    """
-    run = load_run(path)
-    before = card_from_json(run.report)
-    known = [check.name for check in CHECKS]
-    names = [finding.name for finding in before.findings if finding.name in known]
-    made = revalidate(path, model_name, checks=names, force=True, shown=shown)
-    return made, drifted(before, card_from_json(made.report))
 
 
 def redraw(path: str | Path, target: str | Path) -> None:

@@ -17,9 +17,16 @@ from ..objective import Objective
 from ..precheck import keep_solved
 from ..search import Progress, candidate_sites
 from .card import Card, DesideratumScore, Finding, card_from_json
+from .completeness import check_completeness
 from .controls import check_controls
+from .curve import check_curve
+from .equivalence import check_equivalence
+from .faithfulness import check_faithfulness
 from .groups import check_groups
+from .independence import check_independence
+from .inflated import check_inflated
 from .leave_one_out import check_leave_one_out
+from .necessity import check_necessity
 from .pairs import check_pairs
 from .random_circuits import check_random_circuits
 from .rival import check_rival
@@ -38,10 +45,23 @@ CHECKS = (
     Check("groups", check_groups, "every template, name and value by itself"),
     Check("random circuits", check_random_circuits, "a hundred circuits of the same make-up"),
     Check("leave one out", check_leave_one_out, "is every member needed?"),
+    Check("faithfulness", check_faithfulness, "the circuit alone, under four ablations",
+          of_rest=True),
+    Check("necessity", check_necessity, "the model without the circuit, its members and pairs",
+          of_rest=True),
+    Check("completeness", check_completeness, "circuit and model without the same members",
+          thorough=True, of_rest=True),
+    Check("equivalence", check_equivalence, "does the circuit outscore the model half the time?",
+          thorough=True, of_rest=True),
+    Check("independence", check_independence, "does the rest know what the model does?",
+          thorough=True, of_rest=True),
+    Check("inflated circuits", check_inflated, "members against idle sites added at random",
+          thorough=True, of_rest=True),
+    Check("curve", check_curve, "CPR and CMD over sites", thorough=True, of_rest=True),
     Check("controls", check_controls, "shuffled weights, shuffled answers", thorough=True),
     Check("rival", check_rival, "does another circuit do the same?", thorough=True),
     Check("stability", check_stability, "is it found again on other pairs?", thorough=True),
-)
+)  # fmt: skip
 
 
 def checks_named(names: Sequence[str] = (), thorough: bool = False) -> tuple[Check, ...]:
@@ -102,6 +122,6 @@ def validate(
     findings = []
     for number, check in enumerate(chosen, 1):
         progress.report("validate", number, len(chosen), {"size": len(circuit)})
-        findings.append(check.run(subject))
+        findings.append(check.find(subject))
     scores = score_desiderata(objective, bounds, membership)
     return Card(scores, tuple(findings), cost.report(), subject.binds)

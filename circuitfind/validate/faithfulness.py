@@ -9,7 +9,6 @@ al. 2024, 2407.08734), so that here four stand side by side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -62,12 +61,7 @@ def check_faithfulness(subject: Subject) -> Finding:
             rows.append(_unmeasured(donor, str(error)))
         else:
             rows.append(measure_faithfulness(donor, outcome, subject.seed))
-    found = judge_faithfulness(rows)
-    if found.verdict == "fails" and all(d.part == "inside" for d in subject.objective.desiderata):
-        # Mediators of one variable leave the rest of the task to other sites, and rightly so.
-        return replace(found, says=f"{found.says}; the claim does not ask for it, for it says "
-                       "nothing of what is outside the circuit")  # fmt: skip
-    return found
+    return judge_faithfulness(rows)
 
 
 def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str, Any]:

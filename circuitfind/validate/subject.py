@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from jaxtyping import Float
@@ -67,12 +67,27 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """A line of the table of checks. Thorough ones run when asked for."""
+    """A line of the table of checks. Thorough ones run when asked for.
+
+    `of_rest` says that the check is about what the rest of the model does without the circuit, or
+    the circuit without the rest. A claim all of whose desiderata patch inside the circuit leaves
+    that open, so that the check cannot fail it: it is told, for the record.
+    """
 
     name: str
     run: Callable[[Subject], Finding]
     about: str
     thorough: bool = False
+    of_rest: bool = False
+
+    def find(self, subject: Subject) -> Finding:
+        """What the check finds about this subject."""
+        found = self.run(subject)
+        claims_rest = any(one.part == "outside" for one in subject.objective.desiderata)
+        if not self.of_rest or claims_rest or found.verdict != "fails":
+            return found
+        says = f"the claim leaves this open (no desideratum is about the rest); {found.says}"
+        return replace(found, verdict="inconclusive", says=says)
 
 
 def digest_pairs(batches: tuple[Batch, ...]) -> str:

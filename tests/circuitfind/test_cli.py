@@ -276,6 +276,26 @@ def test_check_names_what_drifted_on_another_model(call, tmp_path):
     assert "this card is about another circuit" in err
 
 
+def test_anyones_circuit_is_validated(call, tmp_path):
+    """Heads as [layer, head], as others publish them; without a run."""
+    (tmp_path / "heads.json").write_text("[[1, 0], [1, 1]]")
+    named = ["--task", "planted", "--model", "planted", "--n", "60", "--n-random", "40"]
+    code, out, err = call("validate", "heads.json", *named, "--json")
+    assert code == 0, err
+    made = json.loads(out)
+    assert [row["site"] for row in made["circuit"]["sites"]] == ["a1.h0@last", "a1.h1@last"]
+    assert made["circuit"]["provenance"]["imported"]["sha256"]
+    assert "[layer, head]" in made["report"]["notes"][0]
+    assert not [row for row in made["report"]["checks"] if row["verdict"] == "fails"]
+    (tmp_path / "half.json").write_text("[[1, 0]]")
+    code, out, _ = call("validate", "half.json", *named)
+    assert code == 1
+    assert "0 of 3 desiderata hold" in out or "1 of 3 desiderata hold" in out
+    code, _, err = call("validate", "heads.json")
+    assert code == 2
+    assert "name a --task and a --model" in err
+
+
 def test_lists_are_tables_and_json(call):
     code, out, _ = call("methods", "--json")
     assert code == 0

@@ -89,12 +89,6 @@ def test_half_of_it_is_not(subjects):
         assert row["flips"] > 0.5
 
 
-def test_a_claim_that_does_not_ask_for_it_is_told_so(subjects):
-    says = check_faithfulness(subject_of("planted", HALF, "planted-inside", n=16)).says
-    assert "the claim does not ask for it" in says
-    assert "does not ask" not in check_faithfulness(subjects["half"]).says
-
-
 def test_zero_disagrees_with_the_others_on_a_compiled_model():
     """tracr-reverse's own truth: one head is all, unless zero takes the MLPs' constants away."""
     found = check_faithfulness(subject_of("tracr-reverse", ["a3.h1"], "suffices"))

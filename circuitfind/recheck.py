@@ -1,0 +1,132 @@
+"""A stored circuit checked again: that of a run folder, or one from a file, whoever made it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .circuit import Circuit
+from .drift import drifted
+from .folder import read_run
+from .foreign import circuit_of
+from .model import Model
+from .run import Run, Settings, gather, load_run, sign
+from .search import Progress
+from .validate import CHECKS, card_from_json, validate
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Which checks are made, as in `validate`, and who is told how far they are."""
+
+    checks: Sequence[str] = ()
+    thorough: bool = False
+    shown: Progress | None = None
+
+
+def revalidate(
+    path: str | Path,
+    checking: Checking | None = None,
+    *,
+    model_name: str | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    n_random: int | None = None,
+    force: bool = False,
+) -> Run:
+    """The circuit of a finished run, checked again; the run's folder is left as it is.
+
+    Args:
+        model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
+            random circuits than the run's.
+        force: go on where the model solves few of the pairs.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`.
+    """
+    config, circuit, report = read_run(path)
+    changes = {
+        "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
+    }  # fmt: skip
+    settings = replace(
+        Settings.from_json(config),
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    fresh = _check(settings, settings.load_model(), circuit, checking or Checking())
+    return Run(Path(path), circuit, {**report, **fresh})
+
+
+def validate_file(
+    path: str | Path,
+    settings: Settings,
+    checking: Checking | None = None,
+    *,
+    position: str | None = None,
+    top: int | None = None,
+) -> Run:
+    """The circuit in a file, of ours or of another tool (docs/formats.md), checked on a claim.
+
+    Args:
+        settings: the claim, the model and the pairs.
+        position, top: as in `foreign.circuit_of`; the position is by default the claim's only one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        LookupError: a site that the claim's positions do not offer.
+        ValueError: not a circuit; bad input, as in `discover`.
+    """
+    model, claim = settings.load_model(), settings.load_claim()
+    if position is None and len(claim.at) > 1:
+        names = ", ".join(claim.at)
+        raise ValueError(f"the claim is about {names}; say by --position which the file means")
+    circuit = circuit_of(path, model, position=position or claim.at[0], top=top)
+    signed = sign(circuit, model, claim, settings)
+    signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
+    size = {
+        "heads": len(signed.heads), "mlps": len(signed.mlps), "sites": len(signed),
+        "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
+    }  # fmt: skip
+    fresh = _check(settings, model, signed, checking or Checking())
+    notes = [f"read as {circuit.provenance['imported']['format']}", *fresh["notes"]]
+    return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
+
+
+def recheck(
+    path: str | Path, model_name: str | None = None, shown: Progress | None = None
+) -> tuple[Run, tuple[str, ...]]:
+    """The circuit of a finished run checked again, on another model or with another version of
+    what it runs on, by the checks of its report; and what drifted, a sentence each.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`; a model that solves no pair of a desideratum.
+    """
+    before = card_from_json(load_run(path).report)
+    known = [check.name for check in CHECKS]
+    names = [finding.name for finding in before.findings if finding.name in known]
+    made = revalidate(path, Checking(names, shown=shown), model_name=model_name, force=True)
+    return made, drifted(before, card_from_json(made.report))
+
+
+def _check(
+    settings: Settings, model: Model, circuit: Circuit, checking: Checking
+) -> dict[str, Any]:
+    """The part of a report that checks make anew."""
+    evidence = gather(model, settings.load_claim(), settings)
+    card = validate(
+        model, circuit, evidence.held_out, search=evidence.search,
+        seed=settings.seed, n_random=settings.n_random, checks=checking.checks,
+        thorough=checking.thorough, progress=checking.shown,
+    )  # fmt: skip
+    reached = sum(score.holds for score in card.desiderata)
+    return {
+        "success": card.holds,
+        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
+        f"seed {settings.seed} by {model.name}",
+        **card.as_json(),
+        "cost": dict(card.cost),
+        "solved": evidence.report["solved"],
+        "notes": evidence.report["notes"],
+        "problems": evidence.report["problems"],
+    }

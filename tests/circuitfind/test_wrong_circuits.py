@@ -1,0 +1,203 @@
+"""Circuits that naive checks accept, each caught by a named check, and right ones that pass.
+
+Naive is what most reports rest on: a satisfaction, taken once. What is wrong with a circuit is
+known here by construction.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from circuitfind.bench import known_cases
+from circuitfind.circuit import Circuit
+from circuitfind.component import head, parse_site
+from circuitfind.encoding import encode
+from circuitfind.mask import Mask
+from circuitfind.model import load_model
+from circuitfind.objective import Objective
+from circuitfind.planted import heads_of, parse_planted, planted_truth
+from circuitfind.search import candidate_sites
+from circuitfind.validate import validate
+from tasks import planted as tasks
+
+N = 80
+# Models with carriers that need each other, with backups, with an MLP that carries, with noise.
+MODELS = (
+    "planted:heads=6,parts=2,decoys=2,distractors=1",
+    "planted:layers=3,heads=6,parts=3,decoys=4,distractors=4",
+    "planted:layers=3,heads=6,parts=2,mlps=carry,decoys=3",
+    "planted:layers=3,heads=8,parts=2,decoys=4,distractors=3,seed=2,noise=0.0005",
+)
+ALL = {case.name: case for case in known_cases("all") if case.truth}
+
+
+def right_under_every_ablation(case):
+    """Whether it has a circuit, and the only one, that holds however the rest is ablated."""
+    mine = case.truth[0]
+    rivals = [one for one in ALL.values() if one.model == case.model and one.donor]
+    return all(any(right <= mine for right in one.truth) for one in rivals) and (
+        case.donor is not None or (len(case.truth) == 1 and not case.task.endswith("-inside"))
+    )
+
+
+RIGHT = [case for case in ALL.values() if right_under_every_ablation(case)]
+MORE = ("planted:seed=5", "planted:layers=4,heads=4,parts=2,seed=1", *MODELS[:2])
+
+
+def card_of(model, sites, desiderata, checks=(), search=()):
+    sites = tuple(sorted(sites, key=str))
+    circuit = Circuit(model.name, "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
+    batches = encode(model, desiderata)
+    return validate(
+        model, circuit, batches, checks=checks, search=encode(model, search) if search else ()
+    )
+
+
+def verdicts(card):
+    return {finding.name: finding.verdict for finding in card.findings}
+
+
+def truth_of(name, claim="planted"):
+    return sorted(planted_truth(parse_planted(name), claim)[0], key=str)
+
+
+def idle_heads(name):
+    """Heads after layer 0 that write nothing."""
+    planted = parse_planted(name)
+    heads = heads_of(planted)
+    busy = {one for same in heads.carriers for one in same}
+    busy |= {*heads.inhibitors, *heads.decoys, *heads.distractors, heads.before}
+    return [head(layer, index) for layer in range(1, planted.layers)
+            for index in range(planted.heads) if head(layer, index) not in busy]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_padding_with_idle_heads_is_caught_by_leave_one_out(name):
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.claim.sample(N, 0)
+    padded = [*truth_of(name), *(parse_site(f"{one}@last") for one in idle_heads(name)[:2])]
+    card = card_of(model, padded, held_out)
+    assert card.holds  # to the naive eye
+    assert verdicts(card)["leave one out"] == "fails"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_members_that_do_not_suffice_together_are_caught(name):
+    """Each is needed, and what is needed is not all that is."""
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.claim.sample(N, 0)
+    short = truth_of(name)[:-1]
+    found = verdicts(card_of(model, short, held_out))
+    assert found["satisfaction"] == "fails"
+    assert found["faithfulness"] == "fails"
+
+
+@pytest.mark.parametrize("backups", [2, 4])
+def test_a_random_circuit_that_happens_to_score_is_caught_by_random_circuits(backups):
+    """Of many equal carriers some are enough; so are any others of the layer."""
+    name = f"planted:heads={2 * (1 + backups)},parts=1,backups={backups},decoys=0"
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
+    carriers = [site for site in truth_of(name, "planted-inside") if site.component.kind == "head"]
+    card = card_of(model, carriers, held_out)
+    assert card.holds
+    assert verdicts(card)["random circuits"] != "holds"
+
+
+@pytest.mark.parametrize("heads", [6, 8])
+def test_one_of_two_backups_presented_as_the_circuit_is_caught_by_rival(heads):
+    name = f"planted:layers=3,heads={heads},parts=2,backups=1,inhibitors=1,decoys=2"
+    model, (search, held_out) = load_model(name, device="cpu"), tasks.claim.sample(N, 0)
+    card = card_of(model, truth_of(name), held_out, ("rival",), search)
+    assert card.holds
+    assert verdicts(card)["rival"] == "fails"
+
+
+@pytest.mark.parametrize("name", MODELS[:2])
+def test_a_circuit_for_one_order_only_is_caught_by_groups(name):
+    """Where one digit of the code is the same in base and source, its carrier is not missed."""
+    model = load_model(name, device="cpu")
+    planted = parse_planted(name)
+    follows = tasks.inside.sample(4000, 0)[1][0]
+    words = [(pair, *(planted.digits(int(word.strip()[1:])) for word in
+                      (pair.expected, pair.base_answer))) for pair in follows.pairs]  # fmt: skip
+    easy = [pair for pair, mine, base in words if mine[-1] == base[-1]]
+    hard = [pair for pair, mine, base in words if mine[-1] != base[-1]]
+    rows = [replace(pair, base_inputs={"order": "ab"}) for pair in (easy * 40)[:300]]
+    rows += [replace(pair, base_inputs={"order": "ba"}) for pair in hard[:9]]
+    carriers = [parse_site(f"{same[0]}@last") for same in heads_of(planted).carriers[:-1]]
+    card = card_of(model, carriers, [replace(follows, pairs=tuple(rows))])
+    assert card.holds
+    assert verdicts(card)["groups"] == "fails"
+
+
+@pytest.mark.parametrize("name", MODELS[:2])
+def test_a_leaking_desideratum_is_caught_by_pairs(name):
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
+    leaky = tuple(
+        replace(pair, expected=pair.base_answer) if row % 7 == 0 else pair
+        for row, pair in enumerate(held_out[0].pairs)
+    )
+    card = card_of(model, truth_of(name), [replace(held_out[0], pairs=leaky), *held_out[1:]])
+    assert verdicts(card)["pairs"] == "fails"
+
+
+@pytest.mark.parametrize("name", MODELS[:2])
+def test_a_target_taken_outside_its_context_is_caught_by_pairs(name):
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
+    batches = [replace(batch, base_answer=(batch.base_answer + 1) % len(tasks.VALUES))
+               for batch in encode(model, held_out)]  # fmt: skip
+    circuit = Circuit(
+        name, "t", "c", "by hand", 0, tuple(truth_of(name)), (0.0,) * len(truth_of(name))
+    )
+    card = validate(model, circuit, batches)
+    assert card.holds
+    assert verdicts(card)["pairs"] == "fails"
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_soft_mask_that_rounds_badly_is_caught_by_satisfaction(parts):
+    """One carrier of three taken whole and two by 0.4 outvote the base; one alone does not."""
+    name = f"planted:heads=8,parts={parts},backups=2,decoys=0"
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
+    sites = candidate_sites(model, held_out)
+    soft = {str(one): share for same in heads_of(parse_planted(name)).carriers
+            for one, share in zip(same, (1.0, 0.4, 0.4), strict=True)}  # fmt: skip
+    mask = Mask(sites, torch.tensor([soft.get(str(site.component), 0.0) for site in sites]))
+    objective = Objective(model, encode(model, held_out), sites)
+    assert float(objective.scores(mask.membership[None]).min()) == 1.0
+    card = card_of(model, mask.members(), held_out)
+    assert verdicts(card)["satisfaction"] == "fails"
+
+
+@pytest.mark.parametrize("name", ["tracr-reverse: mean", "tracr-half: mean"])
+def test_a_circuit_right_for_one_ablation_only_is_caught_by_faithfulness(name):
+    case = ALL[name]
+    model, claim = case.load()
+    card = card_of(model, case.truth[0], claim.sample(10**6)[1])
+    assert card.holds
+    found = next(one for one in card.findings if one.name == "faithfulness")
+    assert found.verdict == "fails"
+    assert "the ablations disagree, it fails under zero, holds under mean" in found.says
+
+
+def alarms(card):
+    return [(one.name, one.says) for one in card.findings if one.verdict == "fails"]
+
+
+def test_there_are_enough_right_circuits():
+    assert len(RIGHT) + len(MORE) >= 20
+
+
+@pytest.mark.parametrize("case", RIGHT, ids=lambda case: case.name)
+def test_right_circuits_pass(case):
+    model, claim = case.load()
+    card = card_of(model, case.truth[0], claim.sample(10**6 if case.donor else N, 0)[1])
+    assert card.holds
+    assert not alarms(card)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_right_circuits_pass(name):
+    model, (_, held_out) = load_model(name, device="cpu"), tasks.claim.sample(N, 0)
+    card = card_of(model, truth_of(name), held_out)
+    assert card.holds
+    assert not alarms(card)
