@@ -17,8 +17,8 @@ from .card import Finding, Verdict
 from .subject import Subject
 
 SEEDS, BOOTSTRAPS = 5, 5
-FEWEST = 3  # searches without which nothing is said
-BUDGET = 4e13  # FLOPs: minutes on two cores. What does not fit is left out, and said
+FEWEST = 2  # searches without which nothing is said
+BUDGET = 2e13  # FLOPs: minutes on two cores. What does not fit is left out, and said
 STABLE = 0.8
 
 
