@@ -78,7 +78,7 @@ class Prepared:
 
             return look
 
-        with _hooked(model, [(name, keep(name)) for name in names]), torch.no_grad():
+        with hooked(model, [(name, keep(name)) for name in names]), torch.no_grad():
             model.forward(base.tokens[:, self.start :], base.attends, prefix=self.prefix)
         self.cost.add(model, len(self.batch), self.width, base.tokens.shape[1])
         return tuple(seen[name] for name in names)
@@ -181,7 +181,7 @@ def record_base(prepared: Prepared) -> list[Float[Tensor, "sample width"]]:
 
         return look
 
-    with _hooked(model, [(name, keep(name)) for name in names]):
+    with hooked(model, [(name, keep(name)) for name in names]):
         model.forward(base.tokens, base.attends)
     n_pairs, width = base.tokens.shape
     prepared.cost.add(model, n_pairs, width, width)
@@ -232,7 +232,7 @@ def _run_rows(
               for base, read, end in zip(bases, reads, ends, strict=True)]  # fmt: skip
     entry = (first, head.entries[first].repeat(n_masks, 1, 1)) if first else None
     backward = gates[0].requires_grad
-    with _hooked(model, _mixers(parts, gates)), torch.set_grad_enabled(backward):
+    with hooked(model, _mixers(parts, gates)), torch.set_grad_enabled(backward):
         logits, _ = model.forward(
             torch.cat([part.batch.base.tokens[:, part.start :].repeat(n_masks, 1)
                        for part in parts]),
@@ -304,7 +304,7 @@ def _mixer(edits: Sequence[Edit], gates: Float[Tensor, "mask site"]) -> Callable
 
 
 @contextmanager
-def _hooked(model: Model, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> Iterator[None]:
+def hooked(model: Model, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> Iterator[None]:
     """Hooks on these points of the model, gone again whatever happens inside."""
     with model.bridge.hooks(fwd_hooks=list(hooks)):
         yield
@@ -344,7 +344,7 @@ def _record(
 
     averaged = batch.mean_over if batch.desideratum.donor == "mean" else None
     source = averaged or batch.source
-    with _hooked(model, [(name, keep(name)) for name in points]):
+    with hooked(model, [(name, keep(name)) for name in points]):
         model.forward(source.tokens, source.attends)
     n_sources, width = source.tokens.shape
     cost.add(model, n_sources, width, width)
