@@ -69,8 +69,7 @@ def check_curve(subject: Subject) -> Finding:
     low, high = _interval(kept[1], whole, empty, subject.seed)
     cpr, cmd = cpr_cmd(FRACTIONS, f[0])[0], float(cpr_cmd(FRACTIONS, f[1])[1])
     others = [float(cpr_cmd(FRACTIONS, row)[1]) for row in f[2:]]
-    as_good = sum(other <= cmd for other in others)
-    p = (1 + as_good) / (1 + len(others))
+    p = chance(cmd, others)
     verdict: Verdict = "holds" if p <= LEVEL else "fails" if p >= 0.5 else "inconclusive"
     n_sites = len(subject.membership)
     first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
@@ -78,8 +77,8 @@ def check_curve(subject: Subject) -> Finding:
         "curve", verdict, cmd, low, high, len(whole), ABLATION, "held-out",
         f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
-        f"{as_good} of {len(others)} random orders are at least as good (their median is "
-        f"{median(others):.3f}; p = {p:.2f}); the circuit is whole from fraction {first:g} on",
+        f"against {len(others)} random orders, whose median is {median(others):.3f}, p = {p:.2f}; "
+        f"the circuit is whole from fraction {first:g} on",
         _rows(f[:2], n_sites),
     )  # fmt: skip
 
@@ -92,6 +91,11 @@ def cpr_cmd(fractions: Sequence[float], f: Sequence[float] | Values) -> tuple[St
     """
     values = np.asarray(f, dtype=np.float64)
     return trapezoid(values, fractions, axis=0), trapezoid(np.abs(1 - values), fractions, axis=0)
+
+
+def chance(cmd: float, others: Sequence[float]) -> float:
+    """How often a random order, by these, is at least as good; the order itself counts as one."""
+    return (1 + sum(other <= cmd for other in others)) / (1 + len(others))
 
 
 def sizes(n_sites: int) -> list[int]:

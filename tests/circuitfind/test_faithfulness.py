@@ -23,7 +23,15 @@ from circuitfind.search import candidate_sites
 from circuitfind.validate import Subject
 from circuitfind.validate.ablation import Ablated, Outcome, ablate
 from circuitfind.validate.completeness import check_completeness, measure_completeness, remove
-from circuitfind.validate.curve import FRACTIONS, check_curve, cpr_cmd, keep_best, rank, sizes
+from circuitfind.validate.curve import (
+    FRACTIONS,
+    chance,
+    check_curve,
+    cpr_cmd,
+    keep_best,
+    rank,
+    sizes,
+)
 from circuitfind.validate.faithfulness import (
     check_faithfulness,
     differences,
@@ -283,6 +291,12 @@ def test_the_areas_are_those_of_closed_forms():
 def test_sizes_are_those_of_gpt2_small_in_the_released_code():
     assert sizes(156) == [0, 0, 0, 1, 3, 7, 15, 31, 78, 156]
     assert keep_best(list(range(156))).sum(1).tolist() == sizes(156)
+
+
+def test_a_tie_with_a_random_order_is_no_win():
+    assert chance(0.1, [0.5] * 19) == 0.05
+    assert chance(0.5, [0.5] * 19) == 1.0
+    assert chance(0.3, [0.2, 0.3, 0.4]) == 0.75
 
 
 def test_the_curve_of_the_true_circuit_rises_at_once(subjects):
