@@ -165,7 +165,8 @@ def dot_lines(quoted: str) -> list[str]:
 
 def read_mermaid(text: str) -> tuple[Nodes, Arrows]:
     """A line is a whole statement; a label is words, entities and <br>, and nothing else."""
-    label = r'"((?:[^\W_]|(?<=\d)\.(?=h\d)| |#\d+;|<br>)+)"'
+    # ﬂ and ß, with ° and ¶, are what Mermaid itself puts in the place of an entity's # and ;
+    label = r'"((?:[^\W_ﬂß]|(?<=\d)\.(?=h\d)| |#\d+;|<br>)+)"'
     shapes = [rf"\(\[{label}\]\)", rf"\[{label}\]", rf"\[/{label}\\\]", rf"\{{\{{{label}\}}\}}"]
     start, *lines = re.split(r"\n(?=flowchart BT\n)", text, maxsplit=1)
     if not (head_ := re.fullmatch(r'---\ntitle: ("[ -~]*")\n---', start)) or len(lines) != 1:
@@ -330,7 +331,7 @@ def test_200_hostile_names() -> None:
         check_data(*case)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=90).filter(lambda name: name not in ("last", "other")))
 def test_any_name(name: str) -> None:
     case = make_case(name, model=name)
