@@ -180,6 +180,11 @@ def test_independence_holds_fails_and_says_when_it_cannot_tell():
     # Pairs that differ more score higher with the circuit and lower without any site.
     pairs = judge_independence(model, -model, -model)
     assert (pairs.verdict, pairs.details[1]["p"]) == ("inconclusive", 1.0)
+    # Something is left outside, which has nothing to do with how the model scores.
+    apart = judge_independence(model, rng.normal(2, 2, 64) - model, -model)
+    assert apart.verdict == "inconclusive"
+    assert apart.details[0]["p"] < 0.05 < apart.details[1]["p"]
+    assert "more of them would not tell" in apart.says
     little = judge_independence(model, 0.02 * model - 10, empty)
     assert little.verdict == "inconclusive"
     assert "less than 0.05" in little.says
