@@ -184,6 +184,10 @@ class Model:
         layer, given = entry or (0, tokens)
         if entry is not None:
             options["start_at_layer"] = layer
+            if "attention_mask" in options and "position_ids" in self._accepts:
+                # From tokens the bridge counts positions without padding; from a layer it does not.
+                counted = (options["attention_mask"].long().cumsum(-1) - 1).clamp(min=0)
+                options["position_ids"] = counted[:, -given.shape[1] :]
         with _skipped(self.bridge.blocks[:layer]):
             made = self.bridge(
                 given, return_type="logits_and_cache" if keep_prefix else "logits", **options
