@@ -127,7 +127,7 @@ def validate(
     from .report.progress import TerminalProgress
 
     names = [name.strip() for name in checks.split(",") if name.strip()]
-    given = {"n": n, "seed": seed, "n_random": n_random}
+    given: dict[str, Any] = {"n": n, "seed": seed, "n_random": n_random}
     with TerminalProgress(Console(stderr=True)) as shown:
         checking = recheck.Checking(names, thorough, shown)
         if target.is_dir():
@@ -137,7 +137,7 @@ def validate(
                 f"{target} is not a run folder; for a circuit file give --task, --model"
             )
         else:
-            known: dict[str, Any] = {name: value for name, value in given.items() if value}
+            known = {name: value for name, value in given.items() if value is not None}
             settings = run.Settings(task, model, **known)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
@@ -182,13 +182,45 @@ def compare(
 def diagram(
     run_path: RunPath,
     out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="As text: dot, mermaid, tikz, graphml or json.")
+    ] = None,
 ) -> None:
-    """Draw a run's circuit again."""
+    """Draw a run's circuit again, or write it as a graph in text."""
     from . import run
 
-    target = out or run_path / "circuit.svg"
-    run.redraw(run_path, target)
-    Console().print(Text(str(target)))
+    if kind:
+        text = run.graph_of(run_path, kind)
+        if out is None:
+            print(text, end="")
+            return
+        out.write_text(text, encoding="utf-8")
+    else:
+        out = out or run_path / "circuit.svg"
+        run.redraw(run_path, out)
+    Console().print(Text(str(out)))
+
+
+@app.command()
+def paths(
+    run_path: RunPath,
+    mlps: Annotated[str, typer.Option("--mlps", help="frozen or recomputed.")] = "frozen",
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the direct effects of a circuit's members on each other and on the answer."""
+    from . import recheck
+
+    edges = recheck.add_paths(run_path, mlps, n).edges  # type: ignore[arg-type]
+    if as_json:
+        _print_json([edge.as_json() for edge in edges])
+        return
+    rows = [
+        (str(edge.sender), str(edge.receiver or "answer"), edge.channel, f"{edge.effect:+.3f}",
+         f"{edge.low:+.3f} to {edge.high:+.3f}", str(edge.n))
+        for edge in sorted(edges, key=lambda edge: -abs(edge.effect))
+    ]  # fmt: skip
+    _print_rows(("from", "to", "channel", "logits", "95 %", "n"), rows, as_json)
 
 
 @app.command()

@@ -32,10 +32,10 @@ from torch import Tensor
 from .circuit import MLPS, Channel, Circuit, Edge, Mlps
 from .component import Component, Site, head, mlp
 from .encoding import UNKNOWN, Batch, Prompts
+from .intervals import Statistic, Values, paired_interval
 from .model import Model, repeat_cache
 from .objective import NotANumber
 from .patching import Prepared, hooked, masks_per_pass, prepare
-from .validate.faithfulness import Statistic, Values, paired_interval
 
 __all__ = ["Edge", "find_edges"]
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .circuit import Circuit
+from .circuit import Circuit, Mlps
 from .drift import drifted
-from .folder import read_run
+from .folder import CIRCUIT, read_run
 from .foreign import circuit_of
 from .model import Model
+from .paths import find_edges
 from .run import Run, Settings, gather, load_run, sign
 from .search import Progress
 from .validate import CHECKS, card_from_json, validate
@@ -80,7 +81,7 @@ def validate_file(
     if position is None and len(claim.at) > 1:
         names = ", ".join(claim.at)
         raise ValueError(f"the claim is about {names}; say by --position which the file means")
-    circuit = circuit_of(path, model, position=position or claim.at[0], top=top)
+    circuit = circuit_of(path, model, position=position or next(iter(claim.at)), top=top)
     signed = sign(circuit, model, claim, settings)
     signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
     size = {
@@ -88,7 +89,7 @@ def validate_file(
         "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
     }  # fmt: skip
     fresh = _check(settings, model, signed, checking or Checking())
-    notes = [f"read as {circuit.provenance['imported']['format']}", *fresh["notes"]]
+    notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
     return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
 
 
@@ -107,6 +108,34 @@ def recheck(
     names = [finding.name for finding in before.findings if finding.name in known]
     made = revalidate(path, Checking(names, shown=shown), model_name=model_name, force=True)
     return made, drifted(before, card_from_json(made.report))
+
+
+def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> Circuit:
+    """The circuit of a finished run with the direct effects of its members on each other and on
+    the answer, which its file holds from now on; see `paths.find_edges`.
+
+    They are measured on held-out pairs of the first desideratum that follows at all the
+    circuit's positions.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: no such desideratum; bad input, as in `discover`.
+    """
+    config, circuit, _ = read_run(path)
+    settings = Settings.from_json(config)
+    settings = replace(settings, n=n) if n else settings
+    model, positions = settings.load_model(), {site.position for site in circuit.sites}
+    held_out = gather(model, settings.load_claim(), settings).held_out
+    fitting = [
+        batch for batch in held_out
+        if batch.desideratum.sense == "follows" and positions <= set(batch.desideratum.at)
+    ]  # fmt: skip
+    if not fitting:
+        raise ValueError(f"no desideratum of the claim follows at {', '.join(sorted(positions))}")
+    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=settings.seed)
+    made = replace(circuit, edges=edges)
+    made.save(Path(path) / CIRCUIT)
+    return made
 
 
 def _check(

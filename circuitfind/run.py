@@ -22,6 +22,7 @@ from .model import Model, load_model
 from .objective import Objective
 from .precheck import keep_solved, precheck
 from .report.figure import draw, save_figure
+from .report.graphs import export_graph
 from .search import (
     Progress,
     SearchConfig,
@@ -225,6 +226,17 @@ def redraw(path: str | Path, target: str | Path) -> None:
     card = card_from_json(report)
     card.require(circuit)
     save_figure(draw(circuit, card), target)
+
+
+def graph_of(path: str | Path, kind: str) -> str:
+    """The circuit of a finished run as a graph in text, with its edges where they are measured.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind.
+    """
+    circuit = load_run(path).circuit
+    return export_graph(circuit, kind, edges=circuit.edges)
 
 
 def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:

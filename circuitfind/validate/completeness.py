@@ -24,9 +24,10 @@ from torch import Tensor
 
 from desiderata import Donor
 
+from ..intervals import Statistic, Values, paired_interval
 from .ablation import Ablated, ablate
 from .card import Finding, Verdict
-from .faithfulness import Statistic, Values, cannot_divide, differences, paired_interval
+from .faithfulness import cannot_divide, differences
 from .subject import Subject
 
 ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that faithfulness allows

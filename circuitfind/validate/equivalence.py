@@ -18,12 +18,12 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor, ones_like, stack
 
-from ..intervals import interval
+from ..intervals import Values, interval
 from .ablation import Outcome, ablate
 from .card import Finding, Verdict
-from .faithfulness import ROUNDING, Values, differences
+from .faithfulness import ROUNDING, differences
 from .leave_one_out import LEVEL
-from .subject import Subject
+from .subject import PAIRS_COMPARED, Subject
 
 ABLATION = "the pair's own source (counterfactual)"
 EPSILON = 0.1
@@ -103,8 +103,10 @@ def source_scores(subject: Subject, membership: Float[Tensor, "mask site"]) -> V
     return differences(source_outcome(subject, membership))
 
 
-def source_outcome(subject: Subject, membership: Float[Tensor, "mask site"]) -> Outcome:
-    """What each mask keeps, with all outside it taking the pair's source.
+def source_outcome(
+    subject: Subject, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
+) -> Outcome:
+    """What each mask keeps on up to `n` pairs, with all outside it taking the pair's source.
 
     Raises:
         ValueError: there is nothing to measure: why.
@@ -112,7 +114,7 @@ def source_outcome(subject: Subject, membership: Float[Tensor, "mask site"]) -> 
     if not 0 < len(subject.members) < len(subject.membership):
         size = "is empty" if not subject.members else "has every candidate site"
         raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
-    outcome = ablate(subject, "source").outcome(membership)
+    outcome = ablate(subject, "source", n).outcome(membership)
     if not bool(outcome.difference.isfinite().all()):
         raise ValueError("some logits are not numbers; float32 may help")
     if outcome.difference.shape[1] < 2:

@@ -8,17 +8,16 @@ choose one ablation; on the same circuit another gives anything from below 0 to 
 al. 2024, 2407.08734), so that here four stand side by side.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from desiderata import Donor
 
-from ..intervals import interval
+from ..intervals import Statistic, Values, interval, paired_interval
 from .ablation import DONORS, Outcome, ablate
 from .card import Finding, Verdict
 from .subject import Subject
@@ -28,11 +27,7 @@ from .subject import Subject
 LEAST, MOST = 0.8, 1.2
 MOST_FLIPS = 0.2  # the same fifth, for the share of pairs that lose the model's right answer
 ROUNDING = 1e-3  # logits; an effect below it is arithmetic, not behaviour
-RESAMPLES = 4000  # so many leave the ends of an interval a tenth of its width to chance, or less
 GRAVEST: tuple[Verdict, ...] = ("fails", "inconclusive", "holds")  # first
-
-Values = np.ndarray[Any, np.dtype[np.float64]]  # a number for each pair, on the last axis
-Statistic = Values | np.float64  # a number, or one for each resample
 
 
 def check_faithfulness(subject: Subject) -> Finding:
@@ -130,25 +125,6 @@ def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1)
     """f, a ratio of means over pairs, without a bound."""
     lowest = empty.mean(axis)
     return (circuit.mean(axis) - lowest) / (whole.mean(axis) - lowest)
-
-
-def paired_interval(
-    statistic: Callable[..., Statistic], samples: Sequence[Values], seed: int
-) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic when pairs are drawn anew, the same in each
-    sample."""
-    # Not BCa: where all pairs agree, as in models made by hand, it has no value. And not rng=,
-    # the newer name of random_state, which scipy has from 1.15 on.
-    found = stats.bootstrap(
-        tuple(samples),
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        random_state=np.random.default_rng(seed),  # pyright: ignore[reportCallIssue]
-    ).confidence_interval
-    return float(found.low), float(found.high)
 
 
 def cannot_divide(whole: Values, empty: Values, seed: int) -> str:

@@ -20,9 +20,10 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 from torch import ones_like, stack, zeros_like
 
+from ..intervals import Values
 from .card import Finding, Verdict
 from .equivalence import ABLATION, source_scores, unmeasured
-from .faithfulness import ROUNDING, Values
+from .faithfulness import ROUNDING
 from .leave_one_out import LEVEL
 from .subject import Subject
 

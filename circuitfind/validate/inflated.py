@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ..intervals import interval
+from ..intervals import Values, interval
 from .card import Finding, Verdict
 from .equivalence import ABLATION, POWER, source_scores, unmeasured
-from .faithfulness import ROUNDING, Values
+from .faithfulness import ROUNDING
 from .leave_one_out import LEVEL, holm
 from .random_circuits import QUANTILE
 from .subject import Subject

@@ -29,15 +29,17 @@ from scipy import stats
 from torch import Tensor
 
 from ..component import Site
-from ..intervals import interval
+from ..intervals import Values, interval, paired_interval
 from .card import Finding, Verdict
 from .equivalence import ABLATION, source_outcome, unmeasured
-from .faithfulness import GRAVEST, ROUNDING, Values, differences, paired_interval
+from .faithfulness import GRAVEST, ROUNDING, differences
 from .leave_one_out import LEVEL
 from .random_circuits import QUANTILE, random_circuits
 from .subject import Subject
 
 MOST_PAIRS = 66  # of members: all of those of twelve
+# Half of what other checks take: two hundred knock-outs on more would cost a minute on two cores.
+FEW = 32
 MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was not knocked out
 FAR = 10_000  # where to stop looking for an n that would tell
 
@@ -74,7 +76,7 @@ def check_necessity(subject: Subject) -> Finding:
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
     try:
-        outcome = source_outcome(subject, table)
+        outcome = source_outcome(subject, table, FEW)
     except ValueError as error:
         return unmeasured("necessity", str(error))
     scores, right = differences(outcome), outcome.right.numpy()

@@ -276,6 +276,25 @@ def test_check_names_what_drifted_on_another_model(call, tmp_path):
     assert "this card is about another circuit" in err
 
 
+def test_paths_are_kept_and_drawn_as_text(call):
+    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
+    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
+    code, out, err = call("paths", "run", "--json")
+    assert code == 0, err
+    answers = [row for row in json.loads(out) if row["channel"] == "answer"]
+    assert {row["sender"] for row in answers} == {"a1.h0@last", "a1.h1@last"}
+    assert min(row["low"] for row in answers) > 1
+    assert "channel" in call("paths", "run")[1]
+    code, out, _ = call("diagram", "run", "--kind", "dot")
+    assert code == 0
+    assert out.startswith("digraph") and out.count("answer") >= 1
+    assert call("diagram", "run", "--kind", "graphml", "--out", "run.graphml")[0] == 0
+    assert Path("run.graphml").read_text().startswith("<?xml")
+    code, _, err = call("diagram", "run", "--kind", "crayon")
+    assert code == 2
+    assert "crayon" in err
+
+
 def test_anyones_circuit_is_validated(call, tmp_path):
     """Heads as [layer, head], as others publish them; without a run."""
     (tmp_path / "heads.json").write_text("[[1, 0], [1, 1]]")
@@ -285,7 +304,7 @@ def test_anyones_circuit_is_validated(call, tmp_path):
     made = json.loads(out)
     assert [row["site"] for row in made["circuit"]["sites"]] == ["a1.h0@last", "a1.h1@last"]
     assert made["circuit"]["provenance"]["imported"]["sha256"]
-    assert "[layer, head]" in made["report"]["notes"][0]
+    assert made["report"]["notes"][0].startswith("read as a list of 2 sites")
     assert not [row for row in made["report"]["checks"] if row["verdict"] == "fails"]
     (tmp_path / "half.json").write_text("[[1, 0]]")
     code, out, _ = call("validate", "half.json", *named)

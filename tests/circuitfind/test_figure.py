@@ -32,7 +32,12 @@ def make_circuit(n_layers, n_heads, n_members, positions=("last",), **changes) -
     rng = random.Random(n_layers * n_heads)
     sites = rng.sample(all_sites(n_layers, n_heads, positions), n_members)
     scores = tuple(rng.uniform(-0.2, 0.6) for _ in sites)
-    facts = {"model": "binder", "task": "arithmetic", "claim": "x at last", "method": "constrained"}
+    facts: dict[str, Any] = {
+        "model": "binder",
+        "task": "arithmetic",
+        "claim": "x at last",
+        "method": "constrained",
+    }
     provenance = {"n_layers": n_layers, "n_heads": n_heads}
     return Circuit(
         seed=0, sites=tuple(sites), scores=scores, provenance=provenance, **(facts | changes)

@@ -259,7 +259,7 @@ def test_what_does_nothing_is_not_necessary():
     found = check_necessity(subject_of(QUIET, [Site(head(2, 3), "last")]))
     assert found.verdict == "fails"
     assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-3)
-    assert "64 of 64 right answers stay right" in found.says
+    assert "32 of 32 right answers stay right" in found.says
 
 
 def test_one_of_three_backups_is_not_necessary():
@@ -270,7 +270,7 @@ def test_one_of_three_backups_is_not_necessary():
     carriers = heads_of(parse_planted(THREE)).carriers
     one = check_necessity(subject_of(THREE, [Site(same[0], "last") for same in carriers]))
     assert one.verdict == "fails"
-    assert "64 of 64 right answers stay right" in one.says
+    assert "32 of 32 right answers stay right" in one.says
 
 
 def test_what_lies_in_a_chain_overlaps():
@@ -309,7 +309,7 @@ def test_the_joint_effect_has_the_interval_of_a_mean(quiet):
     assert found.value == joint["effect"]
     # The bootstrap of a mean has the standard error sd / sqrt(n), here with the biased sd.
     spread = np.sqrt(joint["loss"] - joint["effect"] ** 2)
-    half_width = 1.96 * spread / np.sqrt(64)
+    half_width = 1.96 * spread / np.sqrt(found.n)
     assert (found.high - found.low) / 2 == pytest.approx(half_width, rel=0.1)
 
 
