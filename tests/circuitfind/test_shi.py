@@ -239,12 +239,17 @@ def test_a_true_circuit_passes(quiet):
 def test_half_a_circuit_is_found_out(half):
     assert check_equivalence(half).verdict == "fails"
     assert check_independence(half).verdict == "fails"
+    # It is needed and not all that is; of the heads of its layer one does as much, which one of
+    # them does more on these pairs is chance.
     found = check_necessity(half)
-    # Of six heads in its layer one is the other carrier, which does as much.
-    assert found.verdict == "fails"
+    mine, every = found.details[:2]
+    assert mine["effect"] / every["effect"] == pytest.approx(0.5, abs=0.05)
     drawn = [row for row in found.details if row["of"] == "random"]
-    assert {row["effect"] > 1 for row in drawn if not row["outweighed"]} == {True}
     assert sum(row["drawn"] for row in drawn) == 100
+    busy = [row for row in drawn if row["effect"] > 1e-3]
+    assert [row["sites"] for row in busy] == ["a1.h1@last"]
+    assert busy[0]["outweighed"] == (mine["loss"] > busy[0]["loss"])
+    assert all(row["outweighed"] for row in drawn if row not in busy)
 
 
 def test_padding_is_flagged(padded):
