@@ -38,7 +38,7 @@ from .random_circuits import QUANTILE, random_circuits
 from .subject import Subject
 
 MOST_PAIRS = 66  # of members: all of those of twelve
-# Half of what other checks take: two hundred knock-outs on more would cost a minute on two cores.
+# Half of what other checks take: 140 knock-outs of SmolLM2 on 64 take a minute of one core.
 FEW = 32
 MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was not knocked out
 FAR = 10_000  # where to stop looking for an n that would tell
