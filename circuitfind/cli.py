@@ -132,10 +132,10 @@ def validate(
         checking = recheck.Checking(names, thorough, shown)
         if target.is_dir():
             made = recheck.revalidate(target, checking, model_name=model, **given)
+        elif not target.exists():
+            raise LookupError(f"{target} holds no finished run, and is no circuit file")
         elif task is None or model is None:
-            raise ValueError(
-                f"{target} is not a run folder; for a circuit file give --task, --model"
-            )
+            raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
         else:
             known = {name: value for name, value in given.items() if value is not None}
             settings = run.Settings(task, model, **known)

@@ -154,7 +154,7 @@ def _check(
         "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
         f"seed {settings.seed} by {model.name}",
         **card.as_json(),
-        "cost": dict(card.cost),
+        "cost": {**card.cost, "stages": {"validate": card.cost}},
         "solved": evidence.report["solved"],
         "notes": evidence.report["notes"],
         "problems": evidence.report["problems"],

@@ -88,14 +88,18 @@ def _sites(circuit: Mapping[str, Any]) -> Text:
 
 
 def _cost(cost: Mapping[str, Any]) -> Group:
-    search = cost["stages"]["search"]
-    factor = search["plain_flops"] / max(1, search["flops"])
-    return Group(
+    lines = [
         f"cost: {cost['tokens_forward']:,} tokens forward, {cost['tokens_backward']:,} backward, "
-        f"{cost['flops']:.3g} FLOPs, {cost['seconds']:.0f} s",
-        f"search alone: {search['flops']:.3g} FLOPs in {search['seconds']:.0f} s; the "
-        f"straightforward loop over whole prompts: {search['plain_flops']:.3g}, {factor:.1f} times",
-    )
+        f"{cost['flops']:.3g} FLOPs, {cost['seconds']:.0f} s"
+    ]
+    if search := cost["stages"].get("search"):  # a circuit that was only checked has none
+        factor = search["plain_flops"] / max(1, search["flops"])
+        lines.append(
+            f"search alone: {search['flops']:.3g} FLOPs in {search['seconds']:.0f} s; the "
+            f"straightforward loop over whole prompts: {search['plain_flops']:.3g}, "
+            f"{factor:.1f} times"
+        )
+    return Group(*lines)
 
 
 def _remarks(report: Mapping[str, Any]) -> list[Text]:

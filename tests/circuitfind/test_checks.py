@@ -125,7 +125,7 @@ def test_nothing_is_found_where_nothing_is(planted, sound):
     # Where all pairs expect the same answer, dealing answers anew changes nothing.
     rows = {row["control"]: row for row in check_controls(same).details}
     assert rows["answers dealt anew"]["satisfaction"] == pytest.approx(
-        float(same.objective.scores(same.membership[None])[0, 0])
+        float(same.compared.scores(same.membership[None])[0, 0])
     )
 
 
