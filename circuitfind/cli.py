@@ -1,4 +1,4 @@
-"""The command line: `circuitfind discover`, `validate`, `diagram`, `lint`, and what there is.
+"""The command line: `circuitfind discover`, `validate`, `check`, `diagram`, and what there is.
 
 Exit codes: 0 done and holds, 1 done and does not hold, 2 bad input.
 """
@@ -190,11 +190,13 @@ def diagram(
     from . import run
 
     if kind:
+        from .storage import write_text
+
         text = run.graph_of(run_path, kind)
         if out is None:
             print(text, end="")
             return
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
     else:
         out = out or run_path / "circuit.svg"
         run.redraw(run_path, out)

@@ -64,7 +64,7 @@ def draw_sizes(found: dict[str, Any], path: Path) -> None:
             axes.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
             axes.minorticks_off()
             axes.set(title=name, xlabel="sites in the circuit", ylabel="share of pairs",
-                     ylim=(-0.03, 1.03))  # fmt: skip
+                     ylim=(-0.03, 1.06))  # fmt: skip
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         save_figure(figure, path)
