@@ -57,7 +57,10 @@ def measure_stability(circuits: Sequence[Circuit], n_sites: int) -> Row | None:
         "seeds": len(circuits),
         "jaccard": sum(pair.jaccard for pair in pairs) / len(pairs),
         "chance": sum(pair.chance for pair in pairs) / len(pairs),
-        "sites": {name: sites.count(name) for name in sorted(set(sites), key=sites.count)[::-1]},
+        "sites": {
+            name: sites.count(name)
+            for name in sorted(set(sites), key=lambda name: (-sites.count(name), name))
+        },
     }
 
 
