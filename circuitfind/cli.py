@@ -88,7 +88,7 @@ def discover(
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
         size, rival, donor, batch,  # type: ignore[arg-type]
     )  # fmt: skip
-    folder = out or Path("runs") / _slug(task, model, method, seed)
+    folder = out or Path("runs") / _slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(Console(stderr=True)) as shown:
         made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
@@ -249,9 +249,10 @@ def lint(
 @app.command()
 def tasks(as_json: AsJson = False) -> None:
     """List the installed tasks."""
-    from .claims import about, installed_claims, load_claim
+    from .claims import SAVED, about, installed_claims, load_claim
 
     rows = [(name, load_claim(name).name, about(name)) for name in installed_claims()]
+    rows.append((SAVED, "suffices", "Whatever inputs are saved beside the model (--model FOLDER)."))
     _print_rows(("task", "claim", "about"), rows, as_json)
 
 
@@ -365,9 +366,9 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _slug(task: str, model: str, method: str, seed: int) -> str:
+def _slug(task: str, model: str, *more: str | None) -> str:
     """A folder name that tells what a run is."""
-    words = [Path(task).name, Path(model).name, method, f"seed{seed}"]
+    words = [Path(task).name, Path(model).name, *filter(None, more)]
     return "_".join(re.sub(r"[^\w.-]+", "-", word) for word in words)
 
 

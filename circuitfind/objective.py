@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -140,6 +142,21 @@ class Objective:
     def desiderata(self) -> tuple[Desideratum, ...]:
         """The desiderata, in the order of every score and loss here."""
         return tuple(batch.desideratum for batch in self.batches)
+
+    def first(self, n: int) -> "Objective":
+        """The same desiderata on their first pieces, as many as have up to `n` pairs together and
+        one at least. Nothing is prepared again."""
+        made = copy(self)
+        made._prepared = []
+        for pieces in self._prepared:
+            ends = accumulate(len(piece.batch) for piece in pieces)
+            kept = sum(end <= n for end in ends)
+            made._prepared.append(pieces[: max(1, kept)])
+        made.batches = tuple(
+            batch.take(range(sum(len(piece.batch) for piece in pieces)))
+            for batch, pieces in zip(self.batches, made._prepared, strict=True)
+        )
+        return made
 
     @property
     def masks_at_once(self) -> int:

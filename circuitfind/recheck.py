@@ -9,11 +9,12 @@ from .circuit import Circuit, Mlps
 from .drift import drifted
 from .folder import CIRCUIT, read_run
 from .foreign import circuit_of
+from .mask import Mask, mask_from_json
 from .model import Model
 from .paths import find_edges
 from .run import Run, Settings, gather, load_run, sign
 from .search import Progress
-from .validate import CHECKS, card_from_json, validate
+from .validate import CHECKS, card_from_json, checks_named, validate
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def revalidate(
         Settings.from_json(config),
         **{name: value for name, value in changes.items() if value is not None},
     )
-    fresh = _check(settings, settings.load_model(), circuit, checking or Checking())
+    mask = mask_from_json(report["mask"]) if "mask" in report else None
+    fresh = _check(settings, settings.load_model(), circuit, checking or Checking(), mask)
     return Run(Path(path), circuit, {**report, **fresh})
 
 
@@ -125,7 +127,7 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     settings = Settings.from_json(config)
     settings = replace(settings, n=n) if n else settings
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
-    held_out = gather(model, settings.load_claim(), settings).held_out
+    held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
     fitting = [
         batch for batch in held_out
         if batch.desideratum.sense == "follows" and positions <= set(batch.desideratum.at)
@@ -139,12 +141,14 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
 
 
 def _check(
-    settings: Settings, model: Model, circuit: Circuit, checking: Checking
+    settings: Settings, model: Model, circuit: Circuit, checking: Checking, mask: Mask | None = None
 ) -> dict[str, Any]:
     """The part of a report that checks make anew."""
-    evidence = gather(model, settings.load_claim(), settings)
+    chosen = checks_named(checking.checks, checking.thorough)
+    to_search = any(check.searches for check in chosen)
+    evidence = gather(model, settings.load_claim(), settings, to_search=to_search)
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search,
+        model, circuit, evidence.held_out, search=evidence.search, mask=mask,
         seed=settings.seed, n_random=settings.n_random, checks=checking.checks,
         thorough=checking.thorough, progress=checking.shown,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from .claims import load_claim
 from .cost import Cost
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_run
-from .mask import membership_of
+from .mask import Mask, membership_of
 from .model import Model, load_model
 from .objective import Objective
 from .precheck import keep_solved, precheck
@@ -193,7 +193,7 @@ def discover(
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search,
+        model, circuit, evidence.held_out, search=evidence.search, mask=soft_mask(result),
         seed=settings.seed, n_random=settings.n_random, progress=progress,
     )  # fmt: skip
     rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
@@ -239,8 +239,13 @@ def graph_of(path: str | Path, kind: str) -> str:
     return export_graph(circuit, kind, edges=circuit.edges)
 
 
-def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
+def gather(
+    model: Model, claim: Sampleable, settings: Settings, *, to_search: bool = True
+) -> Evidence:
     """The pairs of a claim that this model solves, encoded, for search and held out.
+
+    Args:
+        to_search: look for the pairs of search too; without, there are none.
 
     Raises:
         ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
@@ -250,11 +255,11 @@ def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
     sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
     problems = lint_desiderata(*sampled, n=settings.n)
     errors = [str(problem) for problem in problems if problem.level == "error"]
-    cost, ready, counts = Cost(), [], []
-    for side in sampled:
-        kept, solved = keep_solved(model, encode(model, side), settings.n, cost)
-        ready.append(kept)
-        counts.append(solved)
+    cost, ready, counts = Cost(), {"search": ()}, {}
+    splits = {"search": sampled[0]} if to_search else {}
+    for split, side in (splits | {"held-out": sampled[1]}).items():
+        ready[split], solved = keep_solved(model, encode(model, side), settings.n, cost)
+        counts[split] = solved
         errors += precheck(model, solved)
         if unsolved := [count.name for count in solved if not count.solved]:
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
@@ -269,12 +274,12 @@ def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
                 "name": count.name, "split": split, "n": count.n, "solved": count.solved,
                 "share": count.share, "low": count.interval[0], "high": count.interval[1],
             }
-            for split, side in zip(("search", "held-out"), counts, strict=True)
+            for split, side in counts.items()
             for count in side
         ],
         "cost": cost.report(),
     }  # fmt: skip
-    return Evidence(fitted, ready[0], ready[1], report)
+    return Evidence(fitted, ready["search"], ready["held-out"], report)
 
 
 def search_config(settings: Settings) -> SearchConfig:
@@ -333,6 +338,11 @@ def check_rival(
     return Rival(entry, {key: value + spent[key] for key, value in other.cost.items()})
 
 
+def soft_mask(result: SearchResult) -> Mask | None:
+    """The mask of a search before rounding, where that took something."""
+    return None if result.mask.is_hard else result.mask
+
+
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
     """The circuit with its task, its claim and all that is needed to check or remake it."""
     return replace(
@@ -366,7 +376,7 @@ def summarise(
     rival: Rival | None = None,
 ) -> dict[str, Any]:
     """The report of a run as plain values."""
-    sites = len(result.mask.sites)
+    sites, mask = len(result.mask.sites), soft_mask(result)
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
     message = _message(result, card, len(circuit), sites)
@@ -384,6 +394,7 @@ def summarise(
         },
         **card.as_json(),
         **({} if rival is None else {"rival": dict(rival.entry)}),
+        **({} if mask is None else {"mask": mask.as_json()}),
         "frontier": [asdict(point) for point in result.frontier],
         "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}
         | {"stages": costs},
