@@ -1,6 +1,6 @@
 """A stored circuit checked again: that of a run folder, or one from a file, whoever made it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from .foreign import circuit_of
 from .mask import Mask, mask_from_json
 from .model import Model
 from .paths import find_edges
-from .run import Run, Settings, gather, load_run, sign
+from .precheck import Solved
+from .run import Evidence, Run, Settings, gather, load_run, sign
 from .search import Progress
 from .validate import CHECKS, card_from_json, checks_named, validate
+from .validate.subject import digest_pairs
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,14 @@ def revalidate(
         ValueError: bad input, as in `discover`.
     """
     config, circuit, report = read_run(path)
-    changes = {
+    given = {
         "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
     }  # fmt: skip
-    settings = replace(
-        Settings.from_json(config),
-        **{name: value for name, value in changes.items() if value is not None},
-    )
+    changes = {name: value for name, value in given.items() if value is not None}
+    settings = replace(Settings.from_json(config), **changes)
     mask = mask_from_json(report["mask"]) if "mask" in report else None
-    fresh = _check(settings, settings.load_model(), circuit, checking or Checking(), mask)
+    before = None if {"model", "n", "seed"} & changes.keys() else report
+    fresh = _check(settings, settings.load_model(), circuit, checking or Checking(), mask, before)
     return Run(Path(path), circuit, {**report, **fresh})
 
 
@@ -140,13 +141,37 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     return made
 
 
+def _gather_again(
+    model: Model, settings: Settings, to_search: bool, before: Mapping[str, Any]
+) -> Evidence:
+    """The pairs that the model solves; those that are held out are taken from the report of a run
+    with these settings, if it was about the same weights and leads to the same pairs."""
+    binds, claim = before.get("binds", {}), settings.load_claim()
+    if binds.get("model") == model.digest:
+        rows = [row for row in before["solved"] if row["split"] == "held-out"]
+        known = [
+            Solved(row["name"], row["n"], row["solved"], tuple(row["missed"]))
+            for row in rows if "missed" in row
+        ]  # fmt: skip
+        evidence = gather(model, claim, settings, to_search=to_search, known=known)
+        if digest_pairs(evidence.held_out) == binds["pairs"]:
+            return evidence
+    return gather(model, claim, settings, to_search=to_search)
+
+
 def _check(
-    settings: Settings, model: Model, circuit: Circuit, checking: Checking, mask: Mask | None = None
+    settings: Settings,
+    model: Model,
+    circuit: Circuit,
+    checking: Checking,
+    mask: Mask | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The part of a report that checks make anew."""
+    """The part of a report that checks make anew; `before` is that of a run with the same
+    settings."""
     chosen = checks_named(checking.checks, checking.thorough)
     to_search = any(check.searches for check in chosen)
-    evidence = gather(model, settings.load_claim(), settings, to_search=to_search)
+    evidence = _gather_again(model, settings, to_search, before or {})
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search, mask=mask,
         seed=settings.seed, n_random=settings.n_random, checks=checking.checks,

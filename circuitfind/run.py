@@ -20,7 +20,7 @@ from .folder import FIGURE, RunFolder, read_run
 from .mask import Mask, membership_of
 from .model import Model, load_model
 from .objective import Objective
-from .precheck import keep_solved, precheck
+from .precheck import Solved, keep_known, keep_solved, precheck
 from .report.figure import draw, save_figure
 from .report.graphs import export_graph
 from .search import (
@@ -240,12 +240,19 @@ def graph_of(path: str | Path, kind: str) -> str:
 
 
 def gather(
-    model: Model, claim: Sampleable, settings: Settings, *, to_search: bool = True
+    model: Model,
+    claim: Sampleable,
+    settings: Settings,
+    *,
+    to_search: bool = True,
+    known: Sequence[Solved] = (),
 ) -> Evidence:
     """The pairs of a claim that this model solves, encoded, for search and held out.
 
     Args:
         to_search: look for the pairs of search too; without, there are none.
+        known: which held-out pairs this model solves, where a run with the same settings has
+            found that out.
 
     Raises:
         ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
@@ -258,7 +265,11 @@ def gather(
     cost, ready, counts = Cost(), {"search": ()}, {}
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
-        ready[split], solved = keep_solved(model, encode(model, side), settings.n, cost)
+        batches = encode(model, side)
+        if known and split == "held-out":
+            ready[split], solved = keep_known(batches, settings.n, known)
+        else:
+            ready[split], solved = keep_solved(model, batches, settings.n, cost)
         counts[split] = solved
         errors += precheck(model, solved)
         if unsolved := [count.name for count in solved if not count.solved]:
@@ -273,6 +284,7 @@ def gather(
             {
                 "name": count.name, "split": split, "n": count.n, "solved": count.solved,
                 "share": count.share, "low": count.interval[0], "high": count.interval[1],
+                "missed": list(count.missed),
             }
             for split, side in counts.items()
             for count in side
