@@ -69,7 +69,8 @@ def in_the_way(
     words; nothing where none is known to.
 
     Among all sites, the vetoed ones first, the discrete moves look for a circuit that does what
-    the chosen one does not. The decisions which that circuit overrules are the ones named.
+    the chosen one does not. Decisions that it can comply with after all are put back; those that
+    it then still overrules are the ones named.
     """
     sites = trials.objective.sites
     pins = [n for n, site in enumerate(sites) if str(site) in config.pins]
@@ -86,20 +87,30 @@ def in_the_way(
             other = swap(tried, order, config.size, config, Progress())
         if tried.holds(other):
             break
-    reached = tried.complete([other])[0].tolist()
-    mended = [
-        f"{desideratum.name!r} ({mine:.2f}, otherwise {its:.2f})"
-        for desideratum, bound, mine, its in zip(
-            tried.objective.desiderata, tried.bounds, reached, scores, strict=True
-        )
-        if its < bound.value <= mine
-    ]
+    needs = [bound.value for bound in tried.bounds]
+    mended = [n for n, score in enumerate(tried.complete([other])[0].tolist())
+              if scores[n] < needs[n] <= score]  # fmt: skip
+    for site in [n for n in pins if n not in other] + [n for n in vetoes if n in other]:
+        # With a size, another site comes or goes in its stead.
+        others = [other ^ {site}] if config.size is None else [
+            other ^ {site, one} for one in free if (one in other) == (site not in other)
+        ]  # fmt: skip
+        for compliant in others[: config.reach]:
+            reached = tried.complete([compliant])[0].tolist()
+            if all(reached[n] >= needs[n] for n in mended):
+                other = compliant
+                break
     overruled = [f"the veto of {sites[n]}" for n in vetoes if n in other]
     overruled += [f"the pin of {sites[n]}" for n in pins if n not in other]
     if not mended or not overruled:
         return ""
+    reached = tried.complete([other])[0].tolist()
+    named = ", ".join(
+        f"{tried.objective.desiderata[n].name!r} ({reached[n]:.2f}, otherwise {scores[n]:.2f})"
+        for n in mended
+    )
     stand, them = ("stands", "it") if len(overruled) == 1 else ("stand", "them")
     return (
         f"; {' and '.join(overruled)} {stand} in the way: a circuit of {len(other)} sites that "
-        f"overrules {them} satisfies {', '.join(mended)}"
+        f"overrules {them} satisfies {named}"
     )

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..circuit import Circuit
@@ -114,7 +115,8 @@ class SearchResult:
     has none. `ranking` scores every site, greater = more wanted, on a scale of the method's own;
     always finite. `history` has a row per report of progress; `cost` is the account of the passes
     made. `problems` says in words what is wrong with the search: a loss that is not a number, an
-    empty circuit, a mask that has not decided.
+    empty circuit, a mask that has not decided. `bounds` is what each desideratum, by its name, has
+    to reach on the selection pairs.
     """
 
     mask: Mask
@@ -127,6 +129,22 @@ class SearchResult:
     ranking: Float[Tensor, " site"]
     problems: tuple[str, ...] = ()
     cost: Mapping[str, int | float] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    def plot(self) -> Figure:
+        """The frontier as a figure; see `report.frontier.draw_frontier`.
+
+        Raises:
+            ValueError: the search broke off before it tried a circuit.
+        """
+        from ..report.frontier import draw_frontier
+
+        return draw_frontier(self.frontier, self.bounds, len(self.circuit))
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import result_html
+
+        return result_html(self)
 
 
 class Progress:

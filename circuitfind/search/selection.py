@@ -155,6 +155,7 @@ def conclude(
         choice.ranking,
         _problems(choice, sites),
         selection.fit.cost.report(),
+        {name: bound.value for name, bound in zip(names, selection.bounds, strict=True)},
     )
 
 

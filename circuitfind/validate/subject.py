@@ -56,6 +56,16 @@ class Subject:
         return Objective(self.model, few, self.objective.sites, self.objective.cost)
 
     @property
+    def decided(self) -> dict[str, tuple[str, ...]]:
+        """The pins and vetoes that the circuit was searched with, for searching again."""
+        config = self.circuit.provenance.get("config", {})
+        known = set(map(str, self.objective.sites))
+        return {
+            name: tuple(site for site in config.get(name, ()) if site in known)
+            for name in ("pins", "vetoes")
+        }
+
+    @property
     def binds(self) -> dict[str, str]:
         """Digests of what a card about this subject is about: circuit, weights and pairs."""
         return {
