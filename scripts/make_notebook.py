@@ -16,8 +16,15 @@ def main() -> None:
     """Run every cell in a fresh kernel and write the notebook with what came out."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=900, kernel_name="python3").execute()
-    for cell in notebook.cells:  # when a cell ran is no part of what it says
-        cell.metadata.pop("execution", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # when it ran is no part of what it says
+        # Nor are warnings of this machine's packages, and what has HTML needs no second form.
+        kept = [out for out in cell.get("outputs", []) if out.get("name") != "stderr"]
+        for out in kept:
+            if "text/html" in out.get("data", {}):
+                out.data.pop("text/plain", None)
+        if cell.cell_type == "code":
+            cell.outputs = kept
     nbformat.validate(notebook)
     nbformat.write(notebook, NOTEBOOK)
 

@@ -14,10 +14,10 @@ from ..search.result import SearchResult
 from ..validate.card import Card
 from .sitegraph import on_one_line
 
-LONGEST, ROWS = 240, 40  # letters of a text, rows of a table
+LONGEST, ROWS = 600, 40  # letters of a text, rows of a table
 MARKS = {"holds": "✓ holds", "fails": "✗ fails", "inconclusive": "? inconclusive"}
-BOX = "max-width:60rem;overflow-wrap:anywhere"
-TABLE = "border-collapse:collapse;margin:.4em 0"
+BOX = "max-width:60rem;overflow-x:auto;overflow-wrap:anywhere"
+TABLE = "border-collapse:collapse;margin:.4em 0;color:inherit;overflow-wrap:break-word"
 CELL = "padding:.15em .7em;border-bottom:1px solid rgba(128,128,128,.35);text-align:left"
 
 

@@ -85,8 +85,8 @@ def test_hostile_words_show_as_text_and_stay_small():
         for shown in (circuit, a_card(words), a_result(words, circuit=circuit)):
             text = text_of(shown)
             assert "\u202e" not in text and "\x1b" not in text and "\n" not in text
-            assert len(shown._repr_html_()) < 20_000
-        if "<script>" in words[:200]:
+            assert len(shown._repr_html_()) < 40_000
+        if "<script>" in words[:100]:
             assert "<script>" in text_of(circuit)
 
 
@@ -136,7 +136,8 @@ def test_the_example_runs_and_was_run():
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count and cell.outputs for cell in cells)
-    assert "<script" not in json.dumps(notebook)
+    told = json.dumps(notebook)
+    assert "<script" not in told and "site-packages" not in told
     space = {}
     for cell in cells:
         exec(compile(cell.source, str(NOTEBOOK), "exec"), space)
