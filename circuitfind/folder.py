@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .circuit import Circuit, load_circuit
+from .decisions import DECISIONS
 from .storage import write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
@@ -67,7 +68,7 @@ class RunFolder:
     def begin(self, resume: bool) -> None:
         """Make the folder; without `resume`, remove what an earlier run left in it."""
         if not resume and (self.path / CONFIG).is_file():
-            for name in (CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, CHECKPOINT, BEFORE):
+            for name in (CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, DECISIONS, CHECKPOINT, BEFORE):
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / CONFIG, _json(self.config))

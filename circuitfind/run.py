@@ -1,5 +1,6 @@
 """The main job: from a claim to a checked circuit, and the folder that it ends in."""
 
+import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,10 @@ from desiderata import Donor, Problem, Sampleable, lint_desiderata
 from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
+from .decisions import Decisions, chosen_by, decisions_about
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_run
+from .foreign import write_foreign_mib
 from .mask import Mask, membership_of
 from .model import Model, load_model
 from .objective import Objective
@@ -35,7 +38,9 @@ from .search import (
 from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
-LATER = ("size", "rival", "donor", "batch")  # settings that run folders of version 0.1 do not have
+# settings that run folders of version 0.1 do not have
+LATER = ("size", "rival", "donor", "batch", "pins", "vetoes")
+LISTS = ("at", "pins", "vetoes")  # settings that are lists in config.json
 SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
 
 
@@ -64,6 +69,8 @@ class Settings:
     rival: bool = False
     donor: Donor | None = None
     batch: int | None = None
+    pins: tuple[str, ...] = ()
+    vetoes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -88,8 +95,7 @@ class Settings:
         if strangers := sorted(set(config) - {field.name for field in fields(cls)}):
             raise ValueError(f"config.json has settings that this version does not: {strangers}")
         known: dict[str, Any] = dict(config)
-        known["at"] = tuple(known.get("at", ()))
-        return cls(**known)
+        return cls(**known | {name: tuple(known.get(name, ())) for name in LISTS})
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain values, as config.json holds them.
@@ -97,11 +103,11 @@ class Settings:
         Those that came later than the first run folders are left out at their defaults, so that
         folders made before can still be gone on with.
         """
-        made = asdict(self) | {"at": list(self.at)}
+        made = asdict(self) | {name: list(getattr(self, name)) for name in LISTS}
         return {
             field.name: made[field.name]
             for field in fields(self)
-            if field.name not in LATER or made[field.name] != field.default
+            if field.name not in LATER or getattr(self, field.name) != field.default
         }
 
     def load_model(self) -> Model:
@@ -167,12 +173,14 @@ def discover(
     shown: Progress | None = None,
     model: Model | None = None,
     evidence: Evidence | None = None,
+    decisions: Decisions | None = None,
 ) -> Run:
     """The main job, in order: claim, model, pairs, search, validation, figure, folder.
 
     Args:
         model, evidence: what `load_model` and `gather` gave for these settings, where several
             runs share them.
+        decisions: those that the pins and vetoes come from, for the circuit's provenance.
 
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
@@ -187,11 +195,14 @@ def discover(
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
     sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
-    config.check_sites(len(sites))
+    config.check_sites(sites)
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
+    if settings.pins or settings.vetoes or decisions:
+        told = chosen_by(circuit, settings.pins, decisions)
+        circuit = replace(circuit, provenance={**circuit.provenance, **told})
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search, mask=soft_mask(result),
         seed=settings.seed, n_random=settings.n_random, progress=progress,
@@ -229,14 +240,30 @@ def redraw(path: str | Path, target: str | Path) -> None:
 
 
 def graph_of(path: str | Path, kind: str) -> str:
-    """The circuit of a finished run as a graph in text, with its edges where they are measured.
+    """The circuit of a finished run as a graph in text, with its edges where they are measured
+    and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind.
+        ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
     """
     circuit = load_run(path).circuit
-    return export_graph(circuit, kind, edges=circuit.edges)
+    if kind == "mib":
+        told = circuit.provenance
+        graph = write_foreign_mib(
+            circuit,
+            told["n_layers"],
+            told["n_heads"],
+            parallel=told.get("parallel_attn_mlp", False),
+        )
+        return json.dumps(graph, indent=2) + "\n"
+    decisions = decisions_about(path, circuit)
+    members = {str(site): site for site in circuit.sites}
+    groups = {
+        name: [members[site] for site in sites if site in members]
+        for name, sites in (decisions.groups if decisions else {}).items()
+    }
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
 
 
 def gather(
@@ -302,6 +329,8 @@ def search_config(settings: Settings) -> SearchConfig:
         seed=settings.seed,
         margin=settings.margin,
         size=settings.size,
+        pins=settings.pins,
+        vetoes=settings.vetoes,
     )
 
 
@@ -357,6 +386,7 @@ def soft_mask(result: SearchResult) -> Mask | None:
 
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
     """The circuit with its task, its claim and all that is needed to check or remake it."""
+    parallel = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
     return replace(
         circuit,
         task=settings.task,
@@ -365,6 +395,7 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "model_digest": model.digest,
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
+            **({"parallel_attn_mlp": True} if parallel else {}),
             "positions": list(claim.at),
             "config": settings.as_json(),
             "versions": {

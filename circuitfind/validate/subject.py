@@ -57,6 +57,16 @@ class Subject:
         return self.objective.first(PAIRS_COMPARED)
 
     @property
+    def decided(self) -> dict[str, tuple[str, ...]]:
+        """The pins and vetoes that the circuit was searched with, for searching again."""
+        config = self.circuit.provenance.get("config", {})
+        known = set(map(str, self.objective.sites))
+        return {
+            name: tuple(site for site in config.get(name, ()) if site in known)
+            for name in ("pins", "vetoes")
+        }
+
+    @property
     def binds(self) -> dict[str, str]:
         """Digests of what a card about this subject is about: circuit, weights and pairs."""
         return {
