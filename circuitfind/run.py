@@ -21,7 +21,7 @@ from .mask import membership_of
 from .model import Model, load_model
 from .objective import Objective
 from .precheck import keep_solved, precheck
-from .report.figure import draw, save_figure
+from .report import draw, save_figure
 from .report.graphs import export_graph
 from .search import (
     Progress,
