@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -22,7 +20,7 @@ from ..component import Site
 from ..validate.card import Card, Finding
 from .bars import BAR, LABELS, PITCH, REMARKS, put_bars, put_legend
 from .lettering import LINE, SMALL, TITLE, clean, inches, number, put_axes, put_text, wrap
-from .style import FAINT, GAINS, INK, LOSS_HATCH, LOSSES, SCALE, styled
+from .style import FAINT, GAINS, INK, LOSS_HATCH, LOSSES, score_colours, score_fill, styled
 
 MARGIN, GUTTER, PAPER = 0.12, 0.36, (7.2, 4.6)
 
@@ -51,7 +49,7 @@ def draw(circuit: Circuit, card: Card | None = None) -> Figure:
         figure = Figure((inner + 2 * MARGIN, last + LINE * SMALL * len(checks) + MARGIN))
         put_text(figure, MARGIN, MARGIN, claim, size=TITLE, weight="bold", gid="title")
         put_text(figure, MARGIN, second, about, color="#444444", gid="subtitle")
-        colours = _colours(circuit.scores)
+        colours = score_colours(circuit.scores)
         for index, position in enumerate(grid.positions):
             row, column = divmod(index, grid.per_row)
             corner = MARGIN + column * grid.panel[0], top + row * grid.panel[1]
@@ -187,7 +185,7 @@ def _cells(axes: Axes, grid: _Grid) -> None:
 
 def _member(axes: Axes, grid: _Grid, site: Site, score: float, colours: ScalarMappable) -> None:
     part, name = site.component, clean(str(site))
-    fill = colours.to_rgba(np.array(score if isfinite(score) else 0.0))
+    fill = score_fill(colours, score)
     x = grid.mlp if part.head is None else part.head
     y = -1.4 if part.kind == "embed" else part.layer
     hatch, outline = LOSS_HATCH if score < 0 else None, min(0.9, 9 * grid.cell[1])
@@ -215,11 +213,6 @@ def _names(
         x = left + 0.8 * (start // rows)
         put_text(figure, x, top, names)
         put_text(figure, x + 0.7, top, numbers, ha="right")
-
-
-def _colours(scores: Sequence[float]) -> ScalarMappable:
-    peak = max((abs(score) for score in scores if isfinite(score)), default=0.0) or 1.0
-    return ScalarMappable(Normalize(-peak, peak), SCALE)
 
 
 def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: float) -> None:

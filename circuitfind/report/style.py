@@ -1,15 +1,17 @@
 """The look of every figure: colours for light and dark paper, fonts, and how it is saved."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
 import matplotlib.style
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from ..storage import write_atomically
@@ -64,6 +66,18 @@ THEMES = {
     "light": Theme("white", INK, "#555555", FAINT, "#f4f4f4", GAINS[4], "#c4610f"),
     "dark": Theme("#15181d", "#e8e8e8", "#a4a9b2", "#3a404a", "#22262d", GAINS[2], LOSSES[2]),
 }
+
+
+def score_colours(scores: Sequence[float]) -> ScalarMappable:
+    """The colours of scores, even on both sides of 0."""
+    peak = max((abs(score) for score in scores if isfinite(score)), default=0.0) or 1.0
+    return ScalarMappable(Normalize(-peak, peak), SCALE)
+
+
+def score_fill(colours: ScalarMappable, score: float | None) -> tuple[float, ...]:
+    """The colour of a score; one that is no number looks like 0."""
+    known = score if score is not None and isfinite(score) else 0.0
+    return tuple(map(float, colours.to_rgba(np.array(known))))
 
 
 def theme_named(name: str) -> Theme:
