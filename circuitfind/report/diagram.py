@@ -139,13 +139,14 @@ def _plan(subject: _Subject, page: float) -> _Plan:
 def _plan_at(scale: float, subject: _Subject, page: float) -> _Plan:
     inner, circuit, graph = page / scale - 2 * MARGIN, subject.circuit, subject.graph
     title = wrap(circuit.claim, inner, 2, TITLE, "bold")
-    about = wrap(_about(circuit, subject.kept), inner, 4)
+    about = [line for words in _about(circuit, subject.kept) for line in wrap(words, inner, 3)]
     legend = arrange(legend_of(circuit, graph), inner)
     above = MARGIN + LINE * (TITLE * len(title) + SMALL * len(about)) + 0.12
     margin = MARGIN + LEGEND_LINE * len(legend) + 0.1
     margin += JOIN + HEIGHT if subject.example else 0.0
-    aim = min(TALLEST / scale - above - margin - 0.3, 0.75 * page / scale)
-    placed = place_nodes(graph, subject.positions, node_size(graph), inner - LAYERS, aim)
+    tallest = TALLEST / scale - above - margin - 0.3
+    tall = min(tallest, 0.75 * page / scale), tallest
+    placed = place_nodes(graph, subject.positions, node_size(graph), inner - LAYERS, tall)
     names = max((len(lane_name(*lane)) for lane in placed.lanes), default=0)
     below = 0.07 + LINE * SMALL * names
     width = max(inner, placed.width + LAYERS) + 2 * MARGIN
@@ -175,19 +176,18 @@ def _draw(subject: _Subject, theme: Theme, page: float) -> Figure:
     return figure
 
 
-def _about(circuit: Circuit, kept: Sequence[int]) -> str:
-    """Where the circuit is from, and what of it is drawn."""
+def _about(circuit: Circuit, kept: Sequence[int]) -> list[str]:
+    """Where the circuit is from, and which of its paths are drawn."""
     names = [cut(name, 2.6) for name in (circuit.model, circuit.task, circuit.method)]
     counts = [(len(circuit), "site"), (len(circuit.heads), "head"), (len(circuit.mlps), "MLP")]
     sites, heads, mlps = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-    told = [*filter(None, names), f"{sites} ({heads}, {mlps})"]
+    about = " · ".join([*filter(None, names), f"{sites} ({heads}, {mlps})"])
     effects = [abs(edge.effect) for edge in circuit.edges]
     if not effects:
-        return " · ".join([*told, "no paths measured"])
+        return [about, "no paths between them were measured"]
     if len(kept) == len(effects):
-        return " · ".join([*told, f"all {len(effects)} paths"])
-    drawn = set(kept)
-    most = max(effect for n, effect in enumerate(effects) if n not in drawn)
-    rest = len(effects) - len(kept)
-    words = f"{len(kept)} of {len(effects)} paths; {rest} of at most {most:.2g} logits not drawn"
-    return " · ".join([*told, words])
+        return [about, f"all {len(effects)} paths"]
+    rest = set(range(len(effects))) - set(kept)
+    most = max(effects[n] for n in rest)
+    drawn = f"the strongest {len(kept)} of {len(effects)} paths"
+    return [about, f"{drawn}; {len(rest)} of at most {most:.2g} logits are not drawn"]

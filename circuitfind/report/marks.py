@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch, Polygon, Rectangle
 from matplotlib.path import Path
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect
 
 from ..circuit import Circuit
 from .lettering import LINE, SMALL, clean, cut, inches, number, wrap
@@ -39,12 +40,12 @@ def put_lanes(pen: Pen, placed: Placed) -> None:
         lane = Box(left + 0.02, -0.02, right - 0.02, placed.height)
         pen.add(_rectangle(lane, 0.05), facecolor=pen.theme.fill, edgecolor="none", zorder=0)
         lines = lane_name(name, left, right)
-        look = {"ha": "center", "weight": "bold"}
+        look: dict[str, Any] = {"ha": "center", "weight": "bold"}
         pen.write_lines((left + right) / 2, -0.05, lines, gid=f"lane-{n}", **look)
     x = -0.07
     for layer, y in placed.layers:
         words = cut(str(layer), LAYERS - 0.07)
-        look = {"ha": "right", "va": "center_baseline", "color": muted}
+        look: dict[str, Any] = {"ha": "right", "va": "center_baseline", "color": muted}
         pen.write(x, y, words, gid=f"layer-{layer}", **look)
     if placed.layers:
         pen.write_lines(x, -0.05, ["layer"], ha="right", color=muted)
@@ -61,6 +62,28 @@ def put_group(pen: Pen, part: GroupBox, name: str) -> None:
     pen.write_lines(part.label.left, part.label.top, part.words, GROUP_SIZE, **look)
 
 
+class _Cased(AbstractPathEffect):
+    """A margin beside a line, so that it passes visibly over others; heads are never dashed."""
+
+    def __init__(self, width: float, colour: str) -> None:
+        super().__init__()
+        self.width, self.colour = width, colour
+
+    def draw_path(self, renderer: Any, gc: Any, tpath: Any, affine: Any, rgbFace: Any) -> None:
+        under = renderer.new_gc()
+        under.copy_properties(gc)
+        under.set_dashes(0, None)
+        if rgbFace is not None:
+            renderer.draw_path(under, tpath, affine, rgbFace)
+            under.restore()
+            return
+        under.set_linewidth(renderer.points_to_pixels(self.width))
+        under.set_foreground(self.colour)
+        renderer.draw_path(under, tpath, affine, None)
+        under.restore()
+        renderer.draw_path(gc, tpath, affine, None)
+
+
 def put_arrow(pen: Pen, arrow: Arrow, route: Route, gid: str | None) -> None:
     wide = 0.45 + 2.0 * arrow.weight
     vertices, codes = [route.knots[0]], [Path.MOVETO]
@@ -73,7 +96,7 @@ def put_arrow(pen: Pen, arrow: Arrow, route: Route, gid: str | None) -> None:
     shaft = FancyArrowPatch(
         path=way, arrowstyle=head, mutation_scale=7 * pen.scale, shrinkA=0, shrinkB=0,
         joinstyle="miter", capstyle="butt",
-        path_effects=[withStroke(linewidth=(wide + 1.4) * pen.scale, foreground=pen.theme.fill)],
+path_effects=[_Cased((wide + 1.4) * pen.scale, pen.theme.fill)],
     )  # fmt: skip
     shaft.set_linestyle(DASHES[arrow.effect < 0])
     pen.add(shaft, color=colour, linewidth=wide, zorder=2 + arrow.weight, gid=gid)
@@ -144,12 +167,13 @@ def legend_of(circuit: Circuit, graph: Graph) -> list[Item]:
         words = f"hinders it, up to {min(effects):+.2g}".replace("-", "\N{MINUS SIGN}")
         items.append(Item(partial(_show_line, sign=-1), words))
     kinds = {node.kind for node in graph.nodes}
-    names = {"head": "head", "mlp": "MLP", "embed": "embedding"}
-    items += [Item(partial(_show_shape, kind), name) for kind, name in names.items()
-              if kind in kinds]  # fmt: skip
-    if any(node.kind == "head" and node.id in {a.target for a in graph.arrows}
-           for node in graph.nodes):  # fmt: skip
-        items.append(Item(_show_port, "its query, key or value"))
+    entered = {arrow.target for arrow in graph.arrows}
+    if "head" in kinds:
+        items.append(Item(partial(_show_shape, "head"), "head"))
+    if any(node.kind == "head" and node.id in entered for node in graph.nodes):
+        items.append(Item(_show_ports, "its query, key, value"))
+    names = {"mlp": "MLP", "embed": "embedding"}
+    items += [Item(partial(_show_shape, k), name) for k, name in names.items() if k in kinds]
     known = [score for score in circuit.scores if isfinite(score)]
     if known:
         words = f"score, {number(min(known))} to {number(max(known))}: what is lost without it"
@@ -175,7 +199,7 @@ def _show_shape(kind: str, pen: Pen, x: float, y: float) -> None:
     pen.add(_shape(kind, box), facecolor=pen.theme.paper, edgecolor=pen.theme.ink, linewidth=0.7)
 
 
-def _show_port(pen: Pen, x: float, y: float) -> None:
+def _show_ports(pen: Pen, x: float, y: float) -> None:
     look = {"ha": "center", "va": "center_baseline"}
     pen.write(x + SWATCH / 2, y, "q k v", PORT, **look)
 

@@ -19,6 +19,7 @@ from .sitegraph import ANSWER, Graph, Node
 GROUP_SIZE = 5.5  # points of a group's label
 PAD = 0.06  # between a group's box and what is in it
 APART = 0.14  # least room between two nodes, in which arrows pass
+GAPS = (0.17, 0.24, 0.42)  # between lines: the least, enough for arrows, the greatest
 WIDEST = 1.4  # columns further apart than this make no clearer drawing
 
 
@@ -93,20 +94,25 @@ class _Row:
 
 
 def place_nodes(
-    graph: Graph, positions: Sequence[str], size: tuple[float, float], room: float, tall: float
+    graph: Graph,
+    positions: Sequence[str],
+    size: tuple[float, float],
+    room: float,
+    tall: tuple[float, float],
 ) -> Placed:
     """The places of a graph's nodes and groups in a room of this width, or a wider one if needed.
 
     Args:
         positions: the lanes, from left to right.
         size: width and height of a node.
-        tall: the height to aim at; never less than what the lines need.
+        tall: the height to aim at, and the one up to which lines may stand well apart.
     """
     strips = _strips(graph, positions, size[0], room)
     rows = _rows(graph, strips)
     places = _across(graph, strips, rows, size[0])
     height = sum(_needs(row, size[1]) for row in rows)
-    gap = float(np.clip((tall - height) / max(len(rows), 1), 0.17, 0.42))
+    wanted, most = ((inches - height) / max(len(rows), 1) for inches in tall)
+    gap = float(np.clip(wanted, min(max(most, GAPS[0]), GAPS[1]), GAPS[2]))
     return _stacked(graph, strips, rows, places, size, gap)
 
 

@@ -68,8 +68,8 @@ def route_arrows(graph: Graph, placed: Placed) -> Routes:
     corridors = _corridors(graph.arrows, ends, free, placed)
     levels = [_levels(placed, *pair) for pair in ends]
     taut = list(map(_taut, starts, goals, corridors, levels))
-    starts = _side_by_side(exits, wide, [x[1] for x in taut])
-    goals = _side_by_side(doors, shares, [x[-2] for x in taut])
+    starts = _side_by_side(exits, wide, [x[1] for x in taut], graph.arrows)
+    goals = _side_by_side(doors, shares, [x[-2] for x in taut], graph.arrows)
     taut = list(map(_taut, starts, goals, _parted(ends, corridors, taut, placed), levels))
     routes = tuple(map(_curve, taut, levels))
     return Routes(routes, ports)
@@ -169,16 +169,18 @@ def _parted(
 
 
 def _side_by_side(
-    doors: Sequence[tuple[int, float]], rooms: Sequence[float], toward: Sequence[float]
-) -> list[float]:
+    doors: Sequence[tuple[int, float]], rooms: Sequence[float], toward: Sequence[float],
+    arrows: Sequence[Arrow],
+) -> list[float]:  # fmt: skip
     """The x of arrows at doors (node and x): those at the same one in the order in which they go
-    on, within the room of the door."""
+    on, within the room of the door, wide ones further apart."""
     spread = [x for _, x in doors]
     for door in set(doors):
-        mine = sorted((toward[n], n) for n, other in enumerate(doors) if other == door)
-        step = min(0.07, 0.8 * rooms[mine[0][1]] / len(mine))
-        for rank, (_, n) in enumerate(mine):
-            spread[n] += (rank - (len(mine) - 1) / 2) * step
+        mine = [n for _, n in sorted((t, n) for n, t in enumerate(toward) if doors[n] == door)]
+        widths = np.array([0.06 + 0.07 * arrows[n].weight for n in mine])
+        widths *= min(1.0, 0.85 * rooms[mine[0]] / widths.sum())
+        for n, end, width in zip(mine, widths.cumsum(), widths, strict=True):
+            spread[n] += float(end - (width + widths.sum()) / 2)
     return spread
 
 
