@@ -77,7 +77,7 @@ class _Cased(AbstractPathEffect):
             renderer.draw_path(under, tpath, affine, rgbFace)
             under.restore()
             return
-        under.set_linewidth(renderer.points_to_pixels(self.width))
+        under.set_linewidth(self.width)
         under.set_foreground(self.colour)
         renderer.draw_path(under, tpath, affine, None)
         under.restore()
