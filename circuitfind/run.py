@@ -16,13 +16,14 @@ from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
 from .encoding import Batch, encode, fit_to_tokenizer
-from .folder import FIGURE, RunFolder, read_run
+from .folder import FIGURE, RunFolder, read_json, read_run
 from .mask import membership_of
 from .model import Model, load_model
 from .objective import Objective
 from .precheck import keep_solved, precheck
 from .report import draw, save_figure
 from .report.graphs import export_graph
+from .report.kinds import draw_kind
 from .search import (
     Progress,
     SearchConfig,
@@ -215,17 +216,30 @@ def load_run(path: str | Path) -> Run:
     return Run(Path(path), circuit, report)
 
 
-def redraw(path: str | Path, target: str | Path) -> None:
-    """Draw the circuit of a finished run into a .svg, .pdf or .png file.
+def redraw(
+    path: str | Path,
+    target: str | Path,
+    kind: str = "map",
+    *,
+    report_path: str | Path | None = None,
+    theme: str | None = None,
+    width: str | None = None,
+) -> None:
+    """Draw a finished run into a .svg, .pdf or .png file.
+
+    Args:
+        kind: one of report.kinds.FIGURES.
+        report_path: what `validate --json` printed of this circuit, in place of the run's report.
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind of file.
+        ValueError: an unknown kind of figure or of file, or a report without what it shows.
     """
     _, circuit, report = read_run(path)
-    card = card_from_json(report)
-    card.require(circuit)
-    save_figure(draw(circuit, card), target)
+    if report_path is not None:
+        read = read_json(Path(report_path))
+        report = read.get("report", read)
+    save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
 
 
 def graph_of(path: str | Path, kind: str) -> str:
