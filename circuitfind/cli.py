@@ -242,24 +242,41 @@ def diagram(
     run_path: RunPath,
     out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file.")] = None,
     kind: Annotated[
-        str | None,
-        typer.Option("--kind", help="As text: dot, mermaid, tikz, graphml, json, mib."),
+        str,
+        typer.Option(
+            "--kind",
+            help="map, circuit, frontier, bars, effects or stability; as text: dot, mermaid, "
+            "tikz, graphml, json or mib.",
+        ),
+    ] = "map",
+    theme: Annotated[str | None, typer.Option("--theme", help="light or dark.")] = None,
+    width: Annotated[
+        str | None, typer.Option("--width", help="Columns of a page: one or two.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="What `validate RUN --json` printed, not the run's own."),
     ] = None,
 ) -> None:
-    """Draw a run's circuit again, or write it as a graph in text."""
+    """Draw a finished run, or write its circuit as a graph in text."""
     from . import run
+    from .report.kinds import FIGURES, FILES
 
-    if kind:
+    if kind in FIGURES:
+        out = out or run_path / f"{FILES.get(kind, kind)}.svg"
+        run.redraw(run_path, out, kind, report_path=report, theme=theme, width=width)
+    elif kind not in run.TEXTS:
+        raise ValueError(f"--kind is one of {', '.join((*FIGURES, *run.TEXTS))}; got {kind!r}")
+    else:
         from .storage import write_text
 
+        if theme or width or report:
+            raise ValueError("--theme, --width and --report are for figures, not for text")
         text = run.graph_of(run_path, kind)
         if out is None:
             print(text, end="")
             return
         write_text(out, text)
-    else:
-        out = out or run_path / "circuit.svg"
-        run.redraw(run_path, out)
     Console().print(Text(str(out)))
 
 

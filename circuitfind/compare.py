@@ -16,7 +16,7 @@ from .folder import read_run
 from .mask import membership_of
 from .model import Model
 from .objective import Objective
-from .report.figure import save_figure
+from .report import save_figure
 from .report.matrix import draw_matrix
 from .run import Settings, gather, search_config, sign
 from .search import Progress, SearchResult, candidate_sites, search

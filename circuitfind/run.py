@@ -18,14 +18,15 @@ from .claims import load_claim
 from .cost import Cost
 from .decisions import Decisions, chosen_by, decisions_about
 from .encoding import Batch, encode, fit_to_tokenizer
-from .folder import FIGURE, RunFolder, read_run
+from .folder import FIGURE, RunFolder, read_json, read_run
 from .foreign import write_foreign_mib
 from .mask import Mask, membership_of
 from .model import Model, load_model
 from .objective import Objective
 from .precheck import Solved, keep_known, keep_solved, precheck
-from .report.figure import draw, save_figure
-from .report.graphs import export_graph
+from .report import draw, save_figure
+from .report.graphs import KINDS, export_graph
+from .report.kinds import draw_kind
 from .search import (
     Progress,
     SearchConfig,
@@ -38,6 +39,7 @@ from .search import (
 from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
+TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 # settings that run folders of version 0.1 do not have
 LATER = ("size", "rival", "donor", "batch", "pins", "vetoes")
 LISTS = ("at", "pins", "vetoes")  # settings that are lists in config.json
@@ -226,17 +228,30 @@ def load_run(path: str | Path) -> Run:
     return Run(Path(path), circuit, report)
 
 
-def redraw(path: str | Path, target: str | Path) -> None:
-    """Draw the circuit of a finished run into a .svg, .pdf or .png file.
+def redraw(
+    path: str | Path,
+    target: str | Path,
+    kind: str = "map",
+    *,
+    report_path: str | Path | None = None,
+    theme: str | None = None,
+    width: str | None = None,
+) -> None:
+    """Draw a finished run into a .svg, .pdf or .png file.
+
+    Args:
+        kind: one of report.kinds.FIGURES.
+        report_path: what `validate --json` printed of this circuit, in place of the run's report.
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind of file.
+        ValueError: an unknown kind of figure or of file, or a report without what it shows.
     """
     _, circuit, report = read_run(path)
-    card = card_from_json(report)
-    card.require(circuit)
-    save_figure(draw(circuit, card), target)
+    if report_path is not None:
+        read = read_json(Path(report_path))
+        report = read.get("report", read)
+    save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
 
 
 def graph_of(path: str | Path, kind: str) -> str:

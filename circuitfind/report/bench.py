@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ..bench import Row, summarise
 from ..storage import write_text
-from .figure import GAINS, INK, STYLE, save_figure
+from .style import GAINS, INK, STYLE, save_figure
 
 CELL = (0.34, 0.24)  # inches, width and height
 LEFT, RIGHT, TOP, BOTTOM = 1.35, 1.85, 0.45, 1.5

@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from .figure import GAINS, INK, LOSSES
 from .sitegraph import ANSWER, Arrow, Graph, Node, json_text, on_one_line, shortened
+from .style import GAINS, INK, LOSSES
 
 GAIN, LOSS = GAINS[4], LOSSES[3]
 MERMAID_EDGES, MERMAID_LETTERS = 500, 50_000  # more, and Mermaid's defaults (GitHub's) refuse it

@@ -4,63 +4,25 @@ Sizes are in inches from the top left corner, since every label is measured befo
 Nothing is told by colour alone: members are outlined, losses hatched, verdicts written out.
 """
 
-import warnings
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import ceil, isfinite
-from pathlib import Path
 from typing import Any
 
-import matplotlib.style
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import withStroke
-from matplotlib.textpath import text_to_path
 
 from ..circuit import Circuit
 from ..component import Site
-from ..storage import write_atomically
-from ..validate.card import Card, DesideratumScore, Finding
+from ..validate.card import Card, Finding
+from .bars import BAR, LABELS, PITCH, REMARKS, put_bars, put_legend
+from .lettering import LINE, SMALL, TITLE, clean, inches, number, put_axes, put_text, wrap
+from .style import FAINT, GAINS, INK, LOSS_HATCH, LOSSES, score_colours, score_fill, styled
 
-FORMATS = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
-STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 6.5, "axes.labelsize": 6.5, "axes.labelpad": 3.5,
-    "text.parse_math": False, "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "xtick.major.size": 2,
-    "xtick.major.pad": 2, "ytick.major.pad": 2, "svg.fonttype": "path", "pdf.fonttype": 42,
-    "svg.hashsalt": "circuitfind", "savefig.dpi": 300,
-}  # fmt: skip
-SMALL, TITLE, LINE = 6.5, 10.0, 1.31 / 72  # points, points, and a line's height per point
 MARGIN, GUTTER, PAPER = 0.12, 0.36, (7.2, 4.6)
-LABELS, BAR, REMARKS, PITCH = 1.2, 1.5, 0.78, 0.46  # the columns and the row height of the bars
-INK, FAINT = "#1a1a1a", "#d0d0d0"
-# One hue each side of 0, even steps of lightness in OKLab; losses stay light under their hatch.
-GAINS = ["#dfe9f3", "#aacbee", "#74ade7", "#448dd4", "#226fb3", "#11518b", "#093562"]
-LOSSES = ["#f2e5dc", "#ebc1a5", "#e09c6d", "#d27830"]
-SCALE = LinearSegmentedColormap.from_list("score", [
-    *zip(np.linspace(0, 0.5, len(LOSSES)), reversed(LOSSES), strict=True),
-    *zip(np.linspace(0.5, 1, len(GAINS)), GAINS, strict=True),
-], N=512)  # fmt: skip
-LOSS_HATCH = "//////"
-VERDICTS = {True: ("holds", "#9fc3e8", None), False: ("does not hold", "white", "//////")}
-MARKS: dict[str, dict[str, Any]] = {
-    "interval": {"label": "95% interval", "linewidth": 1, "marker": "|", "markersize": 5},
-    "need": {"label": "needed to hold", "linewidth": 0, "marker": "|", "markersize": 25,
-             "markeredgewidth": 1.6, "markeredgecolor": "#a8321a",
-             "path_effects": [withStroke(linewidth=3, foreground="white")]},
-    "null": {"label": "null: empty circuit", "linewidth": 0, "marker": "o", "markersize": 6,
-             "markerfacecolor": "white"},
-    "ceiling": {"label": "ceiling: every site", "linewidth": 0, "marker": "D", "markersize": 2.6},
-}  # fmt: skip
 
 
 def draw(circuit: Circuit, card: Card | None = None) -> Figure:
@@ -74,44 +36,29 @@ def draw(circuit: Circuit, card: Card | None = None) -> Figure:
         ValueError: the provenance has no n_layers and n_heads, or a member lies outside of them.
     """
     grid, scores = _grid(circuit), card.desiderata if card else ()
-    with _style():
+    with styled():
         right = 0.25 + LABELS + BAR + REMARKS if scores else 0.0
         grid, height = _arranged(grid, right, len(scores) * PITCH + 1.0 if scores else 0.0)
         inner = max(grid.width + right, 3.8)
-        claim = _wrap(circuit.claim, inner, 3, TITLE, "bold")
-        about = _wrap(_summary(circuit, grid), inner, 4)
-        checks = _wrap("; ".join(map(_verdict, card.findings if card else ())), inner, 5)
+        claim = wrap(circuit.claim, inner, 3, TITLE, "bold")
+        about = wrap(_summary(circuit, grid), inner, 4)
+        checks = wrap("; ".join(map(_verdict, card.findings if card else ())), inner, 5)
         second = MARGIN + LINE * TITLE * len(claim) + 0.03
         top = second + LINE * SMALL * len(about) + 0.12
         last = top + height + 0.06
         figure = Figure((inner + 2 * MARGIN, last + LINE * SMALL * len(checks) + MARGIN))
-        _text(figure, MARGIN, MARGIN, claim, size=TITLE, weight="bold", gid="title")
-        _text(figure, MARGIN, second, about, color="#444444", gid="subtitle")
-        colours = _colours(circuit.scores)
-        for number, position in enumerate(grid.positions):
-            row, column = divmod(number, grid.per_row)
+        put_text(figure, MARGIN, MARGIN, claim, size=TITLE, weight="bold", gid="title")
+        put_text(figure, MARGIN, second, about, color="#444444", gid="subtitle")
+        colours = score_colours(circuit.scores)
+        for index, position in enumerate(grid.positions):
+            row, column = divmod(index, grid.per_row)
             corner = MARGIN + column * grid.panel[0], top + row * grid.panel[1]
             _panel(figure, grid, circuit, position, colours, corner)
         _key(figure, circuit.scores, colours, top + grid.rows * grid.panel[1])
         if scores:
-            _bars(figure, scores, MARGIN + inner - right + 0.25, top)
-        _text(figure, MARGIN, last, checks, gid="checks")
+            put_bars(figure, scores, MARGIN + inner - right + 0.25, top)
+        put_text(figure, MARGIN, last, checks, gid="checks")
     return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as SVG, PDF or PNG by its suffix: whole or not at all, equal bytes each time.
-
-    Raises:
-        ValueError: another suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise ValueError(f"a figure is saved as one of {known}; got {str(path)!r}")
-    kind, notes = suffix[1:], FORMATS[suffix]
-    with _style():
-        write_atomically(path, lambda file: figure.savefig(file, format=kind, metadata=notes))
 
 
 @dataclass(frozen=True)
@@ -198,9 +145,9 @@ def _panel(
 ) -> None:  # fmt: skip
     left, top = corner[0] + GUTTER, corner[1] + 0.17
     name = f"position: {position}" if position else "no members"
-    name = _wrap(name, grid.panel[0] - GUTTER - 0.1, 1, SMALL, "bold")
-    _text(figure, left, corner[1], name, weight="bold", gid=f"panel:{_clean(position)}")
-    axes = _axes(figure, left, top, *grid.inner)
+    name = wrap(name, grid.panel[0] - GUTTER - 0.1, 1, SMALL, "bold")
+    put_text(figure, left, corner[1], name, weight="bold", gid=f"panel:{clean(position)}")
+    axes = put_axes(figure, left, top, *grid.inner)
     _cells(axes, grid)
     every = zip(circuit.sites, circuit.scores, strict=True)
     members = [(site, score) for site, score in every if site.position == position]
@@ -225,7 +172,7 @@ def _cells(axes: Axes, grid: _Grid) -> None:
         LineCollection(lines, colors=FAINT, linewidths=0.5, clip_on=False), autolim=False
     )
     axes.set(xlim=(-0.5, mlp + 0.5), ylim=(bottom, layers))
-    fits = _inches(str(grid.n_heads - 1)) + 0.05 < grid.cell[0]
+    fits = inches(str(grid.n_heads - 1)) + 0.05 < grid.cell[0]
     heads = range(0, grid.n_heads, 1 if fits else 5 if grid.n_heads <= 50 else 10)
     axes.set_xticks([*heads, mlp], [*map(str, heads), "MLP"])
     step = 1 if grid.cell[1] > 0.15 else 5 if grid.n_layers <= 60 else 10
@@ -237,8 +184,8 @@ def _cells(axes: Axes, grid: _Grid) -> None:
 
 
 def _member(axes: Axes, grid: _Grid, site: Site, score: float, colours: ScalarMappable) -> None:
-    part, name = site.component, _clean(str(site))
-    fill = colours.to_rgba(np.array(score if isfinite(score) else 0.0))
+    part, name = site.component, clean(str(site))
+    fill = score_fill(colours, score)
     x = grid.mlp if part.head is None else part.head
     y = -1.4 if part.kind == "embed" else part.layer
     hatch, outline = LOSS_HATCH if score < 0 else None, min(0.9, 9 * grid.cell[1])
@@ -249,7 +196,7 @@ def _member(axes: Axes, grid: _Grid, site: Site, score: float, colours: ScalarMa
         box = {"facecolor": fill, "edgecolor": "none", "pad": 0.6} if score < 0 else None
         ink = "white" if sum(fill[:3]) < 1.35 else INK
         look = {"ha": "center", "va": "center", "color": ink, "bbox": box, "zorder": 4}
-        axes.text(x, y, _number(score), gid=f"score:{name}", **look)
+        axes.text(x, y, number(score), gid=f"score:{name}", **look)
 
 
 def _names(
@@ -258,19 +205,14 @@ def _names(
     """The members beside the grid, the greatest score first, as many as there is room for."""
     rows = max(1, int(grid.inner[1] / (LINE * SMALL)))
     ordered = sorted(members, key=lambda member: -abs(member[1]))
-    lines = [(str(site.component), _number(score)) for site, score in ordered]
+    lines = [(str(site.component), number(score)) for site, score in ordered]
     if len(lines) > (room := rows * grid.columns):
         lines[room - 1 :] = [(f"+ {len(lines) - room + 1} more", "")]
     for start in range(0, len(lines), rows):
         names, numbers = zip(*lines[start : start + rows], strict=True)
         x = left + 0.8 * (start // rows)
-        _text(figure, x, top, names)
-        _text(figure, x + 0.7, top, numbers, ha="right")
-
-
-def _colours(scores: Sequence[float]) -> ScalarMappable:
-    peak = max((abs(score) for score in scores if isfinite(score)), default=0.0) or 1.0
-    return ScalarMappable(Normalize(-peak, peak), SCALE)
+        put_text(figure, x, top, names)
+        put_text(figure, x + 0.7, top, numbers, ha="right")
 
 
 def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: float) -> None:
@@ -278,7 +220,7 @@ def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: 
     left = MARGIN + GUTTER
     handles = [Patch(facecolor="white", edgecolor=FAINT, label="not in the circuit")]
     if not scores:
-        return _legend(figure, handles, 1, left, top)
+        return put_legend(figure, handles, 1, left, top)
     known = [0.0, *(score for score in scores if isfinite(score))]
     low, high = min(known), max(known)
     ends = [low, high] if low < high else [0.0, colours.get_clim()[1]]
@@ -286,9 +228,10 @@ def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: 
     if low < 0:
         fill, words = LOSSES[1], "negative score"
         handles.append(Patch(facecolor=fill, edgecolor=INK, hatch=LOSS_HATCH, label=words))
-    _legend(figure, handles, 3, left, top)
-    _text(figure, left, top + 0.2, ["score: satisfaction lost without the site"], gid="score label")
-    axes = _axes(figure, left, top + 0.34, 1.6, 0.09)
+    put_legend(figure, handles, 3, left, top)
+    words = ["score: satisfaction lost without the site"]
+    put_text(figure, left, top + 0.2, words, gid="score label")
+    axes = put_axes(figure, left, top + 0.34, 1.6, 0.09)
     bar = figure.colorbar(colours, cax=axes, orientation="horizontal")
     solids: Any = bar.solids
     solids.set(rasterized=False, edgecolor="face", linewidth=0.3)
@@ -296,51 +239,8 @@ def _key(figure: Figure, scores: Sequence[float], colours: ScalarMappable, top: 
     axes.set_xlim(*ends)
     if min(-low, high) > 0.25 * (high - low):
         ends.insert(1, 0.0)
-    bar.set_ticks(ends, labels=[_number(end) for end in ends])
+    bar.set_ticks(ends, labels=[number(end) for end in ends])
     return None
-
-
-def _bars(figure: Figure, scores: Sequence[DesideratumScore], left: float, top: float) -> None:
-    """A bar per desideratum; below each, a rail from null to ceiling."""
-    middle, start = left + LABELS, top + 0.17
-    heading = ["satisfaction of each desideratum"]
-    _text(figure, middle, top, heading, weight="bold", gid="panel of bars")
-    axes = _axes(figure, middle, start, BAR, PITCH * len(scores))
-    axes.set(xlim=(0, 1), ylim=(len(scores) - 0.5, -0.5), yticks=[])
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    axes.set_xlabel("share of held-out pairs")
-    axes.grid(axis="x", color=FAINT, linewidth=0.4)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    for row, score in enumerate(scores):
-        _bar(axes, row, score)
-        remark = [_number(score.satisfaction), VERDICTS[score.holds][0]]
-        remark += ["vacuous"] if score.vacuous else []
-        label = [*_wrap(score.name, LABELS - 0.1, 2), f"n = {score.n}"]
-        y, half = start + PITCH * (row + 0.5), LINE * SMALL / 2
-        weight = "normal" if score.holds else "bold"
-        _text(figure, middle - 0.1, y - half * len(label), label, ha="right")
-        _text(figure, middle + BAR + 0.1, y - half * len(remark), remark, weight=weight)
-    handles, words = axes.get_legend_handles_labels()
-    known = dict(zip(words, handles, strict=True)).values()
-    ordered = sorted(known, key=lambda handle: isinstance(handle, Line2D))
-    _legend(figure, ordered, 2, middle, start + PITCH * len(scores) + 0.38)
-
-
-def _bar(axes: Axes, row: int, score: DesideratumScore) -> None:
-    words, fill, hatch = VERDICTS[score.holds]
-    name, y, rail = _clean(score.name), row - 0.1, row + 0.29
-    (bar,) = axes.barh(y, score.satisfaction, 0.36, color=fill, edgecolor=INK, label=words)
-    bar.set(linewidth=0.6, hatch=hatch, gid=f"bar:{name}")
-    axes.plot([score.null, score.ceiling], [rail, rail], color="#7a7a7a", linewidth=0.7, zorder=2)
-    marks = {
-        "need": ([score.need], [row]),
-        "interval": ([score.low, score.high], [y, y]),
-        "null": ([score.null], [rail]),
-        "ceiling": ([score.ceiling], [rail]),
-    }
-    for mark, (x, y) in marks.items():
-        axes.plot(x, y, color=INK, zorder=4, clip_on=False, gid=f"{mark}:{name}", **MARKS[mark])
 
 
 def _summary(circuit: Circuit, grid: _Grid) -> str:
@@ -348,89 +248,16 @@ def _summary(circuit: Circuit, grid: _Grid) -> str:
     n_sites += sum(site.component.kind == "embed" for site in circuit.sites)
     counts = [(len(circuit.heads), "head"), (len(circuit.mlps), "MLP")]
     made_up = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-    names = [_wrap(name, 2.6, 1) for name in (circuit.model, circuit.task, circuit.method)]
+    names = [wrap(name, 2.6, 1) for name in (circuit.model, circuit.task, circuit.method)]
     size = f"{len(circuit)} of {n_sites} sites ({made_up})"
     return " · ".join([*(line for lines in names for line in lines), size, f"seed {circuit.seed}"])
 
 
 def _verdict(check: Finding) -> str:
     """The name, the verdict, and what it rests on."""
-    found = f"{_number(check.value)} (n = {check.n})" if check.n else "nothing to compare"
+    found = f"{number(check.value)} (n = {check.n})" if check.n else "nothing to compare"
     if check.n and check.name == "random circuits":
         found = f"beats {round(check.value * check.n)}/{check.n}"
     if check.n and check.name == "leave one out":
         found = f"{round(check.value * len(check.details))}/{len(check.details)} sites needed"
     return f"{check.name}: {check.verdict}, {found}"
-
-
-def _number(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) < 99.5 else f"{value:.0e}".replace("e+0", "e")
-    return text.replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
-
-
-def _clean(text: str) -> str:
-    """On one line, and without what neither a page nor XML can hold."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-
-
-def _wrap(
-    text: str, width: float, lines: int, size: float = SMALL, weight: str = "normal"
-) -> list[str]:
-    """The text in at most so many lines of this width, ended by an ellipsis where it is cut."""
-    rest, wrapped = _clean(text)[:600], []
-    while rest:
-        fits = max(1, _fitting(rest, width, size, weight))
-        if fits < len(rest) and len(wrapped) == lines - 1:
-            fits = _fitting(rest, width - _inches("…", size, weight), size, weight)
-            return [*wrapped, rest[:fits].rstrip() + "…"]
-        if fits < len(rest) and " " in rest[1 : fits + 1]:
-            fits = rest.rindex(" ", 1, fits + 1)
-        wrapped.append(rest[:fits])
-        rest = rest[fits:].lstrip()
-    return wrapped
-
-
-def _fitting(text: str, width: float, size: float, weight: str) -> int:
-    """How many of the first letters fit."""
-    if _inches(text, size, weight) <= width:
-        return len(text)
-    counts = range(1, len(text) + 1)
-    return bisect_right(counts, width, key=lambda n: _inches(text[:n], size, weight))
-
-
-@lru_cache(4096)
-def _inches(text: str, size: float = SMALL, weight: str = "normal") -> float:
-    font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
-    return 1.02 * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
-
-
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    w, h = figure.get_size_inches()
-    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
-
-
-def _text(figure: Figure, left: float, top: float, lines: Sequence[str], **look: Any) -> None:
-    w, h = figure.get_size_inches()
-    look = {"color": INK, "size": SMALL} | look
-    for n, line in enumerate(lines):
-        baseline = top + look["size"] * (LINE * n + 1 / 72)
-        figure.text(left / w, 1 - baseline / h, line, **look)
-
-
-def _legend(figure: Figure, handles: list, columns: int, left: float, top: float) -> None:
-    w, h = figure.get_size_inches()
-    legend = figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(left / w, 1 - top / h), ncols=columns,
-        frameon=False, borderpad=0, borderaxespad=0, handlelength=1.6, columnspacing=1.2,
-        labelspacing=0.35,
-    )  # fmt: skip
-    for line in legend.findobj(Line2D):
-        line.set_markersize(min(line.get_markersize(), 8))
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """The look, whatever the user's settings; letters that the font lacks become boxes, quietly."""
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield

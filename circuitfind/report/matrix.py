@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..validate.card import DesideratumScore
-from .figure import GAINS, INK, LOSS_HATCH, STYLE
+from .style import GAINS, INK, LOSS_HATCH, STYLE
 
 CELL, NAMES, HEADS, EDGE, GAP = (0.66, 0.36), 1.7, 1.1, 0.12, 0.2  # inches
 SHADES = GAINS[:3]  # light enough for dark words

@@ -1,7 +1,7 @@
 """What a search is given and what it gives back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -132,14 +132,18 @@ class SearchResult:
     bounds: Mapping[str, float] = field(default_factory=dict)
 
     def plot(self) -> Figure:
-        """The frontier as a figure; see `report.frontier.draw_frontier`.
+        """The frontier as a figure; see `report.plots.draw_frontier`.
 
         Raises:
             ValueError: the search broke off before it tried a circuit.
         """
-        from ..report.frontier import draw_frontier
+        from ..report.plots import draw_frontier
 
-        return draw_frontier(self.frontier, self.bounds, len(self.circuit))
+        told = {
+            "frontier": [asdict(point) for point in self.frontier],
+            "desiderata": [{"name": name, "need": need} for name, need in self.bounds.items()],
+        }
+        return draw_frontier(self.circuit, told, width="two")
 
     def _repr_html_(self) -> str:
         from ..report.notebook import result_html
