@@ -2,15 +2,17 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..search.result import FrontierPoint
 from .sitegraph import shortened
 
 SIZE = (6.4, 3.6)  # inches
-STYLE = {"font.size": 9, "text.parse_math": False, "axes.spines.top": False,
+STYLE: dict[Any, Any] = {"font.size": 9, "text.parse_math": False, "axes.spines.top": False,
          "axes.spines.right": False, "legend.frameon": False}  # fmt: skip
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito
 MARKERS = "osD^vP"
@@ -30,7 +32,7 @@ def draw_frontier(
     frontier: Sequence[FrontierPoint],
     bounds: Mapping[str, float] | None = None,
     chosen: int | None = None,
-) -> Figure:
+) -> Shown:
     """Satisfaction of each desideratum (a share of selection pairs) against the number of sites.
 
     Past the sixth desideratum the others are left out, which the title says.
@@ -61,7 +63,7 @@ def draw_frontier(
                 linewidth=2.6 - 0.35 * number, label=shortened(name), **look,
             )  # fmt: skip
         for number, name in enumerate(names[:SHOWN]):
-            if name in (bounds or {}):
+            if bounds and name in bounds:
                 style = (4 * number, (3, 5))  # dashes of equal bounds stand beside each other
                 axes.axhline(bounds[name], color=COLOURS[number], linestyle=style, linewidth=1.2)
         if bounds:
@@ -70,6 +72,6 @@ def draw_frontier(
             axes.axvline(chosen, color="#555555", linewidth=1, label=f"chosen: {chosen} sites")
         if len(names) > SHOWN:
             axes.set_title(f"{SHOWN} of {len(names)} desiderata", loc="left", fontsize=9)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower left", ncols=2)
     return figure
