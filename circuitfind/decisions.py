@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from .circuit import Circuit
 from .component import parse_site
@@ -260,8 +260,8 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _who_and_when(row: Mapping[str, Any], whose: str) -> Iterator[str]:
-    if not _is_text(row.get("by")) or not row["by"].strip():
-        yield f"{whose}by must be the name of who decides; got {shown(row.get('by'))}"
+    if not _is_text(by := row.get("by")) or not by.strip():
+        yield f"{whose}by must be the name of who decides; got {shown(by)}"
     if not _is_text(row.get("reason", "")):
         yield f"{whose}reason must be text; got {shown(row['reason'])}"
     when = row.get("when")
@@ -282,6 +282,6 @@ def site_problem(site: Any) -> str | None:
         return wrong
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Any) -> TypeGuard[str]:
     """Whether this is text that UTF-8 can hold: JSON can name halves of surrogate pairs."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

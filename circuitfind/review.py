@@ -96,9 +96,8 @@ def search_again(
     decisions = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
     if decisions is None:
         raise ValueError(f"nothing is decided about the circuit of {path}; give --pin or --veto")
-    settings = replace(
-        Settings.from_json(config), pins=decisions.pins, vetoes=decisions.vetoes
-    )  # fmt: skip
+    settings = Settings.from_json(config)
+    settings = replace(settings, pins=decisions.pins, vetoes=decisions.vetoes)
     return discover(
         settings, out, resume=resume, overwrite=overwrite, shown=shown, decisions=decisions
     )
@@ -114,9 +113,10 @@ def _known_sites(circuit: Circuit) -> list[str]:
 def _from_settings(config: dict, circuit: Circuit, when: str) -> Decisions | None:
     """The pins and vetoes that `discover` was given, as decisions."""
     settings = Settings.from_json(config)
+    given: dict[Action, Sequence[str]] = {"pin": settings.pins, "veto": settings.vetoes}
     rows = [
         Decision(site, action, None, "", f"discover --{action}", when)
-        for action, sites in (("pin", settings.pins), ("veto", settings.vetoes))
+        for action, sites in given.items()
         for site in sites
     ]
     return Decisions(circuit.digest, None, tuple(rows), rows[0].by, when) if rows else None

@@ -97,7 +97,8 @@ class Settings:
         if strangers := sorted(set(config) - {field.name for field in fields(cls)}):
             raise ValueError(f"config.json has settings that this version does not: {strangers}")
         known: dict[str, Any] = dict(config)
-        return cls(**known | {name: tuple(known.get(name, ())) for name in LISTS})
+        known |= {name: tuple(known.get(name, ())) for name in LISTS}
+        return cls(**known)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain values, as config.json holds them.

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -57,7 +58,7 @@ class Subject:
         return self.objective.first(PAIRS_COMPARED)
 
     @property
-    def decided(self) -> dict[str, tuple[str, ...]]:
+    def decided(self) -> dict[str, Any]:
         """The pins and vetoes that the circuit was searched with, for searching again."""
         config = self.circuit.provenance.get("config", {})
         known = set(map(str, self.objective.sites))

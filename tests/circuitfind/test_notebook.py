@@ -38,10 +38,10 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
-    def handle_comment(self, data):
+    def refuse(self, data: str):
         raise AssertionError(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    handle_comment = handle_decl = handle_pi = unknown_decl = refuse  # type: ignore[assignment]
 
     def handle_data(self, data):
         self.text.append(data)

@@ -1,6 +1,7 @@
 """Pins and vetoes: every method keeps to them exactly, and says when they stand in the way."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from .. import planted as wired
 NAMES = [entry.name for entry in METHODS]
 CIRCUIT = {Site(component, "last") for component in wired.CIRCUIT}
 PINS, VETOES = ("m0@last", "a1.h2@last"), ("a1.h3@last", "a0.h0@last")
-BOTH = {"pins": PINS, "vetoes": VETOES}
+BOTH: dict[str, Any] = {"pins": PINS, "vetoes": VETOES}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_the_carriers_come_beside_the_pins(planted, train):
 @pytest.mark.parametrize("method", ["constrained", "exhaustive", "random"])
 @pytest.mark.parametrize("size", [None, 3])
 def test_a_vetoed_carrier_is_named_as_what_stands_in_the_way(planted, train, method, size):
-    decided = {"vetoes": ("a1.h0@last", "a0.h1@last"), "pins": ("m0@last",)}
+    decided: dict[str, Any] = {"vetoes": ("a1.h0@last", "a0.h1@last"), "pins": ("m0@last",)}
     result = search(planted, train, method, config=SearchConfig(steps=40, size=size, **decided))
     assert not result.success and result.status == "fails"
     assert "the veto of a1.h0@last stands in the way" in result.message
