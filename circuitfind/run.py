@@ -20,9 +20,8 @@ from .decisions import Decisions, chosen_by, decisions_about
 from .encoding import Batch, encode, fit_to_tokenizer
 from .folder import FIGURE, RunFolder, read_json, read_run
 from .foreign import write_foreign_mib
-from .mask import Mask, membership_of
+from .mask import Mask
 from .model import Model, load_model
-from .objective import Objective
 from .precheck import Solved, keep_known, keep_solved, precheck
 from .report import draw, save_figure
 from .report.graphs import KINDS, export_graph
@@ -34,10 +33,8 @@ from .search import (
     candidate_sites,
     method_named,
     search,
-    search_rival,
 )
 from .validate import Card, card_from_json, validate
-from .validate.satisfaction import score_desiderata
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 # settings that run folders of version 0.1 do not have
@@ -209,9 +206,9 @@ def discover(
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search, mask=soft_mask(result),
         seed=settings.seed, n_random=settings.n_random, progress=progress,
+        also=("rival",) if settings.rival and result.success else (),
     )  # fmt: skip
-    rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
-    report = summarise(circuit, result, card, evidence, progress.notes, rival)
+    report = summarise(circuit, result, card, evidence, progress.notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
     folder.finish(circuit, report, result.history)
     return Run(folder.path, circuit, report)
@@ -350,51 +347,6 @@ def search_config(settings: Settings) -> SearchConfig:
     )
 
 
-@dataclass(frozen=True)
-class Rival:
-    """The report's entry on another circuit that does the same, and what looking for it cost."""
-
-    entry: Mapping[str, Any]
-    cost: Mapping[str, int | float]
-
-
-def check_rival(
-    model: Model,
-    evidence: Evidence,
-    result: SearchResult,
-    config: SearchConfig,
-    progress: Progress,
-) -> Rival:
-    """Whether another circuit satisfies the desiderata, on selection pairs and held-out ones.
-
-    `overlap` is the Jaccard index of the two circuits' sites.
-    """
-    if not result.success:
-        says = "no other circuit was sought, since this one does not satisfy the desiderata"
-        return Rival({"found": False, "says": says}, dict.fromkeys(result.cost, 0))
-    other = search_rival(model, evidence.search, result, config, progress)
-    if not other.success:
-        return Rival({"found": False, "says": other.message}, other.cost)
-    mine, its = set(result.circuit.sites), set(other.circuit.sites)
-    objective = Objective(model, evidence.held_out, other.mask.sites)
-    scores = score_desiderata(
-        objective, objective.bounds(), membership_of(other.mask.sites, other.circuit.sites)
-    )
-    held_out = all(score.holds for score in scores)
-    entry = {
-        "found": True,
-        "sites": [str(site) for site in other.circuit.sites],
-        "shared": len(mine & its),
-        "overlap": len(mine & its) / len(mine | its),
-        "holds": {"selection": True, "held-out": held_out},
-        "desiderata": [asdict(score) for score in scores],
-        "says": other.message
-        + (", on held-out ones too" if held_out else ", not on held-out ones"),
-    }
-    spent = objective.cost.report()
-    return Rival(entry, {key: value + spent[key] for key, value in other.cost.items()})
-
-
 def soft_mask(result: SearchResult) -> Mask | None:
     """The mask of a search before rounding, where that took something."""
     return None if result.mask.is_hard else result.mask
@@ -432,16 +384,13 @@ def summarise(
     card: Card,
     evidence: Evidence,
     notes: Sequence[str],
-    rival: Rival | None = None,
 ) -> dict[str, Any]:
     """The report of a run as plain values."""
     sites, mask = len(result.mask.sites), soft_mask(result)
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
     message = _message(result, card, len(circuit), sites)
-    if rival is not None:
-        costs["rival"] = rival.cost
-        message += f"; {rival.entry['says']}"
+    message += "".join(f"; {found.says}" for found in card.findings if found.name == "rival")
     return {
         "success": success,
         "message": message,
@@ -452,7 +401,6 @@ def summarise(
             "of": sites,
         },
         **card.as_json(),
-        **({} if rival is None else {"rival": dict(rival.entry)}),
         **({} if mask is None else {"mask": mask.as_json()}),
         "frontier": [asdict(point) for point in result.frontier],
         "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}

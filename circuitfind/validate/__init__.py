@@ -73,18 +73,21 @@ CHECKS = (
 )  # fmt: skip
 
 
-def checks_named(names: Sequence[str] = (), thorough: bool = False) -> tuple[Check, ...]:
-    """The checks of these names, or all fast ones, or all, in the order of the table.
+def checks_named(
+    names: Sequence[str] = (), thorough: bool = False, also: Sequence[str] = ()
+) -> tuple[Check, ...]:
+    """The checks of these names, or all fast ones and those of `also`, or all, in the order of the
+    table.
 
     Raises:
         LookupError: no such check; the message lists those there are.
     """
     known = [check.name for check in CHECKS]
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in (*names, *also) if name not in known]:
         raise LookupError(f"no check {', '.join(unknown)}; the checks are: {', '.join(known)}")
     return tuple(
         check for check in CHECKS
-        if (check.name in names if names else thorough or not check.thorough)
+        if (check.name in names if names else thorough or not check.thorough or check.name in also)
     )  # fmt: skip
 
 
@@ -99,6 +102,7 @@ def validate(
     n_random: int = 100,
     checks: Sequence[str] = (),
     thorough: bool = False,
+    also: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Card:
     """The card of a circuit on held-out desiderata.
@@ -110,6 +114,7 @@ def validate(
         mask: what search had before rounding, for the check of what that cost.
         n_random: random circuits of the same make-up to compare with.
         checks: the names of those to run; by default all fast ones, or all if `thorough`.
+        also: the names of slow ones to run beside the fast ones.
 
     Raises:
         ValueError: desiderata that cannot be encoded, or of which the model solves no pair.
@@ -118,7 +123,7 @@ def validate(
     """
     progress, cost = progress or Progress(), Cost()
     chosen = [
-        check for check in checks_named(checks, thorough)
+        check for check in checks_named(checks, thorough, also)
         if mask or not check.of_mask or check.name in checks
     ]  # fmt: skip
     batches = tuple(item for item in desiderata if isinstance(item, Batch))
@@ -135,7 +140,7 @@ def validate(
     bounds = objective.bounds()
     subject = Subject(
         model, circuit, objective, bounds, membership, seed, n_random, tuple(search),
-        None if mask is None else mask.on(sites),
+        None if mask is None else mask.on(sites), progress,
     )  # fmt: skip
     findings = []
     for number, check in enumerate(chosen, 1):

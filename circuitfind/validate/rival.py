@@ -28,8 +28,9 @@ def check_rival(subject: Subject) -> Finding:
         subject.membership, (), {},
     )  # fmt: skip
     config = SearchConfig(seed=subject.seed, **subject.decided)
-    other = search_rival(subject.model, subject.search, found, config)
+    other = search_rival(subject.model, subject.search, found, config, subject.shown)
     n = min(map(len, subject.batches))
+    subject.objective.cost.include(other.cost)
     if not other.success:
         return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", other.message)
     mine, its = set(subject.circuit.sites), set(other.circuit.sites)

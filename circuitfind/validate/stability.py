@@ -13,6 +13,7 @@ import torch
 from ..component import Site
 from ..encoding import Batch
 from ..search import METHODS, SearchConfig, search
+from ..search.result import Silent
 from .card import Finding, Verdict
 from .subject import Subject
 
@@ -46,8 +47,10 @@ def check_stability(subject: Subject) -> Finding:
         found = search(
             subject.model, batches, method, sites=subject.objective.sites,
             config=SearchConfig(seed=subject.seed + seed, **subject.decided),
+            progress=Silent(subject.shown),
         )  # fmt: skip
         circuits.append(frozenset(found.circuit.sites))
+        subject.objective.cost.include(found.cost)
         spent += float(found.cost["flops"])
     return _judge(circuits, len(subject.objective.sites), len(jobs), method)
 

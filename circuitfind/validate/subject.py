@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..circuit import Circuit
 from ..encoding import Batch
 from ..model import Model
 from ..objective import Bound, Objective
+from ..search import Progress
 from .card import Finding
 
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
@@ -39,6 +40,7 @@ class Subject:
     n_random: int = 100
     search: tuple[Batch, ...] = ()
     mask: Float[Tensor, " site"] | None = None
+    shown: Progress = field(default_factory=Progress)
 
     @property
     def batches(self) -> tuple[Batch, ...]:
