@@ -161,7 +161,7 @@ def compare(
         bool, typer.Option("--shared", help="Also search for one circuit for all claims.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A folder for compare.json, .svg, shared.json.")
+        Path | None, typer.Option("--out", help="A folder for what is found and drawn.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -18,6 +18,7 @@ from .model import Model
 from .objective import Objective
 from .report import save_figure
 from .report.matrix import draw_matrix
+from .report.plots import draw_overlap
 from .run import Settings, gather, search_config, sign
 from .search import Progress, SearchResult, candidate_sites, search
 from .storage import write_text
@@ -165,12 +166,14 @@ def compare(
 
 
 def save_comparison(comparison: Comparison, folder: str | Path) -> None:
-    """Write compare.json, compare.svg, and shared.json where a shared circuit was found."""
+    """Write compare.json, compare.svg, overlap.svg, and shared.json where one was found."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
     write_text(folder / "compare.json", content + "\n")
     save_figure(draw_matrix(comparison.matrix), folder / "compare.svg")
+    rows = [asdict(overlap) for overlap in comparison.overlaps]
+    save_figure(draw_overlap(rows, width="two"), folder / "overlap.svg")
     if comparison.shared:
         comparison.shared.circuit.save(folder / "shared.json")
 

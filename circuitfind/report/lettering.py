@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from unicodedata import combining
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -60,7 +61,8 @@ def _fitting(text: str, width: float, size: float, weight: str) -> int:
 def inches(text: str, size: float = SMALL, weight: str = "normal") -> float:
     """How wide a line of text is drawn, a little more than less."""
     font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
-    return 1.02 * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
+    slack = 1.06 if any(map(combining, text)) else 1.02  # marks are hinted one by one
+    return slack * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
 
 
 def put_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -70,9 +72,11 @@ def put_axes(figure: Figure, left: float, top: float, width: float, height: floa
 
 
 def put_text(figure: Figure, left: float, top: float, lines: Sequence[str], **look: Any) -> None:
-    """Lines of text, the first one's top at `top`."""
+    """Lines of text, the first one's top at `top`; the gid of the others has their number."""
     w, h = figure.get_size_inches()
     look = {"color": INK, "size": SMALL} | look
+    gid = look.pop("gid", None)
     for n, line in enumerate(lines):
         baseline = top + look["size"] * (LINE * n + 1 / 72)
-        figure.text(left / w, 1 - baseline / h, line, **look)
+        name = f"{gid}-line-{n + 1}" if gid and n else gid
+        figure.text(left / w, 1 - baseline / h, line, gid=name, **look)

@@ -162,10 +162,10 @@ def legend_of(circuit: Circuit, graph: Graph) -> list[Item]:
     effects, items = [arrow.effect for arrow in graph.arrows], []
     if effects and max(effects) > 0:
         words = f"helps the answer, up to {max(effects):+.2g} logits"
-        items.append(Item(partial(_show_line, sign=1), words))
+        items.append(Item(partial(_show_line, sign=1.0), words))
     if effects and min(effects) < 0:
         words = f"hinders it, up to {min(effects):+.2g}".replace("-", "\N{MINUS SIGN}")
-        items.append(Item(partial(_show_line, sign=-1), words))
+        items.append(Item(partial(_show_line, sign=-1.0), words))
     kinds = {node.kind for node in graph.nodes}
     entered = {arrow.target for arrow in graph.arrows}
     if "head" in kinds:
@@ -189,7 +189,7 @@ def _show_negative(pen: Pen, x: float, y: float) -> None:
     pen.add(_shape("mlp", box), linewidth=0.8, **look)
 
 
-def _show_line(pen: Pen, x: float, y: float, *, sign: int) -> None:
+def _show_line(pen: Pen, x: float, y: float, *, sign: float) -> None:
     route = Route(((x, y), (x + SWATCH, y)), (((x + 0.1, y), (x + 0.15, y)),))
     put_arrow(pen, Arrow("", "", "", sign, 0.5), route, None)
 

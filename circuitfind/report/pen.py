@@ -31,8 +31,10 @@ class Pen:
     def write_lines(
         self, x: float, top: float, lines: Sequence[str], size: float = SMALL, **look: Any
     ) -> None:
-        """Lines of text below `top`."""
+        """Lines of text below `top`; those after the first have its gid with their number."""
+        gid = look.pop("gid", None)
         for n, words in enumerate(lines):
+            look["gid"] = f"{gid}-line-{n + 1}" if gid and n else gid
             self.write(x, top - size * (LINE * n + 1 / 72), words, size, **look)
 
     def add(self, patch: Patch, **look: Any) -> None:

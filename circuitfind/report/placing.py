@@ -267,7 +267,7 @@ def _stacked(
             wide[n] = min(max(size[0], 0.11 * entering[node.id]), width - 0.06)
     x = np.clip(x, wide / 2 + 0.03, width - wide / 2 - 0.03)
     y, lines, layers = gap / 2, [], []
-    boxes = [Box(0, 0, 0, 0)] * len(graph.nodes)
+    boxes = [Box(0.0, 0.0, 0.0, 0.0)] * len(graph.nodes)
     line_of, labels = [0] * len(graph.nodes), {}
     for row in rows:
         if row.labels:
@@ -275,7 +275,7 @@ def _stacked(
         top, mine = y + _needs(row, size[1]), []
         for cell in row.nodes.values():
             for n in cell:
-                boxes[n] = Box(x[n] - wide[n] / 2, y, x[n] + wide[n] / 2, top)
+                boxes[n] = Box(float(x[n] - wide[n] / 2), y, float(x[n] + wide[n] / 2), top)
                 line_of[n] = len(lines)
                 mine.append(boxes[n])
         for n, words in row.labels.items():
@@ -297,7 +297,7 @@ def _stacked(
         (position, min(s.left for s in part), max(s.right for s in part))
         for position, part in ((p, list(g)) for p, g in groupby(strips, key=lambda s: s.position))
     ]
-    height = (lines[-1].top if lines else 0) + gap / 2
+    height = (lines[-1].top if lines else 0.0) + gap / 2
     return Placed(
         width, height, tuple(boxes), tuple(line_of), tuple(lines), tuple(lanes), tuple(layers),
         tuple(groups),

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from ..circuit import Circuit
 from ..validate.card import card_from_json
@@ -58,6 +59,8 @@ def draw_frontier(
                 values = [point["slack"] for point in points]
                 bound = 0.0
                 _put_random(axes, len(circuit), report, colours)
+                axes.set(ylim=(min(values) - 0.05, max(*values, 0.0) + 0.05))
+                axes.set_yticks([-1, -0.5, 0] if min(values) < -0.3 else [0])
             else:
                 values = [point["satisfaction"][name] for point in points]
                 bound = needs.get(name)
@@ -91,12 +94,14 @@ def _panel(figure: Figure, page: float, top: float, n: int) -> Axes:
 def _size_axis(axes: Axes, sizes: Sequence[int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("sites in the circuit", labelpad=1.5)
+    end, ticks = max(sizes) * 1.08 + 0.5, MaxNLocator(5, integer=True).tick_values(0, max(sizes))
     if max(sizes) > 40:
         axes.set_xscale("symlog", linthresh=10, linscale=1)
-        ticks = [n for n in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000) if n <= max(sizes)]
-        axes.set_xticks(ticks, list(map(str, ticks)))
-        axes.set_xticks([], minor=True)
-    axes.set_xlim(-0.5, max(sizes) * 1.08 + 0.5)
+        ticks = [0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000]
+    ticks = [tick for tick in ticks if tick <= end]  # others would still be measured
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(-0.5, end)
 
 
 def _put_line(
