@@ -1,17 +1,18 @@
 """A stored circuit checked again: that of a run folder, or one from a file, whoever made it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .circuit import Circuit, Mlps
 from .drift import drifted
-from .folder import CIRCUIT, read_run
+from .examples import find_examples
+from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
 from .foreign import circuit_of
 from .model import Model
 from .paths import find_edges
-from .run import Run, Settings, gather, load_run, sign
+from .run import Evidence, Run, Settings, gather, load_run, sign, write_page
 from .search import Progress
 from .validate import CHECKS, card_from_json, validate
 
@@ -35,7 +36,10 @@ def revalidate(
     n_random: int | None = None,
     force: bool = False,
 ) -> Run:
-    """The circuit of a finished run, checked again; the run's folder is left as it is.
+    """The circuit of a finished run, checked again; the run's report is left as it is.
+
+    By the run's own settings, the folder's page and its examples are made anew, with what these
+    checks found in place of what the report tells of them.
 
     Args:
         model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
@@ -50,12 +54,20 @@ def revalidate(
     changes = {
         "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
     }  # fmt: skip
-    settings = replace(
-        Settings.from_json(config),
-        **{name: value for name, value in changes.items() if value is not None},
-    )
-    fresh = _check(settings, settings.load_model(), circuit, checking or Checking())
+    own = Settings.from_json(config)
+    settings = replace(own, **{name: value for name, value in changes.items() if value is not None})
+    model = settings.load_model()
+    evidence = gather(model, settings.load_claim(), settings)
+    fresh = _check(settings, model, circuit, evidence, checking or Checking())
+    if settings == own:
+        find_examples(model, circuit, evidence.held_out).save(Path(path) / EXAMPLES)
+        write_page(path, {**report, **fresh, "checks": _renewed(report, fresh)})
     return Run(Path(path), circuit, {**report, **fresh})
+
+
+def _renewed(report: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The findings of a report with those made anew in their place, or after them."""
+    return list({row["name"]: row for row in [*report["checks"], *fresh["checks"]]}.values())
 
 
 def validate_file(
@@ -88,7 +100,8 @@ def validate_file(
         "heads": len(signed.heads), "mlps": len(signed.mlps), "sites": len(signed),
         "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
     }  # fmt: skip
-    fresh = _check(settings, model, signed, checking or Checking())
+    evidence = gather(model, claim, settings)
+    fresh = _check(settings, model, signed, evidence, checking or Checking())
     notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
     return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
 
@@ -112,7 +125,7 @@ def recheck(
 
 def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> Circuit:
     """The circuit of a finished run with the direct effects of its members on each other and on
-    the answer, which its file holds from now on; see `paths.find_edges`.
+    the answer, which its file and its page hold from now on; see `paths.find_edges`.
 
     They are measured on held-out pairs of the first desideratum that follows at all the
     circuit's positions.
@@ -135,14 +148,15 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=settings.seed)
     made = replace(circuit, edges=edges)
     made.save(Path(path) / CIRCUIT)
+    if (Path(path) / PAGE).is_file():
+        write_page(path)
     return made
 
 
 def _check(
-    settings: Settings, model: Model, circuit: Circuit, checking: Checking
+    settings: Settings, model: Model, circuit: Circuit, evidence: Evidence, checking: Checking
 ) -> dict[str, Any]:
     """The part of a report that checks make anew."""
-    evidence = gather(model, settings.load_claim(), settings)
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search,
         seed=settings.seed, n_random=settings.n_random, checks=checking.checks,

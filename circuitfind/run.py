@@ -1,6 +1,7 @@
 """The main job: from a claim to a checked circuit, and the folder that it ends in."""
 
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +17,8 @@ from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
 from .encoding import Batch, encode, fit_to_tokenizer
-from .folder import FIGURE, RunFolder, read_json, read_run
+from .examples import find_examples, load_examples
+from .folder import EXAMPLES, FIGURE, PAGE, RunFolder, read_json, read_run
 from .mask import membership_of
 from .model import Model, load_model
 from .objective import Objective
@@ -24,6 +26,7 @@ from .precheck import keep_solved, precheck
 from .report import draw, save_figure
 from .report.graphs import export_graph
 from .report.kinds import draw_kind
+from .report.page import render_page
 from .search import (
     Progress,
     SearchConfig,
@@ -33,6 +36,7 @@ from .search import (
     search,
     search_rival,
 )
+from .storage import write_text
 from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
@@ -104,6 +108,20 @@ class Settings:
             for field in fields(self)
             if field.name not in LATER or made[field.name] != field.default
         }
+
+    def command(self) -> str:
+        """The command line that makes a run of these settings; defaults are left out."""
+        words = ["circuitfind", "discover", self.task, "--model", self.model]
+        for field in fields(self)[2:]:
+            value, option = getattr(self, field.name), field.name.replace("_", "-")
+            if value == field.default and field.name not in ("method", "seed"):
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                for one in value if isinstance(value, tuple) else (value,):
+                    words += [f"--{option}", str(one)]
+        return shlex.join(words)
 
     def load_model(self) -> Model:
         """The model that these settings name."""
@@ -200,7 +218,9 @@ def discover(
     rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
     report = summarise(circuit, result, card, evidence, progress.notes, rival)
     save_figure(draw(circuit, card), folder.path / FIGURE)
+    find_examples(model, circuit, evidence.held_out).save(folder.path / EXAMPLES)
     folder.finish(circuit, report, result.history)
+    write_page(folder.path)
     return Run(folder.path, circuit, report)
 
 
@@ -240,6 +260,36 @@ def redraw(
         read = read_json(Path(report_path))
         report = read.get("report", read)
     save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
+
+
+def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of a finished run into its folder; where it is.
+
+    Args:
+        report: of checks made anew; by default the run's own.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes; a card or examples of another circuit.
+    """
+    config, circuit, stored = read_run(path)
+    examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
+    made = render_page(
+        circuit, report or stored, command=Settings.from_json(config).command(),
+        examples=load_examples(examples) if examples.is_file() else None,
+    )  # fmt: skip
+    write_text(page, made)
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run is; it is made where the folder has none.
+
+    Raises:
+        LookupError, ValueError: as in `write_page`.
+    """
+    page = Path(path) / PAGE
+    return page if page.is_file() else write_page(path)
 
 
 def graph_of(path: str | Path, kind: str) -> str:
