@@ -61,9 +61,11 @@ class ExampleSet:
 @dataclass(frozen=True)
 class Attention:
     """Where heads look in one unpatched prompt: a weight for each token and head, by the name of
-    the head's site; the weights of a head sum to 1."""
+    the head's site; the weights of a head sum to 1. `columns` are the tokens of named positions,
+    counted from 0."""
 
     tokens: tuple[str, ...]
+    columns: Mapping[str, int]
     weights: Mapping[str, tuple[float, ...]]
 
 
@@ -142,16 +144,19 @@ def _attention(model: Model, circuit: Circuit, batches: Sequence[Batch]) -> Atte
     base = batch.base.take(torch.tensor([0]))
     text = batch.desideratum.pairs[0].base.text
     tokens = model.tokenize([text])[0]
+    starts = [0, *(end for _, end in tokens.offsets)]  # what is between tokens goes to the next
     words = tuple(
-        text[start:end] if end > start else model.tokenizer.decode([token])
-        for token, (start, end) in zip(tokens.ids, tokens.offsets, strict=True)
+        text[start:end] if end > first else model.tokenizer.decode([token])
+        for token, (first, end), start in zip(tokens.ids, tokens.offsets, starts, strict=False)
     )
     found = record_attention(model, base, circuit.sites)
     weights = {
         str(site): tuple(round(weight, 4) for weight in rows[0, -len(words) :].tolist())
         for site, rows in found.items()
     }
-    return Attention(words, weights)
+    pad = base.tokens.shape[1] - len(words)
+    columns = {name: int(column[0]) - pad for name, column in base.columns.items()}
+    return Attention(words, columns, weights)
 
 
 def load_examples(path: str | Path) -> Examples:
@@ -171,7 +176,8 @@ def load_examples(path: str | Path) -> Examples:
     )  # fmt: skip
     attention = read["attention"]
     weights = {name: tuple(map(float, row)) for name, row in attention["weights"].items()}
-    return Examples(read["circuit"], sets, Attention(tuple(attention["tokens"]), weights))
+    looks = Attention(tuple(attention["tokens"]), attention["columns"], weights)
+    return Examples(read["circuit"], sets, looks)
 
 
 def _problems(read: Mapping[str, Any]) -> list[str]:
@@ -214,6 +220,9 @@ def _attention_problems(read: Any) -> list[str]:
         return ["attention must have tokens, a list of texts"]
     if not isinstance(weights, dict):
         return ["attention must have weights, by the name of a head's site"]
+    columns = read["columns"] if isinstance(read.get("columns"), dict) else {"?": None}
+    if not all(type(one) is int and 0 <= one < len(tokens) for one in columns.values()):
+        return [f"attention must have columns, each one of its {len(tokens)} tokens"]
     return [
         f"attention of {name!r} must be {len(tokens)} finite numbers"
         for name, row in weights.items()

@@ -9,6 +9,9 @@
   // The diagram: pointing shows a site, clicking keeps it.
   const diagram = byId("diagram");
   const nodes = told.circuit.sites.map((_, number) => diagram.querySelector(`#node-${number}`));
+  const arrows = all("[id^=edge-]", diagram);
+  nodes.forEach((node) => node?.classList.add("member"));
+  arrows.forEach((arrow) => arrow.classList.add("edge"));
   let kept = null;
 
   function show(number) {
@@ -26,7 +29,7 @@
     diagram.classList.toggle("chosen", number !== null);
     const mine = number === null ? [] : all(`#site-${number} [data-edge]`);
     const edges = new Set(mine.map((row) => `edge-${row.dataset.edge}`));
-    all("[id^=edge-]", diagram).forEach((e) => e.classList.toggle("shown", edges.has(e.id)));
+    arrows.forEach((arrow) => arrow.classList.toggle("shown", edges.has(arrow.id)));
   }
 
   function keep(number) {

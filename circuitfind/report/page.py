@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from markupsafe import Markup, escape
 from ..circuit import Circuit, Edge
 from ..examples import Attention, Examples
 from ..validate.card import Card, DesideratumScore, card_from_json
-from .page_figures import draw_frontier, inline_svg, member_map
+from .page_figures import FEW, draw_frontier, inline_svg, page_diagram
 
 HERE = Path(__file__).parent
 ROWS = 40  # rows of a finding that the page spells out
+STRONGEST = 6  # edges of a member that stand unfolded
 SEEN = {"\n": "↵\n", "\t": "⇥", "\r": "␍", "\x00": "␀"}
 ASKS = {  # what a desideratum asks, by its part and its sense
     ("inside", "follows"): "Patch the circuit from the source, and the answer must move with it.",
@@ -46,24 +48,27 @@ def render_page(
         examples: where there are some; without them the page says how to make them.
 
     Raises:
-        ValueError: the report's card, or the examples, are about another circuit; a circuit whose
-            provenance does not tell the size of its model.
+        ValueError: the report's card, or the examples, are about another circuit; edges that no
+            diagram can show.
     """
     card = card_from_json(report)
     card.require(circuit)
     if examples is not None:
         examples.require(circuit)
     frontier = report.get("frontier") or ()
+    attention = examples.attention if examples else None
+    diagram = inline_svg(page_diagram(circuit, attention), "diagram")
     script = (HERE / "page.js").read_text(encoding="utf-8")
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
     return _environment().get_template("page.html").render(
         circuit=circuit, report=report, card=card, command=command, examples=examples,
-        counts=_counts(card), sites=_sites(circuit, card, examples), asks=ASKS, marks=MARKS,
+        counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS, marks=MARKS,
         sets={one.name: one for one in examples.sets} if examples else {},
-        diagram=Markup(inline_svg(member_map(circuit), "diagram")),
+        diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),
         frontier=Markup(inline_svg(draw_frontier(frontier, card.desiderata, len(circuit)),
                                    "frontier")) if frontier else None,
-        citation=_citation(circuit, card, report), data=_embedded(told), rows=ROWS,
+        citation=_citation(circuit, card, report), data=_embedded(told), rows=ROWS, few=FEW,
+        strongest=STRONGEST,
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")), script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -78,30 +83,33 @@ def _environment() -> Environment:
     return made
 
 
-def visible(text: str) -> Markup:
-    """A prompt or a token with what could not be seen made visible: line breaks, spaces at its
-    ends, and letters that control others or the direction of the text."""
-
-    def shown(letter: str, at_end: bool) -> Markup | str:
-        if letter == " " and at_end:
-            return Markup('<i class="ctl">␣</i>')
-        if letter in SEEN:
-            return Markup('<i class="ctl">{}</i>{}').format(SEEN[letter][0], SEEN[letter][1:])
-        if letter.isprintable():
-            return escape(letter)
-        return Markup('<i class="ctl">U+{}</i>').format(f"{ord(letter):04X}")
-
-    body = text.strip(" ")
-    start = len(text) - len(text.lstrip(" ")) if body else len(text)
-    ends = (range(start), range(start + len(body), len(text)))
-    return Markup("").join(
-        shown(letter, any(number in end for end in ends)) for number, letter in enumerate(text)
+@lru_cache(4096)
+def visible(text: str, ends: bool = True) -> Markup:
+    """A prompt or a token with what could not be seen made visible: line breaks, letters that
+    control others or the direction of the text, and spaces at its ends (unless told not to, or
+    where there is nothing else)."""
+    start, end = 0, len(text)
+    if ends or not text.strip(" "):
+        end = len(text.rstrip(" "))
+        start = min(len(text) - len(text.lstrip(" ")), end)
+    spaces = Markup('<i class="ctl">␣</i>')
+    middle = (
+        escape(piece) if piece.isprintable() else _mark(piece)
+        for piece in re.findall(r"[^\W_]+|.", text[start:end], re.DOTALL)
     )
+    return spaces * start + Markup("").join(middle) + spaces * (len(text) - end)
+
+
+def _mark(letter: str) -> Markup:
+    """The sign for a letter that cannot be seen."""
+    sign = SEEN.get(letter, f"U+{ord(letter):04X}")
+    return Markup('<i class="ctl">{}</i>{}').format(sign.rstrip("\n"), sign[len(sign.rstrip()) :])
 
 
 def _number(value: float, digits: int = 3, sign: bool = False) -> str:
     """A number as the page writes it, with a real minus."""
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    rounded = round(value, digits) + 0.0  # -0.0 has a sign of its own
+    text = f"{rounded:+.{digits}f}" if sign and rounded else f"{rounded:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -124,7 +132,7 @@ def _counts(card: Card) -> list[tuple[str, int]]:
     return [(name, verdicts.count(name)) for name in MARKS if name in verdicts]
 
 
-def _sites(circuit: Circuit, card: Card, examples: Examples | None) -> list[dict[str, Any]]:
+def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[dict[str, Any]]:
     """What there is to tell of each member: its score, what leaving it out costs, its edges, and
     where it looks."""
     left_out = {
@@ -143,7 +151,7 @@ def _sites(circuit: Circuit, card: Card, examples: Examples | None) -> list[dict
             "bars": _bars(row, card.desiderata) if row else [],
             "into": _strongest([pair for pair in edges if pair[1].receiver == site]),
             "out_of": _strongest([pair for pair in edges if pair[1].sender == site]),
-            "looks": _looks(str(site), examples.attention if examples else None),
+            "looks": _looks(str(site), attention),
         })  # fmt: skip
     return told
 

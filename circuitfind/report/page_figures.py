@@ -2,64 +2,72 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 from xml.etree import ElementTree
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from ..circuit import Circuit
+from ..examples import Attention
 from ..validate.card import DesideratumScore
-from .figure import FAINT, GAINS, INK, LOSSES, _clean, _style, draw
+from .diagram import draw_diagram
+from .example import Example
 from .sitegraph import shortened
+from .style import FAINT, GAINS, INK, LOSSES, THEMES, styled
 
 LINK = "{http://www.w3.org/1999/xlink}href"
-GREYS = {INK: "ink", "#444444": "muted", "#7a7a7a": "muted", FAINT: "line", "#ffffff": "paper"}
+# The page's variable for each colour of the light theme: in the dark they have other values.
+COLOURS = {to_hex(getattr(THEMES["light"], one.name)): one.name for one in fields(THEMES["light"])}
 LINES = (  # a colour, a dash and a marker each: none is told by its colour alone
     (GAINS[4], "-", "o"), (LOSSES[3], "--", "s"), ("#7a7a7a", "-.", "^"), (GAINS[2], ":", "D"),
     (INK, "-", "v"), (LOSSES[2], "--", "P"),
 )  # fmt: skip
+FEW = 10  # members that have room in a column beside what is told of them
+PAD = 0.04  # inches around a drawing
 OWN = re.compile(r"(node|edge)-\d+")  # the ids that the page's script looks for
+FILLED = re.compile(r"(node|label|score|port)-\d+.*")  # on a member's fill, the same in the dark
 
 
-def member_map(circuit: Circuit) -> Figure:
-    """The layers x heads map without its headings; the cell of circuit.sites[n] has the gid
-    node-n.
+def page_diagram(circuit: Circuit, attention: Attention | None) -> Figure:
+    """The diagram without its headings, which the page says itself; the prompt whose attention is
+    known stands below it.
 
     Raises:
-        ValueError: as in `draw`.
+        ValueError: as in `draw_diagram`.
     """
-    figure = draw(circuit)
-    numbers = {_clean(str(site)): number for number, site in enumerate(circuit.sites)}
-    for artist in figure.findobj(lambda one: bool(one.get_gid())):
-        kind, _, name = str(artist.get_gid()).partition(":")
-        if kind in ("title", "subtitle"):
-            artist.remove()
-        elif kind in ("member", "score") and name in numbers:
-            artist.set_gid(f"{'node' if kind == 'member' else 'label'}-{numbers[name]}")
+    prompt = Example(attention.tokens, attention.columns) if attention else None
+    width = "one" if len(circuit) <= FEW else "two"
+    figure = draw_diagram(circuit, example=prompt, width=width)
+    for heading in figure.findobj(lambda artist: artist.get_gid() in ("title", "subtitle")):
+        heading.remove()
     return figure
 
 
 def draw_frontier(
-    points: Sequence[dict[str, Any]], scores: Sequence[DesideratumScore], size: int
+    points: Sequence[Mapping[str, Any]], scores: Sequence[DesideratumScore], size: int
 ) -> Figure:
     """Size against satisfaction on the selection pairs, a line per desideratum; the circuit's own
-    size is marked, and the highest bound."""
-    with _style():
+    size is marked."""
+    with styled():
         figure = Figure((5.4, 2.7))
         axes = figure.add_axes((0.09, 0.17, 0.89, 0.6))
         axes.axvline(size, color=FAINT, linewidth=7, zorder=0)
         for score, (colour, dash, marker) in zip(scores, LINES * len(scores), strict=False):
-            known = [p for p in points if score.name in p["satisfaction"]]
+            known = [point for point in points if score.name in point["satisfaction"]]
             x = [point["size"] for point in known]
             y = [point["satisfaction"][score.name] for point in known]
             look = {"color": colour, "marker": marker, "clip_on": False}
-            axes.plot(x, y, dash, label=_clean(shortened(score.name)), linewidth=1.3,
-                      markersize=3.4, **look)  # fmt: skip
+            axes.plot(x, y, dash, label=shortened(score.name), linewidth=1.3, markersize=3.4,
+                      **look)  # fmt: skip
             mine = [level for n, level in zip(x, y, strict=True) if n == size]
-            axes.plot([size] * len(mine), mine, linestyle="", markersize=7,
-                      markeredgecolor=INK, **look)  # fmt: skip
+            axes.plot([size] * len(mine), mine, linestyle="", markersize=7, markeredgecolor=INK,
+                      **look)  # fmt: skip
         axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="share of selection pairs")
         axes.set_xlabel(f"sites in the circuit (the grey band: {size}, the circuit here)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -71,11 +79,11 @@ def draw_frontier(
 
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an <svg> element for a page: cropped, its ids begun with `name` except the
-    nodes' and edges', its greys the page's own, which are others in the dark."""
-    file = io.BytesIO()
-    with _style():
-        figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.04, transparent=True,
-                       metadata={"Date": None, "Creator": None})  # fmt: skip
+    nodes' and edges', its colours the page's variables."""
+    file, notes = io.BytesIO(), {"Date": None, "Creator": None}
+    with styled():
+        box = _drawn(figure)
+        figure.savefig(file, format="svg", bbox_inches=box, transparent=True, metadata=notes)
     root = ElementTree.fromstring(file.getvalue())
     for child in [one for one in root if one.tag.endswith("metadata")]:
         root.remove(child)
@@ -86,28 +94,39 @@ def inline_svg(figure: Figure, name: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def _drawn(figure: Figure) -> Bbox:
+    """What is drawn on, in inches: headings may have left room, which "tight" would keep."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [
+        artist.get_tightbbox(renderer)
+        for axes in figure.axes
+        for artist in ([*axes.patches, *axes.texts] if not axes.axison else [axes])
+    ]
+    boxes += [legend.get_tightbbox(renderer) for legend in figure.legends]
+    box = Bbox.union([box for box in boxes if box is not None and box.width > 0])
+    return box.transformed(figure.dpi_scale_trans.inverted()).padded(PAD)
+
+
 def _adopt(element: ElementTree.Element, name: str, themed: bool) -> None:
-    """Rename, and unless it lies in a node, recolour this element and what it holds."""
+    """Rename, and unless it lies on a member's fill, recolour this element and what it holds."""
     element.tag = element.tag.rpartition("}")[2]
     own = element.get("id", "")
-    themed = themed and not re.fullmatch(r"(node|label)-\d+", own)
+    themed = themed and not FILLED.fullmatch(own)
     if own and not OWN.fullmatch(own):
         element.set("id", f"{name}-{own}")
     if LINK in element.attrib:
         element.set("href", element.attrib.pop(LINK))
     for key, value in element.attrib.items():
-        if key == "href":
-            element.set(key, value.replace("#", f"#{name}-"))
-        else:
-            made = value.replace("url(#", f"url(#{name}-")
-            element.set(key, _themed(made) if themed and key == "style" else made)
+        made = value.replace("url(#", f"url(#{name}-")
+        made = made.replace("#", f"#{name}-", 1) if key == "href" else made
+        element.set(key, _themed(made) if themed and key == "style" else made)
     for child in element:
         _adopt(child, name, themed)
 
 
 def _themed(style: str) -> str:
-    return re.sub(
-        r"#[0-9a-f]{6}",
-        lambda found: f"var(--{GREYS[found[0]]}, {found[0]})" if found[0] in GREYS else found[0],
-        style,
-    )
+    def variable(found: re.Match[str]) -> str:
+        name = COLOURS.get(found[0])
+        return f"var(--{name}, {found[0]})" if name else found[0]
+
+    return re.sub(r"#[0-9a-f]{6}", variable, style)

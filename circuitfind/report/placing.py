@@ -267,7 +267,7 @@ def _stacked(
             wide[n] = min(max(size[0], 0.11 * entering[node.id]), width - 0.06)
     x = np.clip(x, wide / 2 + 0.03, width - wide / 2 - 0.03)
     y, lines, layers = gap / 2, [], []
-    boxes = [Box(0, 0, 0, 0)] * len(graph.nodes)
+    boxes = [Box(0.0, 0.0, 0.0, 0.0)] * len(graph.nodes)
     line_of, labels = [0] * len(graph.nodes), {}
     for row in rows:
         if row.labels:
