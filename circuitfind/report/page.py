@@ -140,7 +140,7 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
         for finding in card.findings if finding.name == "leave one out"
         for row in finding.details
     }  # fmt: skip
-    told = []
+    told, chosen = [], circuit.provenance.get("chosen", {})
     for number, (site, score) in enumerate(zip(circuit.sites, circuit.scores, strict=True)):
         part, row = site.component, left_out.get(str(site))
         edges = list(enumerate(circuit.edges))
@@ -151,9 +151,18 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
             "bars": _bars(row, card.desiderata) if row else [],
             "into": _strongest([pair for pair in edges if pair[1].receiver == site]),
             "out_of": _strongest([pair for pair in edges if pair[1].sender == site]),
-            "looks": _looks(str(site), attention),
+            "looks": _looks(str(site), attention), "person": _person(chosen, str(site)),
         })  # fmt: skip
     return told
+
+
+def _person(chosen: Any, site: str) -> str | None:
+    """Who put this site in and why, in words, where it was not the optimiser."""
+    row = chosen.get(site) if isinstance(chosen, Mapping) else None
+    if not isinstance(row, Mapping) or row.get("who") != "person":
+        return None
+    reason = f": {row['reason']}" if row.get("reason") else ""
+    return f"Put in by {row.get('by', 'a person')}{reason}"
 
 
 def _strongest(edges: Sequence[tuple[int, Edge]]) -> list[tuple[int, Edge]]:
