@@ -42,7 +42,10 @@ def a_page(*texts, **changes):
     report = {
         "success": False, "message": told, "size": {"of": 8}, **card.as_json(), "notes": [told],
         "problems": [told], "created": told, "cost": None,
-        "frontier": [{"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n)} for n in range(4)],
+        "frontier": [
+            {"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n), "slack": 0.3 * n - 0.95}
+            for n in range(4)
+        ],
     }  # fmt: skip
     sets = tuple(ExampleSet(text, 96, 86, (Example(*[text] * 8, False),)) for text in texts)
     weights = {str(site): (*(0.1 for _ in texts), 0.9) for site in sites}

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from ..circuit import Circuit, Edge
 from ..examples import Attention, Examples
 from ..validate.card import Card, DesideratumScore, card_from_json
-from .page_figures import FEW, draw_frontier, inline_svg, page_diagram
+from .page_figures import FEW, page_diagram, page_frontier
 
 HERE = Path(__file__).parent
 ROWS = 40  # rows of a finding that the page spells out
@@ -55,9 +55,8 @@ def render_page(
     card.require(circuit)
     if examples is not None:
         examples.require(circuit)
-    frontier = report.get("frontier") or ()
     attention = examples.attention if examples else None
-    diagram = inline_svg(page_diagram(circuit, attention), "diagram")
+    diagram = page_diagram(circuit, attention)
     script = (HERE / "page.js").read_text(encoding="utf-8")
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
     return _environment().get_template("page.html").render(
@@ -65,8 +64,7 @@ def render_page(
         counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS, marks=MARKS,
         sets={one.name: one for one in examples.sets} if examples else {},
         diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),
-        frontier=Markup(inline_svg(draw_frontier(frontier, card.desiderata, len(circuit)),
-                                   "frontier")) if frontier else None,
+        frontier=Markup(page_frontier(circuit, report)) if report.get("frontier") else None,
         citation=_citation(circuit, card, report), data=_embedded(told), rows=ROWS, few=FEW,
         strongest=STRONGEST,
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")), script=Markup(script),

@@ -2,84 +2,56 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 from xml.etree import ElementTree
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from ..circuit import Circuit
 from ..examples import Attention
-from ..validate.card import DesideratumScore
 from .diagram import draw_diagram
 from .example import Example
-from .sitegraph import shortened
-from .style import FAINT, GAINS, INK, LOSSES, THEMES, styled
+from .plots import draw_frontier
+from .style import THEMES, styled
+from .titled import Report
 
 LINK = "{http://www.w3.org/1999/xlink}href"
 # The page's variable for each colour of the light theme: in the dark they have other values.
 COLOURS = {to_hex(getattr(THEMES["light"], one.name)): one.name for one in fields(THEMES["light"])}
-LINES = (  # a colour, a dash and a marker each: none is told by its colour alone
-    (GAINS[4], "-", "o"), (LOSSES[3], "--", "s"), ("#7a7a7a", "-.", "^"), (GAINS[2], ":", "D"),
-    (INK, "-", "v"), (LOSSES[2], "--", "P"),
-)  # fmt: skip
 FEW = 10  # members that have room in a column beside what is told of them
 PAD = 0.04  # inches around a drawing
 OWN = re.compile(r"(node|edge)-\d+")  # the ids that the page's script looks for
 FILLED = re.compile(r"(node|label|score|port)-\d+.*")  # on a member's fill, the same in the dark
 
 
-def page_diagram(circuit: Circuit, attention: Attention | None) -> Figure:
-    """The diagram without its headings, which the page says itself; the prompt whose attention is
-    known stands below it.
+def page_diagram(circuit: Circuit, attention: Attention | None) -> str:
+    """The diagram; the prompt whose attention is known stands below it.
 
     Raises:
         ValueError: as in `draw_diagram`.
     """
     prompt = Example(attention.tokens, attention.columns) if attention else None
     width = "one" if len(circuit) <= FEW else "two"
-    figure = draw_diagram(circuit, example=prompt, width=width)
-    for heading in figure.findobj(lambda artist: artist.get_gid() in ("title", "subtitle")):
-        heading.remove()
-    return figure
+    return inline_svg(draw_diagram(circuit, example=prompt, width=width), "diagram")
 
 
-def draw_frontier(
-    points: Sequence[Mapping[str, Any]], scores: Sequence[DesideratumScore], size: int
-) -> Figure:
-    """Size against satisfaction on the selection pairs, a line per desideratum; the circuit's own
-    size is marked."""
-    with styled():
-        figure = Figure((5.4, 2.7))
-        axes = figure.add_axes((0.09, 0.17, 0.89, 0.6))
-        axes.axvline(size, color=FAINT, linewidth=7, zorder=0)
-        for score, (colour, dash, marker) in zip(scores, LINES * len(scores), strict=False):
-            known = [point for point in points if score.name in point["satisfaction"]]
-            x = [point["size"] for point in known]
-            y = [point["satisfaction"][score.name] for point in known]
-            look = {"color": colour, "marker": marker, "clip_on": False}
-            axes.plot(x, y, dash, label=shortened(score.name), linewidth=1.3, markersize=3.4,
-                      **look)  # fmt: skip
-            mine = [level for n, level in zip(x, y, strict=True) if n == size]
-            axes.plot([size] * len(mine), mine, linestyle="", markersize=7, markeredgecolor=INK,
-                      **look)  # fmt: skip
-        axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="share of selection pairs")
-        axes.set_xlabel(f"sites in the circuit (the grey band: {size}, the circuit here)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y", color=FAINT, linewidth=0.4)
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="upper left", bbox_to_anchor=(0.07, 1.0), ncols=2, frameon=False)
-    return figure
+def page_frontier(circuit: Circuit, report: Report) -> str:
+    """The frontier.
+
+    Raises:
+        ValueError: the report has none.
+    """
+    return inline_svg(draw_frontier(circuit, report, width="two"), "frontier")
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element for a page: cropped, its ids begun with `name` except the
-    nodes' and edges', its colours the page's variables."""
+    """The figure as an <svg> element for a page: without its headings, which the page says itself;
+    its ids begun with `name` except the nodes' and edges', its colours the page's variables."""
+    for heading in figure.findobj(lambda artist: artist.get_gid() in ("title", "subtitle")):
+        heading.remove()
     file, notes = io.BytesIO(), {"Date": None, "Creator": None}
     with styled():
         box = _drawn(figure)
@@ -102,7 +74,6 @@ def _drawn(figure: Figure) -> Bbox:
         for axes in figure.axes
         for artist in ([*axes.patches, *axes.texts] if not axes.axison else [axes])
     ]
-    boxes += [legend.get_tightbbox(renderer) for legend in figure.legends]
     box = Bbox.union([box for box in boxes if box is not None and box.width > 0])
     return box.transformed(figure.dpi_scale_trans.inverted()).padded(PAD)
 
