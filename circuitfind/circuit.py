@@ -108,6 +108,11 @@ class Circuit:
         """The members that are MLPs."""
         return tuple(site for site in self.sites if site.component.kind == "mlp")
 
+    def _repr_html_(self) -> str:
+        from .report.notebook import circuit_html
+
+        return circuit_html(self)
+
     def save(self, path: str | Path) -> None:
         """Write the circuit as JSON, all of it or nothing."""
         write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")

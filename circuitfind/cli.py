@@ -77,6 +77,12 @@ def discover(
     donor: Annotated[
         str | None, typer.Option("--donor", help="source, mean, zero or resample, not the claim's.")
     ] = None,
+    pin: Annotated[
+        list[str] | None, typer.Option("--pin", help="A site that is in the circuit.")
+    ] = None,
+    veto: Annotated[
+        list[str] | None, typer.Option("--veto", help="A site that is not in it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
@@ -87,8 +93,9 @@ def discover(
         task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
         size, rival, donor, batch,  # type: ignore[arg-type]
+        tuple(pin or ()), tuple(veto or ()),
     )  # fmt: skip
-    folder = out or Path("runs") / _slug(task, model, method, seed)
+    folder = out or Path("runs") / _slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(Console(stderr=True)) as shown:
         made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
@@ -179,6 +186,58 @@ def compare(
 
 
 @app.command()
+def review(
+    run_path: RunPath,
+    pin: Annotated[list[str] | None, typer.Option("--pin", help="A site to have in it.")] = None,
+    veto: Annotated[list[str] | None, typer.Option("--veto", help="One not to have.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="site=text: what a site is called.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="site=text: the group that it is in.")
+    ] = None,
+    accept: Annotated[
+        bool | None, typer.Option("--accept/--reject", help="The verdict on the circuit.")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who decides.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "",
+    decisions: Annotated[
+        Path | None, typer.Option("--decisions", help="A file of decisions, as from the page.")
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Search again, keeping to pins and vetoes.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The new run's folder, for --search.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed search.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide about a run's circuit, in its decisions.json; --search finds one that complies."""
+    from . import review as reviewing
+    from .report.progress import TerminalProgress
+    from .report.table import print_decisions
+
+    verdict = None if accept is None else "accept" if accept else "reject"
+    said = reviewing.Said(pin or (), veto or (), name or (), group or (), verdict, by, reason)
+    made = reviewing.review(run_path, said, decisions)
+    if not search:
+        told = None if made is None else made.as_json()
+        if as_json:
+            _print_json({"path": str(run_path), "decisions": told})
+        else:
+            print_decisions(Console(), told)
+        return
+    folder = out or run_path.with_name(f"{run_path.name}_reviewed")
+    with TerminalProgress(Console(stderr=True)) as shown:
+        new = reviewing.search_again(
+            run_path, folder, resume=resume, overwrite=overwrite, shown=shown
+        )
+    _show(new.circuit.as_json(), new.report, new.path, as_json)
+
+
+@app.command()
 def diagram(
     run_path: RunPath,
     out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file.")] = None,
@@ -187,7 +246,7 @@ def diagram(
         typer.Option(
             "--kind",
             help="map, circuit, frontier, bars, effects or stability; as text: dot, mermaid, "
-            "tikz, graphml or json.",
+            "tikz, graphml, json or mib.",
         ),
     ] = "map",
     theme: Annotated[str | None, typer.Option("--theme", help="light or dark.")] = None,
@@ -201,14 +260,13 @@ def diagram(
 ) -> None:
     """Draw a finished run, or write its circuit as a graph in text."""
     from . import run
-    from .report.graphs import KINDS
     from .report.kinds import FIGURES, FILES
 
     if kind in FIGURES:
         out = out or run_path / f"{FILES.get(kind, kind)}.svg"
         run.redraw(run_path, out, kind, report_path=report, theme=theme, width=width)
-    elif kind not in KINDS:
-        raise ValueError(f"--kind is one of {', '.join((*FIGURES, *KINDS))}; got {kind!r}")
+    elif kind not in run.TEXTS:
+        raise ValueError(f"--kind is one of {', '.join((*FIGURES, *run.TEXTS))}; got {kind!r}")
     else:
         from .storage import write_text
 
@@ -284,9 +342,10 @@ def lint(
 @app.command()
 def tasks(as_json: AsJson = False) -> None:
     """List the installed tasks."""
-    from .claims import about, installed_claims, load_claim
+    from .claims import SAVED, about, installed_claims, load_claim
 
     rows = [(name, load_claim(name).name, about(name)) for name in installed_claims()]
+    rows.append((SAVED, "suffices", "Whatever inputs are saved beside the model (--model FOLDER)."))
     _print_rows(("task", "claim", "about"), rows, as_json)
 
 
@@ -400,9 +459,9 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _slug(task: str, model: str, method: str, seed: int) -> str:
+def _slug(task: str, model: str, *more: str | None) -> str:
     """A folder name that tells what a run is."""
-    words = [Path(task).name, Path(model).name, method, f"seed{seed}"]
+    words = [Path(task).name, Path(model).name, *filter(None, more)]
     return "_".join(re.sub(r"[^\w.-]+", "-", word) for word in words)
 
 

@@ -111,19 +111,22 @@ def find_examples(model: Model, circuit: Circuit, batches: Sequence[Batch]) -> E
 def _examples_of(
     model: Model, objective: Objective, index: int, membership: Float[Tensor, " site"]
 ) -> ExampleSet:
-    batch, untouched = objective.batches[index], objective.untouched(index)[0]
-    got = _answers(objective, index, membership)
-    right = got == batch.expected.cpu()
+    batch, end = objective.batches[index], objective.untouched(index)[0]
+    answers = _answers(objective, index, membership)
+    right = answers == batch.expected.cpu()
     rows = right.int().argsort(stable=True)[:SHOWN].tolist()
-    patches = [got, *(_answers(objective, index, ends) for ends in (untouched, 1 - untouched))]
+    patches = [answers, *(_answers(objective, index, one) for one in (end, 1 - end))]
     examples = []
     for row in rows:
         pair, source = batch.desideratum.pairs[row], int(batch.source_answer[row])
         ids = [batch.expected[row], batch.base_answer[row], *(made[row] for made in patches)]
         expected, own, *made = [model.tokenizer.decode([int(one)]) for one in ids]
         other = None if source == UNKNOWN else model.tokenizer.decode([source])
-        texts = pair.base.text, pair.source.text, expected, own, other
-        examples.append(Example(*texts, *made, bool(right[row])))
+        got, untouched, everything = made
+        examples.append(
+            Example(pair.base.text, pair.source.text, expected, own, other, got, untouched,
+                    everything, bool(right[row]))
+        )  # fmt: skip
     name = batch.desideratum.name
     return ExampleSet(name, len(batch), int(right.sum()), tuple(examples))
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .circuit import Circuit, load_circuit
+from .decisions import DECISIONS
 from .storage import write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
@@ -68,7 +69,8 @@ class RunFolder:
         """Make the folder; without `resume`, remove what an earlier run left in it."""
         if not resume and (self.path / CONFIG).is_file():
             for name in (
-                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, CHECKPOINT, BEFORE,
+                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, DECISIONS,
+                CHECKPOINT, BEFORE,
             ):  # fmt: skip
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)

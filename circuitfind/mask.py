@@ -1,6 +1,6 @@
 """A mask: how far each site belongs to the circuit, and the gates that this opens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from desiderata import Part
 
-from .component import Site
+from .component import Site, parse_site
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,21 @@ class Mask:
         """The gates that patch this part: 1 takes the source's value, 0 leaves the base's."""
         return gates_of(self.membership, part)
 
+    @property
+    def is_hard(self) -> bool:
+        """Whether every gate is open or closed."""
+        return bool(((self.membership == 0) | (self.membership == 1)).all())
+
+    def on(self, sites: Sequence[Site]) -> Float[Tensor, " site"]:
+        """The membership of these sites; 0 for those that the mask does not have."""
+        shares = dict(zip(self.sites, self.membership.tolist(), strict=True))
+        return torch.tensor([shares.get(site, 0.0) for site in sites])
+
+    def as_json(self) -> dict[str, float]:
+        """The sites that are not closed, by name, with their membership."""
+        shares = zip(self.sites, self.membership.tolist(), strict=True)
+        return {str(site): round(share, 6) for site, share in shares if share}
+
     def hard(self, threshold: float = 0.5) -> "Mask":
         """The mask of the sites whose membership is above the threshold."""
         return Mask(self.sites, (self.membership > threshold).float())
@@ -45,6 +60,15 @@ class Mask:
             site for site, share in zip(self.sites, self.membership.tolist(), strict=True)
             if share > 0.5
         )  # fmt: skip
+
+
+def mask_from_json(read: Mapping[str, float]) -> Mask:
+    """The mask that `as_json` wrote, without the sites that it leaves out.
+
+    Raises:
+        ValueError: a name that is no site, a membership outside [0, 1].
+    """
+    return Mask(tuple(map(parse_site, read)), torch.tensor([float(read[name]) for name in read]))
 
 
 def gates_of(membership: Float[Tensor, "*mask site"], part: Part) -> Float[Tensor, "*mask site"]:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -113,7 +115,12 @@ class Piece(NamedTuple):
 
 
 class Objective:
-    """Desiderata on a model, ready to be scored under any membership of their sites."""
+    """Desiderata on a model, ready to be scored under any membership of their sites.
+
+    Args:
+        decided: sites whose membership is not open, with what it is, 0 or 1. They are patched
+            accordingly whatever the membership of the others, which alone are `sites` here.
+    """
 
     def __init__(
         self,
@@ -121,9 +128,13 @@ class Objective:
         batches: Sequence[Batch],
         sites: Sequence[Site],
         cost: Cost | None = None,
+        decided: Mapping[Site, float] | None = None,
     ) -> None:
         self.cost = cost or Cost()
-        self.sites = tuple(sites)
+        self.decided = dict(decided or {})
+        self.every = tuple(sites)
+        self.open = torch.tensor([n for n, s in enumerate(sites) if s not in self.decided]).long()
+        self.sites = tuple(self.every[n] for n in self.open.tolist())
         self.batches = tuple(batches)
         self._columns: list[Tensor] = []
         self._prepared: list[list[Prepared]] = []
@@ -140,6 +151,21 @@ class Objective:
     def desiderata(self) -> tuple[Desideratum, ...]:
         """The desiderata, in the order of every score and loss here."""
         return tuple(batch.desideratum for batch in self.batches)
+
+    def first(self, n: int) -> "Objective":
+        """The same desiderata on their first pieces, as many as have up to `n` pairs together and
+        one at least. Nothing is prepared again."""
+        made = copy(self)
+        made._prepared = []
+        for pieces in self._prepared:
+            ends = accumulate(len(piece.batch) for piece in pieces)
+            kept = sum(end <= n for end in ends)
+            made._prepared.append(pieces[: max(1, kept)])
+        made.batches = tuple(
+            batch.take(range(sum(len(piece.batch) for piece in pieces)))
+            for batch, pieces in zip(self.batches, made._prepared, strict=True)
+        )
+        return made
 
     @property
     def masks_at_once(self) -> int:
@@ -164,6 +190,22 @@ class Objective:
             yield [Piece(index, prepared.batch, logits)
                    for (index, prepared), logits in zip(mine, found, strict=True)]  # fmt: skip
 
+    def undecided(self) -> "Objective":
+        """The same with the membership of every site open, so that all are in `sites`."""
+        made = copy(self)
+        made.decided, made.sites = {}, self.every
+        made.open = torch.arange(len(self.every))
+        return made
+
+    def complete(self, membership: Float[Tensor, "mask site"]) -> Float[Tensor, "mask every"]:
+        """The membership of every site, the decided ones too, in the order of `every`."""
+        if not self.decided:
+            return membership
+        made = torch.tensor([self.decided.get(site, 0.0) for site in self.every])
+        made = made.repeat(len(membership), 1)
+        made[:, self.open] = membership
+        return made
+
     def untouched(self, index: int) -> Float[Tensor, "1 site"]:
         """The membership under which this desideratum patches nothing."""
         outside = self.desiderata[index].part == "outside"
@@ -171,7 +213,7 @@ class Objective:
 
     def _gates(self, index: int, membership: Float[Tensor, "mask site"]) -> Tensor:
         part = self.batches[index].desideratum.part
-        return gates_of(membership[:, self._columns[index]], part)
+        return gates_of(self.complete(membership)[:, self._columns[index]], part)
 
     @torch.no_grad()
     def hits(self, index: int, membership: Float[Tensor, "mask site"]) -> Bool[Tensor, "mask pair"]:
@@ -269,18 +311,22 @@ class Objective:
 
     def activations(self) -> list[Float[Tensor, "sample width"]]:
         """What each site writes in the base prompts of all desiderata, a row per pair and token."""
-        pieces: list[list[Tensor]] = [[] for _ in self.sites]
+        pieces: list[list[Tensor]] = [[] for _ in self.every]
         for columns, prepared in zip(self._columns, self._prepared, strict=True):
             for piece in prepared:
                 for column, written in zip(columns.tolist(), record_base(piece), strict=True):
                     pieces[column].append(written)
-        return [torch.cat(rows) if rows else torch.zeros(1, 1) for rows in pieces]
+        kept = [pieces[column] for column in self.open.tolist()]
+        return [torch.cat(rows) if rows else torch.zeros(1, 1) for rows in kept]
 
     def bounds(self) -> tuple[Bound, ...]:
-        """What each desideratum has to reach on these pairs, from its null and its ceiling."""
-        ends = torch.stack([torch.zeros(len(self.sites)), torch.ones(len(self.sites))])
+        """What each desideratum has to reach on these pairs, from its null and its ceiling.
+
+        They are those of the circuits of no site and of every site, whatever is decided.
+        """
+        ends, free = torch.tensor([[0.0], [1.0]]).repeat(1, len(self.every)), self.undecided()
         return tuple(
-            _bound(desideratum, *self.hits(index, ends))
+            _bound(desideratum, *free.hits(index, ends))
             for index, desideratum in enumerate(self.desiderata)
         )
 

@@ -13,16 +13,18 @@ from .intervals import interval
 from .model import Model
 
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
-FEWEST = 16  # pairs in a pass, if there are as many
+FEWEST, MOST = 16, 64  # pairs in a pass, if there are as many; wider passes are no faster
 
 
 @dataclass(frozen=True)
 class Solved:
-    """How many of a desideratum's pairs the model solves unpatched, base and source."""
+    """How many of a desideratum's pairs the model solves unpatched, base and source, and the rows
+    of those that it does not."""
 
     name: str
     n: int
     solved: int
+    missed: tuple[int, ...] = ()
 
     @property
     def share(self) -> float:
@@ -55,16 +57,29 @@ def keep_solved(
     """
     kept, counts = [], []
     for batch in batches:
-        seen, rows = 0, []
+        seen, rows, missed = 0, [], []
         while len(rows) < n and seen < len(batch):
             # As many as are wanting, but not so few that passes get slow.
             turn = range(seen, min(len(batch), seen + max(n - len(rows), FEWEST)))
             solved = solves(model, batch.take(turn), cost)
-            rows += [row for row, right in zip(turn, solved.tolist(), strict=True) if right]
+            for row, right in zip(turn, solved.tolist(), strict=True):
+                (rows if right else missed).append(row)
             seen = turn.stop
-        counts.append(Solved(batch.desideratum.name, seen, len(rows)))
+        counts.append(Solved(batch.desideratum.name, seen, len(rows), tuple(missed)))
         if rows:
             kept.append(batch.take(rows[:n]))
+    return tuple(kept), tuple(counts)
+
+
+def keep_known(
+    batches: Sequence[Batch], n: int, counts: Sequence[Solved]
+) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
+    """What `keep_solved` gave where it counted so, without running the model again."""
+    kept = [
+        batch.take([row for row in range(count.n) if row not in count.missed][:n])
+        for batch, count in zip(batches, counts, strict=True)
+        if count.solved
+    ]
     return tuple(kept), tuple(counts)
 
 
@@ -84,7 +99,7 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
 
 def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
     pieces = []
-    for rows in torch.arange(len(prompts.tokens)).split(model.pairs_at_once):
+    for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
         tokens, attends = prompts.tokens[rows], prompts.attends[rows]
         reads = None if prompts.reads is None else prompts.reads[rows]
         pieces.append(model.forward(tokens, attends, reads=reads)[0].argmax(dim=-1))

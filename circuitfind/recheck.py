@@ -10,11 +10,14 @@ from .drift import drifted
 from .examples import find_examples
 from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
 from .foreign import circuit_of
+from .mask import Mask, mask_from_json
 from .model import Model
 from .paths import find_edges
+from .precheck import Solved
 from .run import Evidence, Run, Settings, gather, load_run, sign, write_page
 from .search import Progress
-from .validate import CHECKS, card_from_json, validate
+from .validate import CHECKS, card_from_json, checks_named, validate
+from .validate.subject import digest_pairs
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,17 @@ def revalidate(
         ValueError: bad input, as in `discover`.
     """
     config, circuit, report = read_run(path)
-    changes = {
+    given = {
         "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
     }  # fmt: skip
+    changes = {name: value for name, value in given.items() if value is not None}
     own = Settings.from_json(config)
-    settings = replace(own, **{name: value for name, value in changes.items() if value is not None})
+    settings = replace(own, **changes)
     model = settings.load_model()
-    evidence = gather(model, settings.load_claim(), settings)
-    fresh = _check(settings, model, circuit, evidence, checking or Checking())
+    mask = mask_from_json(report["mask"]) if "mask" in report else None
+    before = None if {"model", "n", "seed"} & changes.keys() else report
+    evidence = _evidence(settings, model, checking or Checking(), before)
+    fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
     if settings == own:
         find_examples(model, circuit, evidence.held_out).save(Path(path) / EXAMPLES)
         write_page(path, {**report, **fresh, "checks": _renewed(report, fresh)})
@@ -100,8 +106,9 @@ def validate_file(
         "heads": len(signed.heads), "mlps": len(signed.mlps), "sites": len(signed),
         "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
     }  # fmt: skip
-    evidence = gather(model, claim, settings)
-    fresh = _check(settings, model, signed, evidence, checking or Checking())
+    checking = checking or Checking()
+    evidence = _evidence(settings, model, checking)
+    fresh = _check(settings, model, signed, evidence, checking)
     notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
     return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
 
@@ -138,7 +145,7 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     settings = Settings.from_json(config)
     settings = replace(settings, n=n) if n else settings
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
-    held_out = gather(model, settings.load_claim(), settings).held_out
+    held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
     fitting = [
         batch for batch in held_out
         if batch.desideratum.sense == "follows" and positions <= set(batch.desideratum.at)
@@ -153,12 +160,44 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     return made
 
 
+def _gather_again(
+    model: Model, settings: Settings, to_search: bool, before: Mapping[str, Any]
+) -> Evidence:
+    """The pairs that the model solves; those that are held out are taken from the report of a run
+    with these settings, if it was about the same weights and leads to the same pairs."""
+    binds, claim = before.get("binds", {}), settings.load_claim()
+    if binds.get("model") == model.digest:
+        rows = [row for row in before["solved"] if row["split"] == "held-out"]
+        known = [
+            Solved(row["name"], row["n"], row["solved"], tuple(row["missed"]))
+            for row in rows if "missed" in row
+        ]  # fmt: skip
+        evidence = gather(model, claim, settings, to_search=to_search, known=known)
+        if digest_pairs(evidence.held_out) == binds["pairs"]:
+            return evidence
+    return gather(model, claim, settings, to_search=to_search)
+
+
+def _evidence(
+    settings: Settings, model: Model, checking: Checking, before: Mapping[str, Any] | None = None
+) -> Evidence:
+    """The pairs that these checks need; `before` is the report of a run with the same settings."""
+    chosen = checks_named(checking.checks, checking.thorough)
+    to_search = any(check.searches for check in chosen)
+    return _gather_again(model, settings, to_search, before or {})
+
+
 def _check(
-    settings: Settings, model: Model, circuit: Circuit, evidence: Evidence, checking: Checking
+    settings: Settings,
+    model: Model,
+    circuit: Circuit,
+    evidence: Evidence,
+    checking: Checking,
+    mask: Mask | None = None,
 ) -> dict[str, Any]:
     """The part of a report that checks make anew."""
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search,
+        model, circuit, evidence.held_out, search=evidence.search, mask=mask,
         seed=settings.seed, n_random=settings.n_random, checks=checking.checks,
         thorough=checking.thorough, progress=checking.shown,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The main job: from a claim to a checked circuit, and the folder that it ends in."""
 
+import json
 import platform
 import shlex
 import subprocess
@@ -16,15 +17,17 @@ from desiderata import Donor, Problem, Sampleable, lint_desiderata
 from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
+from .decisions import DECISIONS, Decisions, chosen_by, decisions_about
 from .encoding import Batch, encode, fit_to_tokenizer
 from .examples import find_examples, load_examples
-from .folder import EXAMPLES, FIGURE, PAGE, RunFolder, read_json, read_run
-from .mask import membership_of
+from .folder import CIRCUIT, EXAMPLES, FIGURE, PAGE, RunFolder, read_json, read_run
+from .foreign import write_foreign_mib
+from .mask import Mask, membership_of
 from .model import Model, load_model
 from .objective import Objective
-from .precheck import keep_solved, precheck
+from .precheck import Solved, keep_known, keep_solved, precheck
 from .report import draw, save_figure
-from .report.graphs import export_graph
+from .report.graphs import KINDS, export_graph
 from .report.kinds import draw_kind
 from .report.page import render_page
 from .search import (
@@ -40,7 +43,10 @@ from .storage import write_text
 from .validate import Card, card_from_json, validate
 from .validate.satisfaction import score_desiderata
 
-LATER = ("size", "rival", "donor", "batch")  # settings that run folders of version 0.1 do not have
+TEXTS = (*KINDS, "mib")  # what a circuit can be written as
+# settings that run folders of version 0.1 do not have
+LATER = ("size", "rival", "donor", "batch", "pins", "vetoes")
+LISTS = ("at", "pins", "vetoes")  # settings that are lists in config.json
 SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
 
 
@@ -69,6 +75,8 @@ class Settings:
     rival: bool = False
     donor: Donor | None = None
     batch: int | None = None
+    pins: tuple[str, ...] = ()
+    vetoes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -93,7 +101,7 @@ class Settings:
         if strangers := sorted(set(config) - {field.name for field in fields(cls)}):
             raise ValueError(f"config.json has settings that this version does not: {strangers}")
         known: dict[str, Any] = dict(config)
-        known["at"] = tuple(known.get("at", ()))
+        known |= {name: tuple(known.get(name, ())) for name in LISTS}
         return cls(**known)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,18 +110,19 @@ class Settings:
         Those that came later than the first run folders are left out at their defaults, so that
         folders made before can still be gone on with.
         """
-        made = asdict(self) | {"at": list(self.at)}
+        made = asdict(self) | {name: list(getattr(self, name)) for name in LISTS}
         return {
             field.name: made[field.name]
             for field in fields(self)
-            if field.name not in LATER or made[field.name] != field.default
+            if field.name not in LATER or getattr(self, field.name) != field.default
         }
 
     def command(self) -> str:
         """The command line that makes a run of these settings; defaults are left out."""
         words = ["circuitfind", "discover", self.task, "--model", self.model]
         for field in fields(self)[2:]:
-            value, option = getattr(self, field.name), field.name.replace("_", "-")
+            value, name = getattr(self, field.name), field.name.replace("_", "-")
+            option = {"pins": "pin", "vetoes": "veto"}.get(name, name)
             if value == field.default and field.name not in ("method", "seed"):
                 continue
             if isinstance(value, bool):
@@ -186,12 +195,14 @@ def discover(
     shown: Progress | None = None,
     model: Model | None = None,
     evidence: Evidence | None = None,
+    decisions: Decisions | None = None,
 ) -> Run:
     """The main job, in order: claim, model, pairs, search, validation, figure, folder.
 
     Args:
         model, evidence: what `load_model` and `gather` gave for these settings, where several
             runs share them.
+        decisions: those that the pins and vetoes come from, for the circuit's provenance.
 
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
@@ -206,13 +217,16 @@ def discover(
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
     sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
-    config.check_sites(len(sites))
+    config.check_sites(sites)
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
     result = search(model, evidence.search, settings.method, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
+    if settings.pins or settings.vetoes or decisions:
+        told = chosen_by(circuit, settings.pins, decisions)
+        circuit = replace(circuit, provenance={**circuit.provenance, **told})
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search,
+        model, circuit, evidence.held_out, search=evidence.search, mask=soft_mask(result),
         seed=settings.seed, n_random=settings.n_random, progress=progress,
     )  # fmt: skip
     rival = check_rival(model, evidence, result, config, progress) if settings.rival else None
@@ -277,34 +291,61 @@ def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Pat
     made = render_page(
         circuit, report or stored, command=Settings.from_json(config).command(),
         examples=load_examples(examples) if examples.is_file() else None,
+        decisions=decisions_about(path, circuit),
     )  # fmt: skip
     write_text(page, made)
     return page
 
 
 def page_of(path: str | Path) -> Path:
-    """Where the page of a finished run is; it is made where the folder has none.
+    """Where the page of a finished run is; it is made where the folder has none, or one from
+    before the last edges or decisions.
 
     Raises:
         LookupError, ValueError: as in `write_page`.
     """
-    page = Path(path) / PAGE
-    return page if page.is_file() else write_page(path)
+    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
+    return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
 
 
 def graph_of(path: str | Path, kind: str) -> str:
-    """The circuit of a finished run as a graph in text, with its edges where they are measured.
+    """The circuit of a finished run as a graph in text, with its edges where they are measured
+    and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind.
+        ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
     """
     circuit = load_run(path).circuit
-    return export_graph(circuit, kind, edges=circuit.edges)
+    if kind == "mib":
+        told = circuit.provenance
+        graph = write_foreign_mib(
+            circuit,
+            told["n_layers"],
+            told["n_heads"],
+            parallel=told.get("parallel_attn_mlp", False),
+        )
+        return json.dumps(graph, indent=2) + "\n"
+    decisions = decisions_about(path, circuit)
+    groups = decisions.grouped(circuit) if decisions else {}
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
 
 
-def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
+def gather(
+    model: Model,
+    claim: Sampleable,
+    settings: Settings,
+    *,
+    to_search: bool = True,
+    known: Sequence[Solved] = (),
+) -> Evidence:
     """The pairs of a claim that this model solves, encoded, for search and held out.
+
+    Args:
+        to_search: look for the pairs of search too; without, there are none.
+        known: which held-out pairs this model solves, where a run with the same settings has
+            found that out.
 
     Raises:
         ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
@@ -314,11 +355,15 @@ def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
     sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
     problems = lint_desiderata(*sampled, n=settings.n)
     errors = [str(problem) for problem in problems if problem.level == "error"]
-    cost, ready, counts = Cost(), [], []
-    for side in sampled:
-        kept, solved = keep_solved(model, encode(model, side), settings.n, cost)
-        ready.append(kept)
-        counts.append(solved)
+    cost, ready, counts = Cost(), {"search": ()}, {}
+    splits = {"search": sampled[0]} if to_search else {}
+    for split, side in (splits | {"held-out": sampled[1]}).items():
+        batches = encode(model, side)
+        if known and split == "held-out":
+            ready[split], solved = keep_known(batches, settings.n, known)
+        else:
+            ready[split], solved = keep_solved(model, batches, settings.n, cost)
+        counts[split] = solved
         errors += precheck(model, solved)
         if unsolved := [count.name for count in solved if not count.solved]:
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
@@ -332,13 +377,14 @@ def gather(model: Model, claim: Sampleable, settings: Settings) -> Evidence:
             {
                 "name": count.name, "split": split, "n": count.n, "solved": count.solved,
                 "share": count.share, "low": count.interval[0], "high": count.interval[1],
+                "missed": list(count.missed),
             }
-            for split, side in zip(("search", "held-out"), counts, strict=True)
+            for split, side in counts.items()
             for count in side
         ],
         "cost": cost.report(),
     }  # fmt: skip
-    return Evidence(fitted, ready[0], ready[1], report)
+    return Evidence(fitted, ready["search"], ready["held-out"], report)
 
 
 def search_config(settings: Settings) -> SearchConfig:
@@ -349,6 +395,8 @@ def search_config(settings: Settings) -> SearchConfig:
         seed=settings.seed,
         margin=settings.margin,
         size=settings.size,
+        pins=settings.pins,
+        vetoes=settings.vetoes,
     )
 
 
@@ -397,8 +445,14 @@ def check_rival(
     return Rival(entry, {key: value + spent[key] for key, value in other.cost.items()})
 
 
+def soft_mask(result: SearchResult) -> Mask | None:
+    """The mask of a search before rounding, where that took something."""
+    return None if result.mask.is_hard else result.mask
+
+
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
     """The circuit with its task, its claim and all that is needed to check or remake it."""
+    parallel = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
     return replace(
         circuit,
         task=settings.task,
@@ -407,6 +461,7 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "model_digest": model.digest,
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
+            **({"parallel_attn_mlp": True} if parallel else {}),
             "positions": list(claim.at),
             "config": settings.as_json(),
             "versions": {
@@ -430,7 +485,7 @@ def summarise(
     rival: Rival | None = None,
 ) -> dict[str, Any]:
     """The report of a run as plain values."""
-    sites = len(result.mask.sites)
+    sites, mask = len(result.mask.sites), soft_mask(result)
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
     message = _message(result, card, len(circuit), sites)
@@ -448,6 +503,7 @@ def summarise(
         },
         **card.as_json(),
         **({} if rival is None else {"rival": dict(rival.entry)}),
+        **({} if mask is None else {"mask": mask.as_json()}),
         "frontier": [asdict(point) for point in result.frontier],
         "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}
         | {"stages": costs},

@@ -47,7 +47,10 @@ def a_page(*texts, **changes):
             for n in range(4)
         ],
     }  # fmt: skip
-    sets = tuple(ExampleSet(text, 96, 86, (Example(*[text] * 8, False),)) for text in texts)
+    sets = tuple(
+        ExampleSet(text, 96, 86, (Example(text, text, text, text, text, text, text, text, False),))
+        for text in texts
+    )
     weights = {str(site): (*(0.1 for _ in texts), 0.9) for site in sites}
     attention = Attention((*texts, " end"), {places[0]: 0}, weights)
     return circuit, report | changes, Examples(circuit.digest, sets, attention)

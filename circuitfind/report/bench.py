@@ -102,7 +102,8 @@ def print_bench(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each method."""
     table = Table(title="Exact recovery of known circuits", title_justify="left")
     for name in ("method", "exact", "95 %", "n", "F1", "AUROC", "FLOPs", "claimed on controls"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+        mine = name == "method"
+        table.add_column(name, justify="left" if mine else "right", no_wrap=mine)
     for row in summary:
         table.add_row(
             row["method"], _share_of(row["exact"]), _range(row["interval"]), str(row["n"]),

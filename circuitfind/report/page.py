@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..circuit import Circuit, Edge
+from ..decisions import Decisions
 from ..examples import Attention, Examples
 from ..validate.card import Card, DesideratumScore, card_from_json
 from .page_figures import FEW, page_diagram, page_frontier
@@ -39,6 +40,7 @@ def render_page(
     *,
     command: str | None = None,
     examples: Examples | None = None,
+    decisions: Decisions | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -46,21 +48,26 @@ def render_page(
         report: as `discover` and `validate` make it.
         command: what remakes the run.
         examples: where there are some; without them the page says how to make them.
+        decisions: what a person decided so far.
 
     Raises:
-        ValueError: the report's card, or the examples, are about another circuit; edges that no
-            diagram can show.
+        ValueError: the report's card, the examples or the decisions are about another circuit;
+            edges that no diagram can show.
     """
     card = card_from_json(report)
     card.require(circuit)
     if examples is not None:
         examples.require(circuit)
+    if decisions is not None:
+        decisions.require(circuit)
     attention = examples.attention if examples else None
-    diagram = page_diagram(circuit, attention)
+    groups = decisions.grouped(circuit) if decisions else {}
+    diagram = page_diagram(circuit, attention, {name: its for name, its in groups.items() if its})
     script = (HERE / "page.js").read_text(encoding="utf-8")
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
     return _environment().get_template("page.html").render(
-        circuit=circuit, report=report, card=card, command=command, examples=examples,
+        circuit=circuit, report=report, card=card, command=command, decisions=decisions,
+        names=decisions.names if decisions else {},
         counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS, marks=MARKS,
         sets={one.name: one for one in examples.sets} if examples else {},
         diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),

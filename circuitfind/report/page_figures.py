@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ..circuit import Circuit
+from ..component import Site
 from ..examples import Attention
 from .diagram import draw_diagram
 from .example import Example
@@ -27,15 +29,18 @@ OWN = re.compile(r"(node|edge)-\d+")  # the ids that the page's script looks for
 FILLED = re.compile(r"(node|label|score|port)-\d+.*")  # on a member's fill, the same in the dark
 
 
-def page_diagram(circuit: Circuit, attention: Attention | None) -> str:
-    """The diagram; the prompt whose attention is known stands below it.
+def page_diagram(
+    circuit: Circuit, attention: Attention | None, groups: Mapping[str, Sequence[Site]]
+) -> str:
+    """The diagram with its groups as boxes; the prompt whose attention is known stands below it.
 
     Raises:
         ValueError: as in `draw_diagram`.
     """
     prompt = Example(attention.tokens, attention.columns) if attention else None
     width = "one" if len(circuit) <= FEW else "two"
-    return inline_svg(draw_diagram(circuit, example=prompt, width=width), "diagram")
+    figure = draw_diagram(circuit, example=prompt, width=width, groups=groups)
+    return inline_svg(figure, "diagram")
 
 
 def page_frontier(circuit: Circuit, report: Report) -> str:

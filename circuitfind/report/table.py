@@ -7,6 +7,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..decisions import decisions_in
+from .sitegraph import on_one_line
+
 _MARKS = {
     "holds": "[green]holds[/]",
     "fails": "[red]fails[/]",
@@ -24,10 +27,53 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
         _desiderata(report),
         _checks(report),
         _sites(circuit),
+        *_decided(circuit),
         _cost(report["cost"]),
         *_remarks(report),
         sep="\n",
     )
+
+
+def print_decisions(console: Console, decisions: Mapping[str, Any] | None) -> None:
+    """Print what persons decided about a circuit, as a decisions file holds it."""
+    if decisions is None:
+        console.print("nothing is decided about this circuit")
+        return
+    if decisions["verdict"]:
+        words = f"{decisions['verdict']}ed by {decisions['by']}, {decisions['when']}"
+        console.print(_plain(words + _because(decisions)))
+    if decisions["decisions"]:
+        console.print(_decisions_table(decisions))
+
+
+def _decided(circuit: Mapping[str, Any]) -> list[Table | Text]:
+    """The decisions that a circuit was searched with, and what came in by them."""
+    told, decisions = circuit["provenance"], decisions_in(circuit["provenance"])
+    lines: list[Table | Text] = []
+    if chosen := told.get("chosen"):
+        pinned = [site for site, row in chosen.items() if row["who"] == "person"]
+        words = f"{len(pinned)} of {len(chosen)} sites were chosen by a person"
+        lines.append(_plain(words + (f": {', '.join(pinned)}" if pinned else "")))
+    return [*lines, _decisions_table(decisions.as_json())] if decisions else lines
+
+
+def _decisions_table(decisions: Mapping[str, Any]) -> Table:
+    table = Table(title="Decisions", title_justify="left")
+    for name in ("site", "decision", "by", "when", "why"):
+        table.add_column(name)
+    for row in decisions["decisions"]:
+        what = row["action"] + ("" if row["value"] is None else f": {row['value']}")
+        who = [row.get(key, decisions[key]) for key in ("by", "when")]
+        table.add_row(*(_plain(text) for text in (row["site"], what, *who, row["reason"])))
+    return table
+
+
+def _because(decisions: Mapping[str, Any]) -> str:
+    return f": {decisions['reason']}" if decisions["reason"] else ""
+
+
+def _plain(text: str) -> Text:
+    return Text(on_one_line(text))
 
 
 def print_comparison(console: Console, made: Mapping[str, Any]) -> None:

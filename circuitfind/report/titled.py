@@ -1,5 +1,6 @@
 """A figure under the title of its circuit, and what a report holds for it."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,16 @@ from matplotlib.figure import Figure
 from ..circuit import Circuit
 from .lettering import LINE, SMALL, TITLE, cut, put_text, wrap
 from .style import Theme
+
+
+class Shown(Figure):
+    """A figure that shows itself in a notebook, whether or not pyplot is there."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=110)
+        return file.getvalue()
+
 
 Report = Mapping[str, Any]
 
@@ -24,7 +35,7 @@ def titled_figure(
     about = wrap(names, room, 3)
     second = MARGIN + LINE * TITLE * len(title) + 0.02
     top = second + LINE * SMALL * len(about) + 0.1
-    figure = Figure((page, top + high + MARGIN))
+    figure = Shown((page, top + high + MARGIN))
     put_text(figure, MARGIN, MARGIN, title, size=TITLE, weight="bold", color=theme.ink, gid="title")
     put_text(figure, MARGIN, second, about, color=theme.muted, gid="subtitle")
     return figure, top

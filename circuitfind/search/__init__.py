@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from desiderata import Desideratum
 
 from ..component import Site, all_sites
@@ -21,14 +23,22 @@ from .exhaustive import search_exhaustive
 from .greedy import search_greedy
 from .hard_concrete import search_hard_concrete
 from .random_order import search_random
-from .result import FrontierPoint, Method, Progress, SearchConfig, SearchResult
+from .result import (
+    FrontierPoint,
+    Method,
+    Progress,
+    SearchConfig,
+    SearchResult,
+    unknown_sites,
+)
 from .rivals import search_rival
-from .selection import broken_off
+from .selection import broken_off, conclude, open_selection
 from .sigmoid import search_sigmoid
+from .trials import Choice, Trials
 
 __all__ = [
     "METHODS", "Entry", "FrontierPoint", "Progress", "SearchConfig", "SearchResult",
-    "candidate_sites", "method_named", "search", "search_rival",
+    "candidate_sites", "method_named", "search", "search_rival", "unknown_sites",
 ]  # fmt: skip
 
 
@@ -159,7 +169,7 @@ def search(
     Raises:
         LookupError: an unknown method.
         ValueError: desiderata that cannot be encoded for this model; a size that the sites do
-            not allow.
+            not allow; pins and vetoes that are not among them.
     """
     run = method_named(method).run
     batches = tuple(
@@ -168,8 +178,27 @@ def search(
     if sites is None:
         sites = candidate_sites(model, [batch.desideratum for batch in batches])
     config, sites = config or SearchConfig(), tuple(sites)
-    config.check_sites(len(sites))
+    config.check_sites(sites)
+    free = tuple(site for site in sites if str(site) not in {*config.pins, *config.vetoes})
     try:
-        return run(model, batches, sites, config, progress or Progress())
+        if not free or config.left == 0:
+            return _nothing_left(model, batches, free, method, config)
+        return run(model, batches, free, config, progress or Progress())
     except NotANumber as error:
         return broken_off(model, sites, method, config, error)
+
+
+def _nothing_left(
+    model: Model,
+    batches: tuple[Batch, ...],
+    free: tuple[Site, ...],
+    method: str,
+    config: SearchConfig,
+) -> SearchResult:
+    """The result where pins and vetoes leave a method nothing to choose: the pins."""
+
+    def choose(trials: Trials) -> Choice:
+        trials.slacks([frozenset()])
+        return Choice(frozenset(), torch.zeros(len(free)))
+
+    return conclude(method, open_selection(model, batches, free, config), choose, (), config)

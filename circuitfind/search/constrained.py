@@ -40,10 +40,10 @@ def search_constrained(
     reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
 
     def choose(trials: Trials) -> Choice:
-        if config.size is None:
+        if config.left is None:
             members = polish(trials, order, reach, config, progress)
         else:
-            members = swap(trials, order, config.size, config, progress)
+            members = swap(trials, order, config.left, config, progress)
         return Choice(members, lifted(openness, trials.losses(members), members), openness)
 
     return conclude("constrained", selection, choose, history, config)

@@ -51,7 +51,7 @@ def search_dcm_2023(
     _check(batches)
     selection = open_selection(model, batches, sites, config)
     masks, history = _train(selection.fit, config, progress)
-    rounded = [frozenset(round_to(mask, config.size).nonzero()[:, 0].tolist()) for mask in masks]
+    rounded = [frozenset(round_to(mask, config.left).nonzero()[:, 0].tolist()) for mask in masks]
 
     def choose(trials: Trials) -> Choice:
         trials.slacks(rounded)
@@ -152,6 +152,7 @@ def _add(
 @torch.no_grad()
 def _untouched(objective: Objective) -> dict[int, Float[Tensor, " pair"]]:
     """The leads of each desideratum's pairs where nothing is patched."""
+    objective = objective.undecided()
     found: dict[int, list[Tensor]] = {index: [] for index in range(len(objective.batches))}
     for index, rows in found.items():
         for pieces in objective.passes([index], objective.untouched(index)):

@@ -57,7 +57,7 @@ def search_dcm_2024(
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == steps:
             soft = gates.detach().clamp(0, 1)
-            rounded = round_to(soft, config.size)
+            rounded = round_to(soft, config.left)
             score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
             best = max(best, (score, size, soft), key=lambda found: found[:2])
             row = {"stage": "batches", "step": step, "size": size, "mean satisfaction": score}
@@ -70,7 +70,7 @@ def search_dcm_2024(
                     "cost": selection.fit.cost.report(),
                 }
             )  # fmt: skip
-    chosen = round_to(best[2], config.size)
+    chosen = round_to(best[2], config.left)
     choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best[2], best[2])
 
     def choose(trials: Trials) -> Choice:

@@ -46,7 +46,7 @@ def search_greedy(
                 current = smaller
             progress.report("last to first", number, len(order), {"size": len(current)})
         ranking = lifted(cost, cost[sorted(current)], current)
-        if config.size is None:
+        if config.left is None:
             return Choice(current, ranking)
         return Choice(members_by_rank(trials, ranking, config), ranking)
 

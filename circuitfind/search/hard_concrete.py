@@ -10,7 +10,7 @@ multipliers) with a warm-up of 200 steps, in batches of 32 pairs.
 What had to differ: gates are sites, not edges. The loss is the desiderata's own hinge on logits
 (theirs: KL to the whole model, which says what a faithful circuit must do and not what carries a
 variable). s is the expected share that the sampled gates close. The target is the lowest that
-they publish, 0.94, or what `config.size` implies. The mask is not cut where it has t's share
+they publish, 0.94, or what `config.left` implies. The mask is not cut where it has t's share
 closed: log alpha is a ranking, and the circuit is its shortest prefix that satisfies the
 desiderata on the selection pairs. With other `config.steps` ramp and warm-up keep their shares.
 """
@@ -55,7 +55,7 @@ def search_hard_concrete(
         lr=rate,
         weight_decay=0.0,
     )
-    target = TARGET if config.size is None else 1 - config.size / len(sites)
+    target = TARGET if config.left is None else 1 - config.left / len(sites)
 
     def gradients(step: int) -> dict[str, float]:
         for group in optimiser.param_groups:

@@ -24,7 +24,7 @@ def ranked(
     config: SearchConfig,
     membership: Float[Tensor, " site"] | None = None,
 ) -> Callable[[Trials], Choice]:
-    """How a method that ends in a ranking chooses its circuit: `config.size` sites, or as many as
+    """How a method that ends in a ranking chooses its circuit: `config.left` sites, or as many as
     the desiderata need.
 
     Args:
@@ -40,12 +40,12 @@ def ranked(
 def members_by_rank(
     trials: Trials, ranking: Float[Tensor, " site"], config: SearchConfig
 ) -> Members:
-    """The first `config.size` sites of a ranking, or its shortest prefix that holds."""
+    """The first `config.left` sites of a ranking, or its shortest prefix that holds."""
     order = ordered(ranking)
-    if config.size is None:
+    if config.left is None:
         return shortest_prefix(trials, order)
-    trials.slacks([frozenset(order[: config.size])])
-    return frozenset(order[: config.size])
+    trials.slacks([frozenset(order[: config.left])])
+    return frozenset(order[: config.left])
 
 
 def ordered(ranking: Float[Tensor, " site"]) -> list[int]:

@@ -1,10 +1,12 @@
 """What a search is given and what it gives back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..circuit import Circuit
@@ -27,6 +29,8 @@ class SearchConfig:
         rounds: rounds of discrete polishing (drop, swap, re-add).
         reach: how many sites outside the circuit a round of polishing considers.
         size: how many sites the circuit is to have, exactly; None lets the desiderata decide.
+        pins, vetoes: names of sites that are in the circuit, or are not, whatever the method
+            would do. Pins count towards `size`.
     """
 
     steps: int | None = None
@@ -36,6 +40,8 @@ class SearchConfig:
     rounds: int = 4
     reach: int = 16
     size: int | None = None
+    pins: tuple[str, ...] = ()
+    vetoes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = []
@@ -47,20 +53,48 @@ class SearchConfig:
             problems.append("margin, rounds and reach must not be negative")
         if self.size is not None and self.size < 1:
             problems.append(f"size must be at least 1; got {self.size}")
+        if both := sorted({*self.pins} & {*self.vetoes}):
+            problems.append(f"both pinned and vetoed: {', '.join(both)}")
+        if self.size is not None and len({*self.pins}) > self.size:
+            problems.append(f"size is {self.size}, but {len({*self.pins})} sites are pinned")
         if problems:
             raise ValueError("; ".join(problems))
 
-    def check_sites(self, n_sites: int) -> None:
-        """Refuse what so many sites do not allow.
+    @property
+    def left(self) -> int | None:
+        """How many sites a method is to choose beside the pins; None lets the desiderata decide."""
+        return None if self.size is None else self.size - len({*self.pins})
+
+    def check_sites(self, sites: Sequence[Site]) -> None:
+        """Refuse what these sites do not allow.
 
         Raises:
-            ValueError: a size that is greater than their number.
+            ValueError: a size that is greater than their number without the vetoed ones; pins
+                and vetoes that are not among them, with the names that come near.
         """
+        problems = unknown_sites([*self.pins, *self.vetoes], [str(site) for site in sites])
+        n_sites = len(sites) - len({*self.vetoes})
         if self.size is not None and self.size > n_sites:
-            raise ValueError(
-                f"size must be between 1 and the {n_sites} sites that can be patched; got "
+            vetoed = " and are not vetoed" if self.vetoes else ""
+            problems.append(
+                f"size must be between 1 and the {n_sites} sites that can be patched{vetoed}; got "
                 f"{self.size}"
             )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def unknown_sites(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A sentence for each name that is none of the known ones, with those that come near."""
+    found = []
+    for name in dict.fromkeys(names):
+        if name not in known:
+            near = get_close_matches(name[:60], known, n=3)
+            found.append(
+                f"no site {name[:60]!r} among the {len(known)} that can be patched; near: "
+                + ", ".join(near or [*known[:2], "..."])
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -81,7 +115,8 @@ class SearchResult:
     has none. `ranking` scores every site, greater = more wanted, on a scale of the method's own;
     always finite. `history` has a row per report of progress; `cost` is the account of the passes
     made. `problems` says in words what is wrong with the search: a loss that is not a number, an
-    empty circuit, a mask that has not decided.
+    empty circuit, a mask that has not decided. `bounds` is what each desideratum, by its name, has
+    to reach on the selection pairs.
     """
 
     mask: Mask
@@ -94,6 +129,26 @@ class SearchResult:
     ranking: Float[Tensor, " site"]
     problems: tuple[str, ...] = ()
     cost: Mapping[str, int | float] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    def plot(self) -> Figure:
+        """The frontier as a figure; see `report.plots.draw_frontier`.
+
+        Raises:
+            ValueError: the search broke off before it tried a circuit.
+        """
+        from ..report.plots import draw_frontier
+
+        told = {
+            "frontier": [asdict(point) for point in self.frontier],
+            "desiderata": [{"name": name, "need": need} for name, need in self.bounds.items()],
+        }
+        return draw_frontier(self.circuit, told, width="two")
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import result_html
+
+        return result_html(self)
 
 
 class Progress:

@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..component import Site
+from ..cost import Cost
 from ..encoding import Batch
 from ..model import Model
 from ..objective import NotANumber
@@ -41,7 +43,8 @@ def search_rival(
 ) -> SearchResult:
     """Another circuit than the one found, among the same sites: `success` says that it counts as
     a rival (see the module's text). Otherwise it is the one that differs most, and `message` says
-    that none was found. Its size is its own, whatever `config.size`.
+    that none was found. Its size is its own, whatever `config.size`; pins and vetoes hold for it
+    too, so that it differs in members that nobody pinned.
 
     Raises:
         ValueError: what was found does not hold, so that nothing can rival it.
@@ -51,12 +54,19 @@ def search_rival(
             "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
             + found.message
         )
-    config, sites = replace(config or SearchConfig(), size=None), found.mask.sites
+    config = replace(config or SearchConfig(), size=None)
+    decided, place = {*config.pins, *config.vetoes}, {s: n for n, s in enumerate(found.mask.sites)}
+    sites = tuple(site for site in place if str(site) not in decided)
+    members = frozenset(n for n, site in enumerate(sites) if site in found.circuit.sites)
+    if not members:
+        words = "no other circuit was sought: every member is pinned"
+        cost = Cost().report()
+        return replace(found, success=False, status="fails", message=words, cost=cost)
+    ranking = found.ranking[[place[site] for site in sites]]
     quiet = Silent(progress or Progress())  # the checkpoint is the main search's
     try:
         selection = open_selection(model, batches, sites, config)
-        members = frozenset(sites.index(site) for site in found.circuit.sites)
-        rival, openness, history = _seek(selection, members, found.ranking, config, quiet)
+        rival, openness, history = _seek(selection, members, ranking, config, quiet)
 
         def choose(trials: Trials) -> Choice:
             return Choice(rival, lifted(openness, trials.losses(rival), rival))
@@ -69,7 +79,7 @@ def search_rival(
         made,
         success=apart,
         status="holds" if apart else "fails",
-        message=_message(apart, members, rival),
+        message=_message(apart, {*found.circuit.sites}, {*made.circuit.sites}),
     )
 
 
@@ -146,7 +156,7 @@ def _move_away(
     return drop(trials, current)
 
 
-def _message(apart: bool, members: Members, rival: Members) -> str:
+def _message(apart: bool, members: set[Site], rival: set[Site]) -> str:
     shared = len(members & rival)
     if apart:
         return (

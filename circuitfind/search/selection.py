@@ -16,6 +16,7 @@ from ..encoding import Batch
 from ..mask import Mask
 from ..model import Model
 from ..objective import Bound, NotANumber, Objective
+from .decided import in_the_way, put_back, with_decided
 from .result import SearchConfig, SearchResult, Status
 from .trials import Choice, Members, Trials
 
@@ -47,12 +48,15 @@ def open_selection(
 ) -> Selection:
     """The search pairs divided and made ready, with bounds measured.
 
+    Args:
+        sites: those to choose among; pins and vetoes of `config` come beside them.
+
     Raises:
         ValueError: a desideratum with fewer than three pairs.
     """
     if small := [batch.desideratum.name for batch in batches if len(batch) < 3]:
         raise ValueError(f"search needs at least three pairs of each desideratum; too few: {small}")
-    cost = Cost()
+    cost, (every, decided) = Cost(), with_decided(sites, batches, config)
     # Pairs come balanced over their answers in rounds, so that every third is a fair third. More
     # go to selection: it decides, and its noise is what makes a circuit fail on held-out pairs.
     parts = [
@@ -63,8 +67,9 @@ def open_selection(
         Objective(
             model,
             [batch.take(rows) for batch, rows in zip(batches, part, strict=True)],
-            sites,
+            every,
             cost,
+            decided,
         )
         for part in parts
     )
@@ -88,8 +93,9 @@ def minibatches(selection: Selection, n_pairs: int) -> list[Objective]:
         Objective(
             selection.model,
             [batch.take(range(number, len(batch), n_batches)) for batch in fit.batches],
-            fit.sites,
+            fit.every,
             fit.cost,
+            fit.decided,
         )
         for number in range(n_batches)
     ]
@@ -111,7 +117,7 @@ def conclude(
     """
     while True:
         trials = selection.trials()
-        choice = choose(trials)
+        trials, choice = put_back(trials, choose(trials))
         scores = trials.complete([choice.members])[0].tolist()
         broken = [
             index
@@ -123,8 +129,10 @@ def conclude(
         selection = replace(selection, live=tuple(sorted({*selection.live, *broken})))
     selection.fit.require_finite(choice.ranking, f"the ranking of {method}")
     selection.fit.require_finite(choice.membership, f"the mask of {method}")
-    chosen, sites = choice.members, selection.select.sites
-    circuit = _circuit(method, selection, trials, chosen, config.seed)
+    chosen, sites = choice.members, trials.objective.sites
+    # A circuit without one of its pins is scored, but is none that the search may return.
+    scoring = replace(trials, seen=dict(trials.seen)) if config.pins else trials
+    circuit = _circuit(method, selection, scoring, chosen, config.seed)
     success = all(
         score >= bound.value for score, bound in zip(scores, selection.bounds, strict=True)
     )
@@ -140,12 +148,14 @@ def conclude(
         status,
         _success(selection, chosen)
         if success
-        else _failure(selection, trials, chosen, scores, config.size),
+        else _failure(selection, trials, chosen, scores, config.size)
+        + in_the_way(trials, choice, scores, config),
         (*history, last),
         trials.frontier(),
         choice.ranking,
         _problems(choice, sites),
         selection.fit.cost.report(),
+        {name: bound.value for name, bound in zip(names, selection.bounds, strict=True)},
     )
 
 
@@ -202,14 +212,14 @@ def _circuit(
     """The chosen sites, each scored by what the live desiderata lose on average without it."""
     return Circuit(
         selection.model.name, "", "", method, seed,
-        tuple(selection.select.sites[site] for site in sorted(chosen)),
+        tuple(trials.objective.sites[site] for site in sorted(chosen)),
         tuple(round(float(loss), 6) for loss in trials.losses(chosen)),
     )  # fmt: skip
 
 
 def _success(selection: Selection, chosen: Members) -> str:
     words = (
-        f"{len(chosen)} of {len(selection.select.sites)} sites satisfy every desideratum on the "
+        f"{len(chosen)} of {len(selection.select.every)} sites satisfy every desideratum on the "
         "selection pairs"
     )
     vacuous = [

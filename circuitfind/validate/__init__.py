@@ -5,13 +5,14 @@ new one is entered.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from desiderata import Desideratum
 
 from ..circuit import Circuit
 from ..cost import Cost
 from ..encoding import Batch, encode
-from ..mask import membership_of
+from ..mask import Mask, membership_of
 from ..model import Model
 from ..objective import Objective
 from ..precheck import keep_solved
@@ -30,9 +31,11 @@ from .necessity import check_necessity
 from .pairs import check_pairs
 from .random_circuits import check_random_circuits
 from .rival import check_rival
+from .rounding import check_rounding
 from .satisfaction import check_satisfaction, score_desiderata
+from .selectivity import check_selectivity
 from .stability import check_stability
-from .subject import Check, Subject
+from .subject import PAIRS_COMPARED, Check, Subject
 
 __all__ = [
     "CHECKS", "Card", "Check", "DesideratumScore", "Finding", "Subject", "card_from_json",
@@ -43,6 +46,8 @@ CHECKS = (
     Check("satisfaction", check_satisfaction, "every desideratum on held-out pairs"),
     Check("pairs", check_pairs, "do targets leak, and are answers the tokens that they stand for?"),
     Check("groups", check_groups, "every template, name and value by itself"),
+    Check("rounding", check_rounding, "does the mask satisfy what its circuit does not?",
+          of_mask=True),
     Check("random circuits", check_random_circuits, "a hundred circuits of the same make-up"),
     Check("leave one out", check_leave_one_out, "is every member needed?"),
     Check("faithfulness", check_faithfulness, "the circuit alone, under four ablations",
@@ -58,9 +63,13 @@ CHECKS = (
     Check("inflated circuits", check_inflated, "members against idle sites added at random",
           thorough=True, of_rest=True),
     Check("curve", check_curve, "CPR and CMD over sites", thorough=True, of_rest=True),
+    Check("selectivity", check_selectivity, "do other tasks and ordinary text need it, too?",
+          thorough=True),
     Check("controls", check_controls, "shuffled weights, shuffled answers", thorough=True),
-    Check("rival", check_rival, "does another circuit do the same?", thorough=True),
-    Check("stability", check_stability, "is it found again on other pairs?", thorough=True),
+    Check("rival", check_rival, "does another circuit do the same?", thorough=True,
+          searches=True),
+    Check("stability", check_stability, "is it found again on other pairs?", thorough=True,
+          searches=True),
 )  # fmt: skip
 
 
@@ -85,6 +94,7 @@ def validate(
     desiderata: Sequence[Desideratum] | Sequence[Batch],
     *,
     search: Sequence[Batch] = (),
+    mask: Mask | None = None,
     seed: int = 0,
     n_random: int = 100,
     checks: Sequence[str] = (),
@@ -97,6 +107,7 @@ def validate(
         desiderata: as sampled (then the pairs that the model does not solve are left out), or
             encoded batches, which are taken as they are.
         search: the pairs that search may see, for checks that search again.
+        mask: what search had before rounding, for the check of what that cost.
         n_random: random circuits of the same make-up to compare with.
         checks: the names of those to run; by default all fast ones, or all if `thorough`.
 
@@ -105,19 +116,26 @@ def validate(
         LookupError: a member of the circuit that the desiderata's positions do not offer; a check
             that does not exist.
     """
-    progress, cost, chosen = progress or Progress(), Cost(), checks_named(checks, thorough)
+    progress, cost = progress or Progress(), Cost()
+    chosen = [
+        check for check in checks_named(checks, thorough)
+        if mask or not check.of_mask or check.name in checks
+    ]  # fmt: skip
     batches = tuple(item for item in desiderata if isinstance(item, Batch))
     if len(batches) < len(desiderata):
         encoded = encode(model, [item for item in desiderata if isinstance(item, Desideratum)])
         batches, counts = keep_solved(model, encoded, max(map(len, encoded)), cost)
         if unsolved := [count.name for count in counts if not count.solved]:
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
+    # In pieces, the first of which serves the checks that compare many circuits on few pairs.
+    model = replace(model, pairs_at_once=min(model.pairs_at_once, PAIRS_COMPARED))
     sites = candidate_sites(model, [batch.desideratum for batch in batches])
     membership = membership_of(sites, circuit.sites)
     objective = Objective(model, batches, sites, cost)
     bounds = objective.bounds()
     subject = Subject(
-        model, circuit, objective, bounds, membership, seed, n_random, tuple(search)
+        model, circuit, objective, bounds, membership, seed, n_random, tuple(search),
+        None if mask is None else mask.on(sites),
     )  # fmt: skip
     findings = []
     for number, check in enumerate(chosen, 1):

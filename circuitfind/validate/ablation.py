@@ -5,7 +5,7 @@ or, where the source's is not known, less that of the best other token. Ablated 
 sites, at the claim's positions; what is elsewhere stays as it is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,12 +25,14 @@ class Outcome:
     """What each membership leaves, per mask and pair.
 
     `difference` in logits; `divergence` is KL(untouched || ablated) in nats, summed over the
-    vocabulary, where the answer is read; `right` whether the base's answer is the most likely.
+    vocabulary, where the answer is read; `right` whether the base's answer is the most likely,
+    `same` whether the token is that the untouched model finds most likely.
     """
 
     difference: Float[Tensor, "mask pair"]
     divergence: Float[Tensor, "mask pair"]
     right: Bool[Tensor, "mask pair"]
+    same: Bool[Tensor, "mask pair"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Ablated:
             ])  # fmt: skip
         return Outcome(*(
             torch.cat([torch.cat([piece[part] for piece in pieces], 1) for pieces in turns]).cpu()
-            for part in range(3)
+            for part in range(len(fields(Outcome)))
         ))  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
     return Ablated(donor, words[donor], objective)
 
 
-def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, logits = piece.batch, piece.logits
     pairs = torch.arange(len(batch), device=logits.device)
     own = lead(logits, batch.base_answer)
@@ -105,4 +107,5 @@ def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     difference = torch.where(batch.source_answer == UNKNOWN, own, theirs)
     log_probabilities = logits.log_softmax(-1)
     divergence = (untouched.exp() * (untouched - log_probabilities)).sum(-1).clamp(min=0)
-    return difference, divergence, correct(logits, batch.base_answer)
+    same = correct(logits, untouched.argmax(-1))
+    return difference, divergence, correct(logits, batch.base_answer), same

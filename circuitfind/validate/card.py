@@ -83,6 +83,11 @@ class Card:
         """Whether every desideratum holds on the held-out pairs."""
         return all(score.holds for score in self.desiderata)
 
+    def _repr_html_(self) -> str:
+        from ..report.notebook import card_html
+
+        return card_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """The card as the plain values of a report."""
         return {

@@ -27,7 +27,8 @@ def check_rival(subject: Subject) -> Finding:
         Mask(sites, subject.membership), subject.circuit, True, "holds", "", (), (),
         subject.membership, (), {},
     )  # fmt: skip
-    other = search_rival(subject.model, subject.search, found, SearchConfig(seed=subject.seed))
+    config = SearchConfig(seed=subject.seed, **subject.decided)
+    other = search_rival(subject.model, subject.search, found, config)
     n = min(map(len, subject.batches))
     if not other.success:
         return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", other.message)

@@ -45,7 +45,7 @@ def check_stability(subject: Subject) -> Finding:
         )  # fmt: skip
         found = search(
             subject.model, batches, method, sites=subject.objective.sites,
-            config=SearchConfig(seed=subject.seed + seed),
+            config=SearchConfig(seed=subject.seed + seed, **subject.decided),
         )  # fmt: skip
         circuits.append(frozenset(found.circuit.sites))
         spent += float(found.cost["flops"])

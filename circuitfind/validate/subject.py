@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +27,7 @@ class Subject:
 
     `membership` is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
     are the pairs that search may see, for checks that search again; empty where there are none.
+    `mask` is the membership that search had before rounding, where that is known.
     """
 
     model: Model
@@ -36,6 +38,7 @@ class Subject:
     seed: int = 0
     n_random: int = 100
     search: tuple[Batch, ...] = ()
+    mask: Float[Tensor, " site"] | None = None
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -52,8 +55,17 @@ class Subject:
         """The same desiderata on few pairs, on which many circuits can be compared."""
         if max(map(len, self.batches)) <= PAIRS_COMPARED:
             return self.objective
-        few = [batch.take(range(min(len(batch), PAIRS_COMPARED))) for batch in self.batches]
-        return Objective(self.model, few, self.objective.sites, self.objective.cost)
+        return self.objective.first(PAIRS_COMPARED)
+
+    @property
+    def decided(self) -> dict[str, Any]:
+        """The pins and vetoes that the circuit was searched with, for searching again."""
+        config = self.circuit.provenance.get("config", {})
+        known = set(map(str, self.objective.sites))
+        return {
+            name: tuple(site for site in config.get(name, ()) if site in known)
+            for name in ("pins", "vetoes")
+        }
 
     @property
     def binds(self) -> dict[str, str]:
@@ -71,7 +83,9 @@ class Check:
 
     `of_rest` says that the check is about what the rest of the model does without the circuit, or
     the circuit without the rest. A claim all of whose desiderata patch inside the circuit leaves
-    that open, so that the check cannot fail it: it is told, for the record.
+    that open, so that the check cannot fail it: it is told, for the record. `searches` says that
+    it searches again, on the pairs that search may see; `of_mask` that it is about the mask that
+    search had before rounding, without which it is left out.
     """
 
     name: str
@@ -79,6 +93,8 @@ class Check:
     about: str
     thorough: bool = False
     of_rest: bool = False
+    searches: bool = False
+    of_mask: bool = False
 
     def find(self, subject: Subject) -> Finding:
         """What the check finds about this subject."""

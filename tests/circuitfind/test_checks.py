@@ -1,6 +1,7 @@
 """Checks one by one, each on a circuit that passes and on one that does not."""
 
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import pytest
 import torch
@@ -13,12 +14,13 @@ from circuitfind.mask import membership_of
 from circuitfind.model import load_model
 from circuitfind.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import CHECKS, Subject, checks_named, validate
+from circuitfind.validate import CHECKS, Subject, checks_named, selectivity, validate
 from circuitfind.validate.controls import check_controls
 from circuitfind.validate.groups import check_groups
 from circuitfind.validate.pairs import check_pairs
 from circuitfind.validate.rival import check_rival
 from circuitfind.validate.stability import check_stability
+from desiderata import GivenPairs, Prompt
 from tasks import planted as tasks
 
 from .. import planted as wired
@@ -127,6 +129,45 @@ def test_nothing_is_found_where_nothing_is(planted, sound):
     assert rows["answers dealt anew"]["satisfaction"] == pytest.approx(
         float(same.compared.scores(same.membership[None])[0, 0])
     )
+
+
+def test_a_circuit_that_another_task_needs_is_not_about_this_one(sound, monkeypatch):
+    """The same prompts under another name need the circuit as much. Where the answer is always
+    one word, another prompt's value is as good: nothing changes. Answers that the model does not
+    give, and words that it does not have, are left aside."""
+    follows = wired.claim.sample(60, 4)[1][0]
+
+    def given(pairs):
+        return GivenPairs("given", (replace(follows, pairs=tuple(pairs)),))
+
+    constant = [pair for pair in wired.claim.sample(2000, 4)[1][0].pairs
+                if pair.base_answer == follows.pairs[0].base_answer]  # fmt: skip
+    constant = [replace(pair, source=other.base, source_answer=None)
+                for pair, other in zip(constant[::2], constant[1::2], strict=False)]  # fmt: skip
+    assert len(constant) > 30
+    tasks_there = {
+        "same": given(follows.pairs),
+        "constant": given(constant),
+        "unsolved": given(replace(p, base_answer=p.expected) for p in follows.pairs),
+        "unread": given(replace(p, base=Prompt("once upon a time")) for p in follows.pairs),
+    }
+
+    def find(*names):
+        entries = {name: EntryPoint(name, "x:y", "circuitfind.tasks") for name in names}
+        monkeypatch.setattr(selectivity, "installed_claims", lambda: entries)
+        monkeypatch.setattr(selectivity, "load_claim", tasks_there.__getitem__)
+        return selectivity.check_selectivity(sound)
+
+    found = find(*tasks_there)
+    assert found.verdict == "fails"
+    rows = {row["task"]: row for row in found.details if row["verdict"] != "not judged"}
+    assert set(rows) == {"its own", "same", "constant"}
+    assert rows["same"]["changed"] > 0.9 and rows["same"]["verdict"] == "fails"
+    assert rows["constant"]["changed"] == 0.0 and rows["constant"]["verdict"] == "holds"
+    assert rows["constant"]["divergence"] < 1e-3 < rows["same"]["divergence"]
+    assert "not judged: 3 others" in found.says  # and text, which it cannot read
+    assert find("constant").verdict == "holds"
+    assert find("unsolved", "unread").verdict == "inconclusive"
 
 
 def test_a_rival_is_found_where_there_is_one_and_not_where_there_is_none(sound):

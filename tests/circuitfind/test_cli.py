@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitfind import cli
+from circuitfind import cli, run
 from circuitfind.folder import CHECKPOINT
 from circuitfind.search import METHODS
 
@@ -288,6 +288,28 @@ def test_check_names_what_drifted_on_another_model(call, tmp_path):
     code, _, err = call("diagram", "run")
     assert code == 2
     assert "this card is about another circuit" in err
+
+
+def test_solved_pairs_are_known_as_long_as_weights_and_pairs_are_the_same(call, monkeypatch):
+    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
+    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
+    looked, looking = [], run.keep_solved
+    monkeypatch.setattr(run, "keep_solved", lambda *given: looked.append(given) or looking(*given))
+    before = json.loads(Path("run/report.json").read_text())
+    after = json.loads(call("validate", "run", "--json")[1])["report"]
+    assert not looked
+    assert after["checks"] == before["checks"]
+    assert after["solved"] == [row for row in before["solved"] if row["split"] == "held-out"]
+    assert call("validate", "run", "--seed", "5")[0] == 0
+    assert len(looked) == 1
+    before["binds"]["pairs"] = "0" * 64  # as if they had been drawn by another version
+    Path("run/report.json").write_text(json.dumps(before))
+    assert call("validate", "run")[0] == 0
+    assert len(looked) == 2
+    before["binds"]["model"] = "0" * 64
+    Path("run/report.json").write_text(json.dumps(before))
+    assert call("validate", "run")[0] == 0
+    assert len(looked) == 3
 
 
 def test_paths_are_kept_and_drawn_as_text(call):

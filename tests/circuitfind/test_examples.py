@@ -86,4 +86,5 @@ def test_heads_at_all_positions_are_looked_at_where_the_answer_is_read(tiny):
     site = Site(head(1, 2), "all")
     batch = encode(model, [random_desideratum(("all",), read="1")])[0]
     (weights,) = record_attention(model, batch.base, [site]).values()
+    assert batch.base.reads is not None
     assert weights[0, int(batch.base.reads[0]) + 1 :].sum() == 0  # a later token is not seen

@@ -68,7 +68,7 @@ def outcome(whole, circuit, empty, lost=0):
     right = torch.ones(3, len(whole), dtype=torch.bool)
     right[1, :lost] = False
     difference = torch.tensor(np.stack([whole, circuit, empty]), dtype=torch.float32)
-    return Outcome(difference, torch.zeros(3, len(whole)), right)
+    return Outcome(difference, torch.zeros(3, len(whole)), right, right)
 
 
 def noisy(mean, n=64, seed=0, spread=0.2):
@@ -226,7 +226,7 @@ class Wired(Ablated):
         made = shared[:, None].repeat(1, 32)
         made[:, ::2] += torch.maximum(x[2], x[8])[:, None]
         made *= 1 + 0.1 * torch.rand(32, generator=torch.Generator().manual_seed(0))
-        return Outcome(made, torch.zeros_like(made), made > 0)
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,21 @@ def test_fewer_pairs_at_once_change_nothing_but_the_width_of_passes(planted, mos
         )
 
 
+@pytest.mark.parametrize(("most", "n", "left"), [(8, 20, 16), (8, 4, 8), (8, 99, 40), (64, 8, 40)])
+def test_the_first_pairs_are_taken_as_they_are_prepared(planted, most, n, left):
+    batches = encode(planted, wired.claim.sample(40, 0)[1])
+    sites = candidate_sites(planted, [batch.desideratum for batch in batches])
+    objective = Objective(replace(planted, pairs_at_once=most), batches, sites)
+    spent = objective.cost.report()["flops"]
+    few = objective.first(n)
+    assert objective.cost.report()["flops"] == spent
+    assert {len(batch) for batch in few.batches} == {left}
+    assert {len(batch) for batch in objective.batches} == {40}
+    masks = torch.bernoulli(torch.full((5, len(sites)), 0.5))
+    again = Objective(planted, [batch.take(range(left)) for batch in batches], sites)
+    assert torch.equal(few.scores(masks), again.scores(masks))
+
+
 def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
     """Scores, logits and gradients, for parts inside and outside and donors of several kinds."""
     desiderata = [

@@ -9,6 +9,7 @@ import pytest
 
 from circuitfind.circuit import load_circuit
 from circuitfind.component import parse_site
+from circuitfind.decisions import Decision, Decisions
 from circuitfind.examples import Attention, Examples, load_examples
 from circuitfind.folder import PAGE
 from circuitfind.report.page import render_page, visible
@@ -104,6 +105,22 @@ def test_a_card_or_examples_of_another_circuit_are_refused():
         render_page(other, report, examples=examples)
 
 
+def test_what_a_person_decided_is_told_and_drawn():
+    circuit, report, examples = a_page("one", "two")
+    site, when = str(circuit.sites[0]), "2026-01-02T00:00:00+00:00"
+    made = (
+        Decision(site, "name", "<b>mover</b>", "why", "Ada", when),
+        Decision(site, "group", "<i>movers</i>", "why", "Ada", when),
+    )
+    decisions = Decisions(circuit.digest, "accept", made, "Ada", when)
+    page = render_page(circuit, report, examples=examples, decisions=decisions)
+    told = "".join(Elements(page).text)
+    assert "accepted by Ada, 2026-01-02" in told
+    assert told.count("<b>mover</b>") == 2 and "“<i>movers</i>”" in told
+    with pytest.raises(ValueError, match="decisions are about another circuit"):
+        render_page(circuit, report, decisions=replace(decisions, circuit="0" * 64))
+
+
 def test_sixty_members_and_long_prompts_stay_small():
     long = "word " * 400
     circuit, report, examples = a_page(long)
@@ -143,8 +160,8 @@ def test_an_old_run_folder_gets_a_page(tmp_path):
 
 
 def test_the_command_makes_the_same_settings():
-    made = Settings("ioi", "binder", at=("last", "x"), n=50, prepend_bos=False, rival=True)
+    made = Settings("ioi", "binder", at=("last", "x"), n=50, prepend_bos=False, pins=("m0@last",))
     assert made.command() == (
         "circuitfind discover ioi --model binder --method constrained --at last --at x --n 50 "
-        "--seed 0 --no-prepend-bos --rival"
+        "--seed 0 --no-prepend-bos --pin m0@last"
     )

@@ -1,13 +1,17 @@
 """The validator, on a circuit that is known to be right and on ones that are known not to be."""
 
 import pytest
+import torch
 
 from circuitfind.circuit import Circuit
 from circuitfind.component import Site, head
+from circuitfind.encoding import encode
 from circuitfind.intervals import interval
+from circuitfind.objective import Objective, slack
+from circuitfind.search import candidate_sites
 from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.leave_one_out import holm
-from circuitfind.validate.random_circuits import random_circuits
+from circuitfind.validate.random_circuits import race, random_circuits
 from circuitfind.validate.satisfaction import judge
 
 from .. import planted as wired
@@ -127,6 +131,21 @@ def test_holm_steps_down_and_stops():
     assert holm([0.001, 0.02, 0.04], 3) == [True, True, True]
     assert holm([0.03, 0.001, 0.04], 3) == [False, True, False]
     assert holm([0.001, 0.02], 8) == [True, False]
+
+
+@pytest.mark.parametrize("mine", [-1.0, -0.5, -0.2, 0.03])
+def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
+    batches = encode(planted, held_out)
+    sites = candidate_sites(planted, held_out)
+    objective = Objective(planted, batches, sites)
+    bounds, live = objective.bounds(), list(range(len(batches)))
+    masks = torch.bernoulli(torch.full((60, len(sites)), 0.6))
+    masks[0] = 1.0
+    full = slack(objective.scores(masks), bounds, [0.0] * len(bounds))
+    raced = race(objective, masks, bounds, live, mine)
+    assert torch.equal(raced >= mine, full >= mine)
+    assert torch.equal(raced[full >= mine], full[full >= mine])
+    assert bool((raced >= full).all())
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):

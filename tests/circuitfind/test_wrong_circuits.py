@@ -45,13 +45,14 @@ RIGHT = [case for case in ALL.values() if right_under_every_ablation(case)]
 MORE = ("planted:seed=5", "planted:layers=4,heads=4,parts=2,seed=1", *MODELS[:2])
 
 
-def card_of(model, sites, desiderata, checks=(), search=()):
+def card_of(model, sites, desiderata, checks=(), search=(), mask=None):
     sites = tuple(sorted(sites, key=str))
     circuit = Circuit(model.name, "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
     batches = encode(model, desiderata)
     return validate(
-        model, circuit, batches, checks=checks, search=encode(model, search) if search else ()
-    )
+        model, circuit, batches, checks=checks, mask=mask,
+        search=encode(model, search) if search else (),
+    )  # fmt: skip
 
 
 def verdicts(card):
@@ -154,7 +155,7 @@ def test_a_target_taken_outside_its_context_is_caught_by_pairs(name):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_soft_mask_that_rounds_badly_is_caught_by_satisfaction(parts):
+def test_a_soft_mask_that_rounds_badly_is_caught_by_satisfaction_and_rounding(parts):
     """One carrier of three taken whole and two by 0.4 outvote the base; one alone does not."""
     name = f"planted:heads=8,parts={parts},backups=2,decoys=0"
     model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
@@ -164,8 +165,16 @@ def test_a_soft_mask_that_rounds_badly_is_caught_by_satisfaction(parts):
     mask = Mask(sites, torch.tensor([soft.get(str(site.component), 0.0) for site in sites]))
     objective = Objective(model, encode(model, held_out), sites)
     assert float(objective.scores(mask.membership[None]).min()) == 1.0
-    card = card_of(model, mask.members(), held_out)
-    assert verdicts(card)["satisfaction"] == "fails"
+    card = card_of(model, mask.members(), held_out, mask=mask)
+    assert verdicts(card)["satisfaction"] == verdicts(card)["rounding"] == "fails"
+    rounding = next(one for one in card.findings if one.name == "rounding")
+    assert rounding.value == pytest.approx(
+        max(row["mask"] - row["circuit"] for row in rounding.details)
+    )
+    carriers = tuple(parse_site(f"{one}@last") for one in soft)
+    halves = replace(mask, membership=mask.membership.clamp(max=0.9))
+    right = card_of(model, carriers, held_out, checks=["rounding"], mask=halves)
+    assert verdicts(right) == {"rounding": "holds"}
 
 
 @pytest.mark.parametrize("name", ["tracr-reverse: mean", "tracr-half: mean"])

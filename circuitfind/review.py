@@ -1,0 +1,148 @@
+"""A person's decisions on a run's circuit: kept beside it, and searched again with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .circuit import Circuit
+from .component import all_sites
+from .decisions import (
+    DECISIONS,
+    Action,
+    Decision,
+    Decisions,
+    Verdict,
+    decisions_about,
+    merge,
+    read_decisions,
+    save_decisions,
+)
+from .folder import read_run
+from .run import Run, Settings, discover
+from .search import Progress, unknown_sites
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody says in one go, as the command line gives it; `name` and `group` hold
+    `site=text`."""
+
+    pin: Sequence[str] = ()
+    veto: Sequence[str] = ()
+    name: Sequence[str] = ()
+    group: Sequence[str] = ()
+    verdict: Verdict | None = None
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def is_something(self) -> bool:
+        """Whether anything is decided."""
+        return bool(self.pin or self.veto or self.name or self.group or self.verdict)
+
+
+def review(path: str | Path, said: Said, file: str | Path | None = None) -> Decisions | None:
+    """What is decided about a run's circuit, with what is said now; its folder keeps it.
+
+    Args:
+        file: decisions from elsewhere, such as the page; what is said counts before them, and
+            they before those that the folder has already.
+
+    Returns:
+        None where nothing is decided, nor was before.
+
+    Raises:
+        LookupError: no finished run there.
+        FileNotFoundError: no such file of decisions.
+        ValueError: decisions about another circuit or about sites that the run does not have;
+            nobody's name; every problem at once.
+    """
+    config, circuit, report = read_run(path)
+    known = _known_sites(circuit)
+    made = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
+    before, problems = made, []
+    if file is not None:
+        added = read_decisions(file)
+        added.require(circuit)
+        problems += unknown_sites([decision.site for decision in added.decisions], known)
+        made = merge(made, added) if made else added
+    if said.is_something:
+        spoken, wrong = _spoken(said, circuit, known)
+        problems += wrong
+        made = merge(made, spoken) if made else spoken
+    if problems:
+        raise ValueError("; ".join(problems))
+    if made and made != before:
+        save_decisions(made, Path(path) / DECISIONS)
+    return made
+
+
+def search_again(
+    path: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    shown: Progress | None = None,
+) -> Run:
+    """A new run with the settings of an old one, which keeps to the decisions about its circuit.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: no decisions about its circuit; bad input, as in `discover`.
+    """
+    config, circuit, report = read_run(path)
+    decisions = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
+    if decisions is None:
+        raise ValueError(f"nothing is decided about the circuit of {path}; give --pin or --veto")
+    settings = Settings.from_json(config)
+    settings = replace(settings, pins=decisions.pins, vetoes=decisions.vetoes)
+    return discover(
+        settings, out, resume=resume, overwrite=overwrite, shown=shown, decisions=decisions
+    )
+
+
+def _known_sites(circuit: Circuit) -> list[str]:
+    """The names of all sites that a run could have chosen."""
+    told = circuit.provenance
+    every = all_sites(told["n_layers"], told["n_heads"], told["positions"])
+    return [str(site) for site in every]
+
+
+def _from_settings(config: dict, circuit: Circuit, when: str) -> Decisions | None:
+    """The pins and vetoes that `discover` was given, as decisions."""
+    settings = Settings.from_json(config)
+    given: dict[Action, Sequence[str]] = {"pin": settings.pins, "veto": settings.vetoes}
+    rows = [
+        Decision(site, action, None, "", f"discover --{action}", when)
+        for action, sites in given.items()
+        for site in sites
+    ]
+    return Decisions(circuit.digest, None, tuple(rows), rows[0].by, when) if rows else None
+
+
+def _spoken(said: Said, circuit: Circuit, known: Sequence[str]) -> tuple[Decisions, list[str]]:
+    """What is said as decisions of now, and what is wrong with it."""
+    problems, rows = [], []
+    if not said.by.strip():
+        problems.append("say by --by who decides")
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    given: dict[Action, Sequence[str]] = {
+        "pin": said.pin, "veto": said.veto, "name": said.name, "group": said.group,
+    }  # fmt: skip
+    for action, texts in given.items():
+        for text in texts:
+            site, _, value = text.partition("=") if action in ("name", "group") else (text, "", "")
+            if action in ("name", "group") and not value.strip():
+                problems.append(f"--{action} is given as a9.h6@last=text; got {text[:60]!r}")
+            rows.append(Decision(site, action, value or None, said.reason, said.by, now))
+    problems += unknown_sites([row.site for row in rows], known)
+    abouts = [row.about for row in rows]
+    problems += [
+        f"the {about[1]} of {about[0]} is decided twice"
+        for about in dict.fromkeys(abouts)
+        if abouts.count(about) > 1
+    ]
+    reason = said.reason if said.verdict else ""
+    return Decisions(circuit.digest, said.verdict, tuple(rows), said.by, now, reason), problems

@@ -1,0 +1,143 @@
+"""What shows itself in a notebook, and the notebook among the examples."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+from circuitfind.circuit import Circuit
+from circuitfind.component import Site, head, mlp
+from circuitfind.mask import Mask
+from circuitfind.search import FrontierPoint, SearchResult
+from circuitfind.validate.card import Card, DesideratumScore, Finding
+
+from .test_review import hostile
+
+NOTEBOOK = Path(__file__).parents[2] / "examples/variable_binding.ipynb"
+TAGS = {"div", "strong", "table", "tr", "th", "td", "bdi"}
+
+
+class Reader(HTMLParser):
+    """The text of HTML in which every tag is known and closed, and has nothing but a style."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.text = [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        assert tag in TAGS and {name for name, _ in attributes} <= {"style"}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def refuse(self, data: str):
+        raise AssertionError(data)
+
+    handle_comment = handle_decl = handle_pi = unknown_decl = refuse  # type: ignore[assignment]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def text_of(shown):
+    return " | ".join(Reader(shown._repr_html_()).text)
+
+
+def a_circuit(words="words", n=3, **provenance):
+    sites = tuple(Site(head(layer, 0), words or "x") for layer in range(n))
+    scores = tuple(0.1 * layer for layer in range(n))
+    return Circuit(words, words, words, words, 0, sites, scores, provenance)
+
+
+def a_card(words="words"):
+    row = DesideratumScore(
+        words, "inside", "follows", 9, 0.0, 1.0, 0.5, 0.3, 0.7, 0.9, 0.9, False, False, "source",
+        "held-out",
+    )  # fmt: skip
+    found = Finding(words, "inconclusive", 0.5, 0.3, 0.7, 9, words, "held-out", words)
+    return Card((row,), (found,))
+
+
+def a_result(words="words", names=("a", "b"), circuit=None):
+    frontier = tuple(
+        FrontierPoint(size, (), dict.fromkeys(names, size / 5), 0.0) for size in range(5)
+    )
+    sites = (Site(mlp(0), "last"),)
+    return SearchResult(
+        Mask(sites, torch.zeros(1)), circuit or a_circuit(words), False, "fails", words, (),
+        frontier, torch.zeros(1), (words,), {}, dict.fromkeys(names, 0.5),
+    )  # fmt: skip
+
+
+def test_hostile_words_show_as_text_and_stay_small():
+    for words in hostile(200):
+        chosen = {f"a1.h0@{words}": {"who": "person", "by": words, "reason": words}}
+        circuit = a_circuit(words, chosen=chosen)
+        for shown in (circuit, a_card(words), a_result(words, circuit=circuit)):
+            text = text_of(shown)
+            assert "\u202e" not in text and "\x1b" not in text and "\n" not in text
+            assert len(shown._repr_html_()) < 40_000
+        if "<script>" in words[:100]:
+            assert "<script>" in text_of(circuit)
+
+
+def test_a_circuit_says_who_chose_its_sites():
+    story = {"a0.h0@words": {"who": "person", "by": "Ada", "reason": "why"}}
+    assert "Ada: why" in text_of(a_circuit(chosen=story))
+    assert text_of(a_circuit(chosen=story)).count("optimiser") == 2
+    assert "chosen by" not in text_of(a_circuit())
+    assert "chosen by" not in text_of(a_circuit(chosen=["nonsense"]))
+    order = text_of(a_circuit()).index
+    assert order("a2.h0@words") < order("a0.h0@words")  # the greatest score first
+    assert "and 20 more" in text_of(a_circuit(n=60))
+
+
+def test_cards_and_results_say_their_verdicts():
+    text = text_of(a_card())
+    assert (
+        "0 of 1 desiderata hold" in text and "? inconclusive" in text and "0.300 to 0.700" in text
+    )
+    text = text_of(a_result("it fails since"))
+    assert "✗ fails" in text and "it fails since" in text and "0 to 4 sites" in text
+    empty = replace(a_circuit(), sites=(), scores=())
+    assert "site" not in text_of(replace(a_result(), circuit=empty, frontier=()))
+
+
+def test_a_result_plots_its_frontier_with_bounds_and_choice():
+    names = ["$x^2$ <b>", "b"]
+    result = a_result(names=names)
+    figure = result.plot()
+    assert len(figure.axes) == len(names) + 1  # and the least margin
+    found = {line.get_gid(): line for axes in figure.axes for line in axes.lines}
+    reached = [point.satisfaction[names[0]] for point in result.frontier]
+    assert list(found["line-0"].get_ydata()) == reached
+    assert list(found["bound-1"].get_ydata()) == [0.5, 0.5]
+    assert list(found["chosen-0"].get_xdata()) == [len(result.circuit)] * 2
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no frontier"):
+        replace(result, frontier=()).plot()
+
+
+def test_the_example_runs_and_was_run():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count and cell.outputs for cell in cells)
+    told = json.dumps(notebook)
+    assert "<script" not in told and "site-packages" not in told
+    space = {}
+    for cell in cells:
+        exec(compile(cell.source, str(NOTEBOOK), "exec"), space)
+    result, again = space["result"], space["again"]
+    assert result.success and again.success is ("✓ holds" in str(cells[-1].outputs))
+    stored = [out["data"]["text/html"] for cell in cells for out in cell.outputs if "data" in out
+              and "text/html" in out["data"]]  # fmt: skip
+    assert result._repr_html_() in map("".join, stored)

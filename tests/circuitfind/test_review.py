@@ -1,0 +1,228 @@
+"""A person's decisions: their file, the command line around it, and who is told to have decided."""
+
+import json
+import random
+
+import pytest
+
+from circuitfind.circuit import Circuit, load_circuit
+from circuitfind.component import parse_site
+from circuitfind.decisions import (
+    DECISIONS,
+    Decision,
+    Decisions,
+    merge,
+    parse_decisions,
+    read_decisions,
+    save_decisions,
+)
+from circuitfind.foreign import read_foreign
+from circuitfind.report.graphs import KINDS
+
+from .test_cli import call  # noqa: F401
+
+DIGEST = "0123456789abcdef" * 4
+WHEN = "2026-03-01T10:00:00+00:00"
+QUICK = ["--model", "planted", "--n", "24", "--steps", "30", "--n-random", "5"]
+# What the page saves: no keys beyond the agreed ones, a time as browsers write it.
+PAGE = {
+    "format": "circuitfind-decisions/1", "circuit": DIGEST, "verdict": "reject",
+    "decisions": [
+        {"site": "a1.h0@last", "action": "name", "value": "mover", "reason": ""},
+        {"site": "a1.h0@last", "action": "group", "value": "binders", "reason": "alike"},
+        {"site": "m0@last", "action": "pin", "value": None, "reason": "seen elsewhere"},
+    ],
+    "by": "Ada", "when": "2026-03-01T10:00:00.000Z",
+}  # fmt: skip
+
+
+def hostile(n):
+    """Texts that break what does not expect them."""
+    draw = random.Random(0)
+    parts = [
+        "<script>alert(1)</script>", "</td></table><img src=x onerror=alert(1)>", "&amp;&#x3c;",
+        '"', "'", "`", "\\", "\\input{/etc/passwd}", "$x^2$", "%", "{", "}", "{{ 7*7 }}", "[red]",
+        "\u202egnp.exe",  "\u2066x\u2069", "\u05e9\u05dc\u05d5\u05dd", "\U0001f9e0",
+        "\U0001f468‍\U0001f469‍\U0001f467",
+        "\x1b[31m", "\x00", "\r\n", "\t", "\ufffe", "null", "-->", "]]>", "; rm -rf /", "a" * 3000,
+        "--by", "=", "@last", "../../x", "e\u0301" * 40,
+    ]  # fmt: skip
+    return ["".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(n)]
+
+
+def decisions(*rows, **changes):
+    told = {"circuit": DIGEST, "verdict": None, "by": "Ada", "when": WHEN, **changes}
+    return Decisions(decisions=rows, **told)
+
+
+def decided(site, action, value=None, reason="", by="Ada", when=WHEN):
+    return Decision(site, action, value, reason, by, when)
+
+
+def test_what_the_page_saves_is_read():
+    read = parse_decisions(PAGE, "the page")
+    assert read.pins == ("m0@last",) and not read.vetoes
+    assert read.names == {"a1.h0@last": "mover"} and read.groups == {"binders": ("a1.h0@last",)}
+    assert read.verdict == "reject" and read.decisions[2].by == "Ada"
+    assert read.as_json() == {**PAGE, "reason": ""}
+
+
+def test_decisions_of_several_people_keep_their_authors(tmp_path):
+    first = decisions(decided("m0@last", "pin", reason="why not"), decided("m1@last", "veto"))
+    later = "2026-03-02T10:00:00+00:00"
+    second = decisions(decided("m1@last", "pin", by="Bob", when=later), by="Bob", when=later)
+    both = merge(first, second)
+    assert both.pins == ("m0@last", "m1@last") and not both.vetoes  # the later word counts
+    save_decisions(both, tmp_path / DECISIONS)
+    assert read_decisions(tmp_path / DECISIONS) == both
+    assert [row.by for row in both.decisions] == ["Ada", "Bob"]
+    accepted = decisions(verdict="accept", reason="fine")
+    assert merge(accepted, second).by == "Ada"  # whose verdict it is
+    with pytest.raises(ValueError, match="different circuits"):
+        merge(first, decisions(circuit="f" * 64))
+
+
+def test_every_problem_of_a_file_is_told_at_once():
+    bad = {
+        "format": "other", "circuit": "<b>", "verdict": "maybe", "by": " ", "when": "yesterday",
+        "decisions": [
+            7, {"site": "a1.h0", "action": "pin"}, {"site": "m0@last", "action": "burn"},
+            {"site": "m0@last", "action": "name", "value": ""},
+            {"site": "m0@last", "action": "pin", "value": "x", "reason": 3, "by": None},
+            {"site": "m0@last", "action": "pin"}, {"site": "m0@last", "action": "veto"},
+            {"site": "m1@last", "action": "name", "value": "\ud800"},
+        ],
+    }  # fmt: skip
+    with pytest.raises(ValueError) as raised:
+        parse_decisions(bad, "it")
+    words = str(raised.value)
+    for problem in (
+        "format must be", "circuit must be", "verdict must be", "by must be", "when must be",
+        "decision 1 must be an object", "decision 2: a site is called",
+        "decision 3: action must be",
+        "decision 4: a name must have", "decision 5: a pin has no value", "reason must be text",
+        "its by must be", "decision 7: the membership of m0@last is decided already, by decision 6",
+        "decision 8: a name must have text",
+    ):  # fmt: skip
+        assert problem in words, problem
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"decisions": 1}', "\ufeffnull", '{"by": NaN}', "\x00"]
+)
+def test_what_is_no_decisions_file_is_refused(text, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError) as raised:
+        read_decisions(path)
+    assert len(str(raised.value)) < 2000
+
+
+def test_hostile_texts_go_through_a_file_unchanged(tmp_path):
+    for number, text in enumerate(hostile(200)):
+        rows = [decided("m0@last", "pin", reason=text), decided("m0@last", "name", f"x{text}")]
+        made = decisions(*rows, by=f"x{text}", reason=text, verdict="accept")
+        path = tmp_path / f"{number}.json"
+        save_decisions(made, path)
+        assert read_decisions(path) == made
+        told = {**PAGE, "decisions": [{"site": text, "action": "pin"}]}
+        with pytest.raises(ValueError, match="a site is called") as raised:
+            parse_decisions(told, "it")
+        assert str(raised.value).isprintable() and len(str(raised.value)) < 400
+
+
+@pytest.fixture
+def found(call, tmp_path):  # noqa: F811
+    code, _, err = call("discover", "planted", *QUICK, "--out", "run")
+    assert code == 0, err
+    return tmp_path / "run"
+
+
+def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  # noqa: F811
+    parent = load_circuit(found / "circuit.json")
+    assert "chosen" not in parent.provenance
+    page = {**PAGE, "circuit": parent.digest}
+    (found / "page.json").write_text(json.dumps(page))
+    said = ["--veto", "a1.h3@last", "--group", "a1.h1@last=binders", "--by", "Bob <b>"]
+    code, out, err = call("review", found, *said, "--reason", "idle",
+                          "--decisions", found / "page.json")  # fmt: skip
+    assert code == 0 and "rejected by Ada" in out and "Bob <b>" in out, err
+    kept = read_decisions(found / DECISIONS)
+    assert kept.verdict == "reject" and kept.pins == ("m0@last",)
+    _, mermaid, _ = call("diagram", found, "--kind", "mermaid")
+    assert 'subgraph g0["binders"]' in mermaid
+
+    code, out, _ = call("review", found, "--search", "--out", "new", "--json")
+    assert code == 0
+    told = json.loads(out)["circuit"]["provenance"]
+    assert told["parent"] == parent.digest
+    assert told["decisions"] == kept.as_json()
+    assert told["chosen"] == {
+        "m0@last": {"who": "person", "by": "Ada", "when": PAGE["when"], "reason": "seen elsewhere"},
+        "a1.h0@last": {"who": "optimiser"},
+        "a1.h1@last": {"who": "optimiser"},
+    }
+    config = json.loads((found.parent / "new/config.json").read_text())
+    assert config["pins"] == ["m0@last"] and config["vetoes"] == ["a1.h3@last"]
+    code, out, _ = call("review", found, "--search", "--out", "new", "--resume")
+    assert code == 0 and "1 of 3 sites were chosen by a person: m0@last" in out
+    assert "name: mover" in out and "idle" in out
+
+    # Reviewed once more, the veto of a carrier: what was decided before stays, by whom it was.
+    code, out, _ = call("review", "new", "--veto", "a1.h0@last", "--by", "Eve", "--search")
+    assert code == 1
+    assert "the veto of a1.h0@last stands in the way" in " ".join(out.split())
+    last = load_circuit(found.parent / "new_reviewed/circuit.json")
+    assert last.provenance["parent"] == load_circuit(found.parent / "new/circuit.json").digest
+    assert last.provenance["chosen"]["m0@last"]["by"] == "Ada"
+    assert "a1.h0@last" not in map(str, last.sites)
+    assert last._repr_html_().count("Ada: seen elsewhere") == 1
+
+
+def test_what_review_refuses(call, found):  # noqa: F811
+    (found / "page.json").write_text(json.dumps(PAGE))
+    code, _, err = call("review", found, "--decisions", found / "page.json")
+    assert code == 2 and "about another circuit" in err
+    code, _, err = call("review", found, "--veto", "a1.h9@last", "--name", "m0@last")
+    words = " ".join(err.split())
+    assert code == 2 and "say by --by" in words and "a9.h6@last=text" in words
+    assert "near: a1.h3@last" in words
+    code, _, err = call("review", found, "--search")
+    assert code == 2 and "nothing is decided" in err
+    code, out, _ = call("review", found)
+    assert code == 0 and "nothing is decided" in out
+    assert not (found / DECISIONS).exists()
+    code, _, err = call("review", found, "--pin", "m0@last", "--veto", "m0@last", "--by", "x")
+    assert code == 2 and "decided twice" in err
+
+
+def test_discover_takes_pins_and_vetoes_itself(call, tmp_path):  # noqa: F811
+    given = ["--pin", "m0@last", "--veto", "a1.h0@last", "--out", "run"]
+    code, out, _ = call("discover", "planted", *QUICK, *given)
+    assert code == 1 and "the veto of a1.h0@last stands in the way" in " ".join(out.split())
+    told = load_circuit(tmp_path / "run/circuit.json").provenance
+    assert told["chosen"]["m0@last"] == {"who": "person"} and "decisions" not in told
+    code, out, _ = call("review", "run", "--json")
+    rows = json.loads(out)["decisions"]["decisions"]
+    assert [row["action"] for row in rows] == ["pin", "veto"]
+    code, _, err = call("discover", "planted", *QUICK, "--pin", "m7@last", "--out", "other")
+    assert code == 2 and "near: m1@last" in err
+
+
+def test_mib_graphs_are_read_back_with_the_same_sites(call, found):  # noqa: F811
+    code, text, _ = call("diagram", found, "--kind", "mib")
+    assert code == 0
+    sites, scores, words = read_foreign(text, n_layers=2, n_heads=4)
+    circuit = load_circuit(found / "circuit.json")
+    assert dict(zip(sites, scores, strict=True)) == dict(
+        zip(circuit.sites, circuit.scores, strict=True)
+    )
+    assert "marked in_graph" in words and "mib" not in KINDS
+    two = Circuit("m", "", "", "x", 0, (parse_site("m0@last"), parse_site("m0@x")), (0.0, 0.0),
+                  {"n_layers": 2, "n_heads": 4})  # fmt: skip
+    two.save(found / "circuit.json")
+    report = json.loads((found / "report.json").read_text())
+    report["binds"]["circuit"] = two.digest
+    (found / "report.json").write_text(json.dumps(report))
+    code, _, err = call("diagram", found, "--kind", "mib")
+    assert code == 2 and "no positions" in err
