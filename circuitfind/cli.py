@@ -281,6 +281,22 @@ def diagram(
 
 
 @app.command()
+def show(
+    run_path: RunPath,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only print where it is.")] = False,
+) -> None:
+    """Open a run's page in the browser; it is made first where the folder has none."""
+    import webbrowser
+
+    from . import run
+
+    page = run.page_of(run_path).resolve()
+    if not no_open:
+        webbrowser.open(page.as_uri())
+    print(page)
+
+
+@app.command()
 def paths(
     run_path: RunPath,
     mlps: Annotated[str, typer.Option("--mlps", help="frozen or recomputed.")] = "frozen",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from .circuit import Circuit
-from .component import parse_site
+from .component import Site, parse_site
 from .foreign_formats import is_position, shown, together
 from .storage import write_text
 
@@ -85,6 +85,14 @@ class Decisions:
         for decision in self.of("group"):
             made[str(decision.value)] = (*made.get(str(decision.value), ()), decision.site)
         return made
+
+    def grouped(self, circuit: Circuit) -> dict[str, tuple[Site, ...]]:
+        """The members of this circuit in each group."""
+        members = {str(site): site for site in circuit.sites}
+        return {
+            name: tuple(members[site] for site in sites if site in members)
+            for name, sites in self.groups.items()
+        }
 
     def require(self, circuit: Circuit) -> None:
         """Let only decisions about this circuit pass.

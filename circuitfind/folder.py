@@ -16,7 +16,7 @@ from .decisions import DECISIONS
 from .storage import write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
-FIGURE = "circuit.svg"
+FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
 CHECKPOINT, BEFORE = "checkpoint.pt", "checkpoint.previous.pt"
 
 
@@ -68,7 +68,10 @@ class RunFolder:
     def begin(self, resume: bool) -> None:
         """Make the folder; without `resume`, remove what an earlier run left in it."""
         if not resume and (self.path / CONFIG).is_file():
-            for name in (CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, DECISIONS, CHECKPOINT, BEFORE):
+            for name in (
+                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, DECISIONS,
+                CHECKPOINT, BEFORE,
+            ):  # fmt: skip
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / CONFIG, _json(self.config))

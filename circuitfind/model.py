@@ -151,6 +151,10 @@ class Model:
         """The hook point where a component's output is read and written."""
         return _HOOKS[component.kind].format(component.layer)
 
+    def attention_name(self, head: Component) -> str:
+        """The hook point where the attention of a head's layer is read, after the softmax."""
+        return f"blocks.{head.layer}.attn.hook_pattern"
+
     def entry_name(self, layer: int) -> str:
         """The hook point where the residual stream enters a layer."""
         return _ENTRY.format(layer)

@@ -197,6 +197,38 @@ def record_base(prepared: Prepared) -> list[Float[Tensor, "sample width"]]:
     return written
 
 
+@torch.no_grad()
+def record_attention(
+    model: Model, prompts: Prompts, sites: Sequence[Site]
+) -> dict[Site, Float[Tensor, "pair pos"]]:
+    """How much each head looks at every token of unpatched prompts, from where its site is.
+
+    Weights are shares that sum to 1 over the tokens, and 0 on padding. At `all` a head is looked
+    at from where the answer is read. Heads at positions that the prompts do not name, and heads
+    of models that do not tell their attention, are left out.
+    """
+    end = prompts.reads if prompts.reads is not None else torch.tensor(prompts.tokens.shape[1] - 1)
+    columns = {"all": end, "last": torch.tensor(prompts.tokens.shape[1] - 1), **prompts.columns}
+    heads = [s for s in sites if s.component.kind == "head" and s.position in columns]
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def look(own: Tensor, hook: Any) -> None:
+            seen[name] = own.detach()
+
+        return look
+
+    names = dict.fromkeys(model.attention_name(site.component) for site in heads)
+    with hooked(model, [(name, keep(name)) for name in names]):
+        model.forward(prompts.tokens, prompts.attends)
+    rows, found = torch.arange(len(prompts.tokens)), {}
+    for site in heads:
+        if (pattern := seen.get(model.attention_name(site.component))) is not None:
+            column = columns[site.position].expand(len(rows)).cpu()
+            found[site] = pattern[:, site.component.head].float().cpu()[rows, column]
+    return found
+
+
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
     tokens = _tokens_per_pass(prepared.model)

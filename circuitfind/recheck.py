@@ -7,13 +7,14 @@ from typing import Any
 
 from .circuit import Circuit, Mlps
 from .drift import drifted
-from .folder import CIRCUIT, read_run
+from .examples import find_examples
+from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
 from .foreign import circuit_of
 from .mask import Mask, mask_from_json
 from .model import Model
 from .paths import find_edges
 from .precheck import Solved
-from .run import Evidence, Run, Settings, gather, load_run, sign
+from .run import Evidence, Run, Settings, gather, load_run, sign, write_page
 from .search import Progress
 from .validate import CHECKS, card_from_json, checks_named, validate
 from .validate.subject import digest_pairs
@@ -38,7 +39,10 @@ def revalidate(
     n_random: int | None = None,
     force: bool = False,
 ) -> Run:
-    """The circuit of a finished run, checked again; the run's folder is left as it is.
+    """The circuit of a finished run, checked again; the run's report is left as it is.
+
+    By the run's own settings, the folder's page and its examples are made anew, with what these
+    checks found in place of what the report tells of them.
 
     Args:
         model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
@@ -54,11 +58,22 @@ def revalidate(
         "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None}
-    settings = replace(Settings.from_json(config), **changes)
+    own = Settings.from_json(config)
+    settings = replace(own, **changes)
+    model = settings.load_model()
     mask = mask_from_json(report["mask"]) if "mask" in report else None
     before = None if {"model", "n", "seed"} & changes.keys() else report
-    fresh = _check(settings, settings.load_model(), circuit, checking or Checking(), mask, before)
+    evidence = _evidence(settings, model, checking or Checking(), before)
+    fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
+    if settings == own:
+        find_examples(model, circuit, evidence.held_out).save(Path(path) / EXAMPLES)
+        write_page(path, {**report, **fresh, "checks": _renewed(report, fresh)})
     return Run(Path(path), circuit, {**report, **fresh})
+
+
+def _renewed(report: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The findings of a report with those made anew in their place, or after them."""
+    return list({row["name"]: row for row in [*report["checks"], *fresh["checks"]]}.values())
 
 
 def validate_file(
@@ -91,7 +106,9 @@ def validate_file(
         "heads": len(signed.heads), "mlps": len(signed.mlps), "sites": len(signed),
         "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
     }  # fmt: skip
-    fresh = _check(settings, model, signed, checking or Checking())
+    checking = checking or Checking()
+    evidence = _evidence(settings, model, checking)
+    fresh = _check(settings, model, signed, evidence, checking)
     notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
     return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
 
@@ -115,7 +132,7 @@ def recheck(
 
 def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> Circuit:
     """The circuit of a finished run with the direct effects of its members on each other and on
-    the answer, which its file holds from now on; see `paths.find_edges`.
+    the answer, which its file and its page hold from now on; see `paths.find_edges`.
 
     They are measured on held-out pairs of the first desideratum that follows at all the
     circuit's positions.
@@ -138,6 +155,8 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=settings.seed)
     made = replace(circuit, edges=edges)
     made.save(Path(path) / CIRCUIT)
+    if (Path(path) / PAGE).is_file():
+        write_page(path)
     return made
 
 
@@ -159,19 +178,24 @@ def _gather_again(
     return gather(model, claim, settings, to_search=to_search)
 
 
+def _evidence(
+    settings: Settings, model: Model, checking: Checking, before: Mapping[str, Any] | None = None
+) -> Evidence:
+    """The pairs that these checks need; `before` is the report of a run with the same settings."""
+    chosen = checks_named(checking.checks, checking.thorough)
+    to_search = any(check.searches for check in chosen)
+    return _gather_again(model, settings, to_search, before or {})
+
+
 def _check(
     settings: Settings,
     model: Model,
     circuit: Circuit,
+    evidence: Evidence,
     checking: Checking,
     mask: Mask | None = None,
-    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The part of a report that checks make anew; `before` is that of a run with the same
-    settings."""
-    chosen = checks_named(checking.checks, checking.thorough)
-    to_search = any(check.searches for check in chosen)
-    evidence = _gather_again(model, settings, to_search, before or {})
+    """The part of a report that checks make anew."""
     card = validate(
         model, circuit, evidence.held_out, search=evidence.search, mask=mask,
         seed=settings.seed, n_random=settings.n_random, checks=checking.checks,

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,9 +17,10 @@ from desiderata import Donor, Problem, Sampleable, lint_desiderata
 from .circuit import Circuit
 from .claims import load_claim
 from .cost import Cost
-from .decisions import Decisions, chosen_by, decisions_about
+from .decisions import DECISIONS, Decisions, chosen_by, decisions_about
 from .encoding import Batch, encode, fit_to_tokenizer
-from .folder import FIGURE, RunFolder, read_json, read_run
+from .examples import find_examples, load_examples
+from .folder import CIRCUIT, EXAMPLES, FIGURE, PAGE, RunFolder, read_json, read_run
 from .foreign import write_foreign_mib
 from .mask import Mask
 from .model import Model, load_model
@@ -26,6 +28,7 @@ from .precheck import Solved, keep_known, keep_solved, precheck
 from .report import draw, save_figure
 from .report.graphs import KINDS, export_graph
 from .report.kinds import draw_kind
+from .report.page import render_page
 from .search import (
     Progress,
     SearchConfig,
@@ -34,6 +37,7 @@ from .search import (
     method_named,
     search,
 )
+from .storage import write_text
 from .validate import Card, card_from_json, validate
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
@@ -109,6 +113,21 @@ class Settings:
             for field in fields(self)
             if field.name not in LATER or getattr(self, field.name) != field.default
         }
+
+    def command(self) -> str:
+        """The command line that makes a run of these settings; defaults are left out."""
+        words = ["circuitfind", "discover", self.task, "--model", self.model]
+        for field in fields(self)[2:]:
+            value, name = getattr(self, field.name), field.name.replace("_", "-")
+            option = {"pins": "pin", "vetoes": "veto"}.get(name, name)
+            if value == field.default and field.name not in ("method", "seed"):
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                for one in value if isinstance(value, tuple) else (value,):
+                    words += [f"--{option}", str(one)]
+        return shlex.join(words)
 
     def load_model(self) -> Model:
         """The model that these settings name."""
@@ -210,7 +229,9 @@ def discover(
     )  # fmt: skip
     report = summarise(circuit, result, card, evidence, progress.notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
+    find_examples(model, circuit, evidence.held_out).save(folder.path / EXAMPLES)
     folder.finish(circuit, report, result.history)
+    write_page(folder.path)
     return Run(folder.path, circuit, report)
 
 
@@ -252,6 +273,39 @@ def redraw(
     save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
 
 
+def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of a finished run into its folder; where it is.
+
+    Args:
+        report: of checks made anew; by default the run's own.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes; a card or examples of another circuit.
+    """
+    config, circuit, stored = read_run(path)
+    examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
+    made = render_page(
+        circuit, report or stored, command=Settings.from_json(config).command(),
+        examples=load_examples(examples) if examples.is_file() else None,
+        decisions=decisions_about(path, circuit),
+    )  # fmt: skip
+    write_text(page, made)
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run is; it is made where the folder has none, or one from
+    before the last edges or decisions.
+
+    Raises:
+        LookupError, ValueError: as in `write_page`.
+    """
+    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
+    return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
+
+
 def graph_of(path: str | Path, kind: str) -> str:
     """The circuit of a finished run as a graph in text, with its edges where they are measured
     and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
@@ -271,11 +325,7 @@ def graph_of(path: str | Path, kind: str) -> str:
         )
         return json.dumps(graph, indent=2) + "\n"
     decisions = decisions_about(path, circuit)
-    members = {str(site): site for site in circuit.sites}
-    groups = {
-        name: [members[site] for site in sites if site in members]
-        for name, sites in (decisions.groups if decisions else {}).items()
-    }
+    groups = decisions.grouped(circuit) if decisions else {}
     return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
 
 

@@ -191,7 +191,7 @@ def _show_negative(pen: Pen, x: float, y: float) -> None:
 
 def _show_line(pen: Pen, x: float, y: float, *, sign: float) -> None:
     route = Route(((x, y), (x + SWATCH, y)), (((x + 0.1, y), (x + 0.15, y)),))
-    put_arrow(pen, Arrow("", "", "", sign, 0.5), route, None)
+    put_arrow(pen, Arrow("", "", "", float(sign), 0.5), route, None)
 
 
 def _show_shape(kind: str, pen: Pen, x: float, y: float) -> None:

@@ -59,7 +59,7 @@ def check_leave_one_out(subject: Subject) -> Finding:
 def _effect(
     objective: Objective, hits: dict[int, Bool[Tensor, "mask pair"]], number: int, site: str
 ) -> dict:
-    """The effect of one site's removal on the desideratum where it is greatest."""
+    """The effect of one site's removal on every desideratum, and more on where it is greatest."""
     drops = {
         index: float((table[0].float() - table[number].float()).mean())
         for index, table in hits.items()
@@ -71,6 +71,7 @@ def _effect(
     return {
         "site": site, "desideratum": objective.desiderata[index].name, "effect": drops[index],
         "lost": lost, "won": won, "n": hits[index].shape[1], "p": float(p),
+        "effects": {objective.desiderata[key].name: drop for key, drop in drops.items()},
     }  # fmt: skip
 
 

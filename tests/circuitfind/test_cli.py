@@ -86,6 +86,7 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} == {
         "circuit.json", "report.json", "history.csv", "circuit.svg", "config.json",
+        "examples.json", "report.html",
     }  # fmt: skip
     circuit = json.loads((folder / "circuit.json").read_text())
     report = json.loads((folder / "report.json").read_text())
@@ -137,6 +138,19 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
         assert (tmp_path / name).stat().st_size > 5000
     code, _, err = call("diagram", "run", "--out", "figure.docx")
     assert code == 2 and "figure.docx" in err
+
+    # The page is as the run left it until a check by the run's own settings; `show` makes it anew.
+    page, examples = folder / "report.html", folder / "examples.json"
+    old = page.read_text()
+    assert call("show", "run", "--no-open")[:2] == (0, f"{page}\n")
+    examples.unlink()
+    page.unlink()
+    assert call("show", "run", "--no-open")[0] == 0
+    assert "holds no example pairs" in page.read_text()
+    assert call("validate", "run", "--checks", "satisfaction")[0] == 0
+    assert "holds no example pairs" not in page.read_text()
+    assert page.read_text().count("finding") == old.count("finding")  # other checks are still told
+    assert (folder / "report.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,9 @@ def test_an_idle_member_is_found_out(cards):
     assert effects["a1.h2@last"]["effect"] == 0.0
     assert not effects["a1.h2@last"]["needed"]
     assert effects["a1.h0@last"]["needed"]
+    for row in effects.values():
+        assert set(row["effects"]) == {score.name for score in cards["padded"].desiderata}
+        assert max(row["effects"].values()) == row["effects"][row["desideratum"]] == row["effect"]
     assert "a1.h2@last" in found.says
 
 

@@ -1,0 +1,90 @@
+"""Example pairs and attention patterns: what the page shows is what the model does."""
+
+import pytest
+import torch
+
+from circuitfind.circuit import Circuit
+from circuitfind.component import Site, head, parse_site
+from circuitfind.encoding import encode
+from circuitfind.examples import SHOWN, find_examples
+from circuitfind.patching import record_attention
+from circuitfind.validate import validate
+
+from .. import planted as wired
+from ..tiny import random_desideratum
+
+
+def circuit_of(*members):
+    sites = tuple(Site(member, "last") for member in members)
+    return Circuit("planted", "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
+
+
+@pytest.fixture(scope="module")
+def batches(planted):
+    return encode(planted, wired.claim.sample(40, 3)[1])
+
+
+def test_examples_of_the_true_circuit(planted, batches):
+    made = find_examples(planted, circuit_of(*wired.CIRCUIT), batches)
+    assert [one.name for one in made.sets] == [batch.desideratum.name for batch in batches]
+    for one, batch in zip(made.sets, batches, strict=True):
+        assert (one.n, one.right, len(one.examples)) == (40, 40, SHOWN)
+        inside = batch.desideratum.part == "inside"
+        for example, pair in zip(one.examples, batch.desideratum.pairs, strict=False):
+            assert (example.base, example.source) == (pair.base.text, pair.source.text)
+            assert example.got == example.expected == pair.expected.strip()
+            assert example.untouched == example.base_answer == pair.base_answer.strip()
+            assert example.right
+            if inside and batch.desideratum.sense == "follows" and not pair.is_novel:
+                assert example.everything == example.source_answer == example.expected
+
+
+def test_wrong_pairs_come_first_and_are_counted_as_the_card_counts(planted, batches):
+    half = circuit_of(wired.CIRCUIT[0])
+    card = validate(planted, half, batches, checks=["satisfaction"])
+    for one, score in zip(find_examples(planted, half, batches).sets, card.desiderata, strict=True):
+        assert one.right / one.n == score.satisfaction
+        rights = [example.right for example in one.examples]
+        assert rights == sorted(rights)
+        assert rights.count(False) == min(SHOWN, one.n - one.right)
+        assert all((one.got == one.expected) == one.right for one in one.examples)
+
+
+def test_the_attention_shown_is_where_the_head_looks(planted, batches):
+    looks = find_examples(planted, circuit_of(*wired.CIRCUIT), batches).attention
+    text = batches[0].desideratum.pairs[0].base.text
+    assert "".join(looks.tokens) == text
+    assert looks.columns == {"last": len(looks.tokens) - 1}
+    tokens = [token.strip() for token in looks.tokens]
+    value = tokens.index(tokens[-1]) + 1  # beside its key, earlier in the prompt
+    assert set(looks.weights) == {"a1.h0@last", "a1.h1@last"}
+    for row in looks.weights.values():
+        assert sum(row) == pytest.approx(1, abs=0.01)
+        assert max(range(len(row)), key=row.__getitem__) == value
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "native"])
+def test_attention_is_the_models_own_whatever_the_padding(tiny, architecture):
+    model = tiny(architecture)
+    batch = encode(model, [random_desideratum(("last", "x"))])[0]
+    sites = [parse_site(name) for name in ("a1.h2@last", "a0.h1@x", "m1@last", "a1.h0@sofa")]
+    found = record_attention(model, batch.base, sites)
+    assert list(map(str, found)) == ["a1.h2@last", "a0.h1@x"]
+    for row in range(len(batch)):
+        real = batch.base.attends[row].bool()
+        _, seen = model.bridge.run_with_cache(batch.base.tokens[row, real][None])
+        column = int(batch.base.columns["x"][row]) - int((~real).sum())
+        for site, query in ((sites[0], -1), (sites[1], column)):
+            name = f"blocks.{site.component.layer}.attn.hook_pattern"
+            own = seen[name][0, site.component.head, query]
+            torch.testing.assert_close(found[site][row, real], own, atol=1e-5, rtol=1e-4)
+            assert found[site][row, ~real].sum() == 0
+
+
+def test_heads_at_all_positions_are_looked_at_where_the_answer_is_read(tiny):
+    model = tiny("native")
+    site = Site(head(1, 2), "all")
+    batch = encode(model, [random_desideratum(("all",), read="1")])[0]
+    (weights,) = record_attention(model, batch.base, [site]).values()
+    assert batch.base.reads is not None
+    assert weights[0, int(batch.base.reads[0]) + 1 :].sum() == 0  # a later token is not seen

@@ -1,0 +1,167 @@
+"""The page of a run, read as text: what strangers wrote into it stays text."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from circuitfind.circuit import load_circuit
+from circuitfind.component import parse_site
+from circuitfind.decisions import Decision, Decisions
+from circuitfind.examples import Attention, Examples, load_examples
+from circuitfind.folder import PAGE
+from circuitfind.report.page import render_page, visible
+from circuitfind.run import Settings, write_page
+
+from ..pages import HOSTILE, a_page
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and the text of its scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.scripts, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        inside = self.found[-1][0] if self.found else ""
+        (self.scripts if inside == "script" and self.cdata_elem else self.text).append(data)
+
+
+@pytest.fixture(scope="module")
+def page():
+    circuit, report, examples = a_page()
+    return render_page(circuit, report, command="circuitfind discover plain", examples=examples)
+
+
+def test_hostile_text_stays_text(page):
+    circuit, report, examples = a_page(*HOSTILE)
+    made = render_page(circuit, report, command=" ".join(HOSTILE), examples=examples)
+    read, known = Elements(made), Elements(page)
+    assert {tag for tag, _ in read.found} == {tag for tag, _ in known.found}
+    for tag in ("script", "style", "meta", "svg", "form", "title", "h1"):
+        mine, its = ([t for t, _ in one.found].count(tag) for one in (read, known))
+        assert mine == its, f"a stranger's text made a <{tag}>"
+    assert not [name for _, facts in read.found for name in facts if name.startswith("on")]
+    assert read.scripts[1] == known.scripts[1]
+    assert json.loads(read.scripts[0])["circuit"] == json.loads(json.dumps(circuit.as_json()))
+    for text in HOSTILE[:7]:
+        assert "".join(read.text).count(text) > 5, "the text is not told as it is"
+
+
+def test_what_cannot_be_seen_is_made_visible():
+    shown = re.sub(r"</?i[^>]*>", "", visible(" two\nlines\u202e "))
+    assert shown == "␣two↵\nlinesU+202E␣"
+    assert visible("<b>") == "&lt;b&gt;"
+    assert re.sub(r"</?i[^>]*>", "", visible("  ")) == "␣␣"
+    assert visible(" a ", False) == " a "
+
+
+def test_the_page_asks_nothing_of_a_network(page):
+    assert "default-src 'none'" in page
+    for _, facts in Elements(page).found:
+        assert not {"src", "srcset", "action", "poster", "background"} & set(facts)
+        assert all(facts.get(name, "#").startswith("#") for name in ("href", "xlink:href"))
+    assert not re.search(r"url\((?!#)|@import|https?://", page)
+
+
+def test_ids_are_unique(page):
+    ids = [facts["id"] for _, facts in Elements(page).found if "id" in facts]
+    assert len(set(ids)) == len(ids)
+
+
+def test_members_and_effects_can_be_found_by_the_script(page):
+    ids = [facts.get("id") for _, facts in Elements(page).found]
+    assert {"node-0", "node-1", "edge-1", "site-0", "site-1", "tab-0", "panel-0"} <= set(ids)
+    assert "--with: 0.9; --without: 0.65; --need: 0.95" in page
+    assert "\N{MINUS SIGN}1.50" in page  # the edge from m1 to the answer
+
+
+def test_without_examples_frontier_or_stored_effects():
+    circuit, report, _ = a_page(frontier=[])
+    report["checks"][0]["details"] = [
+        {key: value for key, value in row.items() if key != "effects"}
+        for row in report["checks"][0]["details"]
+    ]
+    page = render_page(circuit, report)
+    assert "holds no example pairs" in page
+    assert "How small can it be?" not in page
+    assert "--without: 0.65" in page
+
+
+def test_a_card_or_examples_of_another_circuit_are_refused():
+    circuit, report, examples = a_page()
+    other = replace(circuit, model="other")
+    with pytest.raises(ValueError, match="card is about another circuit"):
+        render_page(other, report)
+    report["binds"]["circuit"] = other.digest
+    with pytest.raises(ValueError, match="examples are of another circuit"):
+        render_page(other, report, examples=examples)
+
+
+def test_what_a_person_decided_is_told_and_drawn():
+    circuit, report, examples = a_page("one", "two")
+    site, when = str(circuit.sites[0]), "2026-01-02T00:00:00+00:00"
+    made = (
+        Decision(site, "name", "<b>mover</b>", "why", "Ada", when),
+        Decision(site, "group", "<i>movers</i>", "why", "Ada", when),
+    )
+    decisions = Decisions(circuit.digest, "accept", made, "Ada", when)
+    page = render_page(circuit, report, examples=examples, decisions=decisions)
+    told = "".join(Elements(page).text)
+    assert "accepted by Ada, 2026-01-02" in told
+    assert told.count("<b>mover</b>") == 2 and "“<i>movers</i>”" in told
+    with pytest.raises(ValueError, match="decisions are about another circuit"):
+        render_page(circuit, report, decisions=replace(decisions, circuit="0" * 64))
+
+
+def test_sixty_members_and_long_prompts_stay_small():
+    long = "word " * 400
+    circuit, report, examples = a_page(long)
+    sites = tuple(parse_site(f"a{n // 12}.h{n % 12}@last") for n in range(60))
+    size = {"n_layers": 5, "n_heads": 12}
+    circuit = replace(circuit, sites=sites, scores=(0.01,) * 60, edges=(), provenance=size)
+    report["binds"] = {}
+    weights = {str(site): (0.0025,) * 400 for site in sites}
+    many = replace(examples.sets[0], examples=examples.sets[0].examples * 12)
+    looks = Attention(("word ",) * 400, {}, weights)
+    examples = Examples(circuit.digest, (many,), looks)
+    page = render_page(circuit, report, examples=examples)
+    assert len(page.encode()) < 6e6
+
+
+def test_examples_come_back_and_others_are_refused(tmp_path):
+    path, (_, _, examples) = tmp_path / "examples.json", a_page(HOSTILE[7])
+    examples.save(path)
+    assert load_examples(path) == examples
+    read = json.loads(path.read_text())
+    read["sets"][0]["examples"][0]["right"] = "yes"
+    read["attention"]["weights"]["a0.h1@last"] = [1.0]
+    path.write_text(json.dumps(read | {"format": "other"}))
+    with pytest.raises(ValueError, match=r"format must be.*set 1.*attention of 'a0.h1@last'"):
+        load_examples(path)
+
+
+def test_an_old_run_folder_gets_a_page(tmp_path):
+    circuit, report, _ = a_page()
+    circuit.save(tmp_path / "circuit.json")
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    (tmp_path / "config.json").write_text(json.dumps({"task": "ioi", "model": "it's", "at": ["x"]}))
+    assert write_page(tmp_path) == tmp_path / PAGE
+    told = "".join(Elements((tmp_path / PAGE).read_text()).text)
+    assert "circuitfind discover ioi --model 'it'\"'\"'s' --method constrained --at x" in told
+    assert load_circuit(tmp_path / "circuit.json") == circuit
+
+
+def test_the_command_makes_the_same_settings():
+    made = Settings("ioi", "binder", at=("last", "x"), n=50, prepend_bos=False, pins=("m0@last",))
+    assert made.command() == (
+        "circuitfind discover ioi --model binder --method constrained --at last --at x --n 50 "
+        "--seed 0 --no-prepend-bos --pin m0@last"
+    )

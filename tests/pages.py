@@ -1,0 +1,56 @@
+"""A page's circuit, report and examples with any text wherever a stranger may write."""
+
+from circuitfind.circuit import Circuit, Edge
+from circuitfind.component import parse_site
+from circuitfind.examples import Attention, Example, Examples, ExampleSet
+from circuitfind.validate.card import Card, DesideratumScore, Finding
+
+HOSTILE = (
+    "<script>alert(1)</script>", "</script><script>alert(2)</script>", "<!-- <script>",
+    '"><img src=x onerror=alert(3)>', "{{ 7 * 7 }} {% raw %}", "' onfocus='alert(4)",
+    "&lt;b&gt;", "a\nb\r\tc\x00", "\u202egnp.exe\u2066", "🦊" * 50, "$\\alpha$ ${x}", "]]> --> */",
+    "javascript:alert(5)", "x" * 3000,
+)  # fmt: skip
+
+
+def a_page(*texts, **changes):
+    """A circuit, its report and its examples with these texts wherever a stranger may write."""
+    texts = texts or ("plain",)
+    told = " ".join(texts)
+    # A position is on one line, and has no @.
+    places = [" ".join(text.split()).replace("@", "") for text in texts]
+    sites = tuple(parse_site(f"a0.h{n}@{place}") for n, place in enumerate(places))
+    last = parse_site(f"m1@{places[0]}")
+    circuit = Circuit(
+        told, told, told, told, 0, (*sites, last), (*(0.4 for _ in sites), -0.1),
+        {"n_layers": 2, "n_heads": len(sites), "positions": places, told: told},
+        (Edge(sites[0], last, "in", 0.5, 0.25, 0.75, 9),
+         Edge(last, None, "answer", -1.5, -2.0, -1.0, 9)),
+    )  # fmt: skip
+    scores = tuple(
+        DesideratumScore(text, "inside", "follows", 96, 0.0, 1.0, 0.9, 0.8, 0.95, 0.95, 0.95,
+                         False, False, text, "held-out")
+        for text in texts
+    )  # fmt: skip
+    row = {"site": str(sites[0]), "desideratum": texts[0], "effect": 0.25, "lost": 24, "won": 0,
+           "n": 96, "p": 0.001, "effects": dict.fromkeys(texts, 0.25), "needed": True}  # fmt: skip
+    findings = tuple(
+        Finding(name, "fails", 0.5, 0.0, 1.0, 96, text, "held-out", text, (row, {text: text}))
+        for name, text in zip(("leave one out", *texts), (told, *texts), strict=True)
+    )
+    card = Card(scores, findings, binds={"circuit": circuit.digest, "pairs": told})
+    report = {
+        "success": False, "message": told, "size": {"of": 8}, **card.as_json(), "notes": [told],
+        "problems": [told], "created": told, "cost": None,
+        "frontier": [
+            {"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n), "slack": 0.3 * n - 0.95}
+            for n in range(4)
+        ],
+    }  # fmt: skip
+    sets = tuple(
+        ExampleSet(text, 96, 86, (Example(text, text, text, text, text, text, text, text, False),))
+        for text in texts
+    )
+    weights = {str(site): (*(0.1 for _ in texts), 0.9) for site in sites}
+    attention = Attention((*texts, " end"), {places[0]: 0}, weights)
+    return circuit, report | changes, Examples(circuit.digest, sets, attention)
