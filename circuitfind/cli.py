@@ -88,8 +88,9 @@ def discover(
     """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
     from . import run
     from .report.progress import TerminalProgress
+    from .settings import Settings
 
-    settings = run.Settings(
+    settings = Settings(
         task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
         device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
         size, rival, donor, batch,  # type: ignore[arg-type]
@@ -130,8 +131,9 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a circuit on held-out pairs: a run's again, or anyone's, and try to break it."""
-    from . import recheck, run
+    from . import recheck
     from .report.progress import TerminalProgress
+    from .settings import Settings
 
     names = [name.strip() for name in checks.split(",") if name.strip()]
     given: dict[str, Any] = {"n": n, "seed": seed, "n_random": n_random}
@@ -145,7 +147,7 @@ def validate(
             raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
         else:
             known = {name: value for name, value in given.items() if value is not None}
-            settings = run.Settings(task, model, **known)
+            settings = Settings(task, model, **known)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
 
@@ -259,20 +261,20 @@ def diagram(
     ] = None,
 ) -> None:
     """Draw a finished run, or write its circuit as a graph in text."""
-    from . import run
+    from . import pictures
     from .report.kinds import FIGURES, FILES
 
     if kind in FIGURES:
         out = out or run_path / f"{FILES.get(kind, kind)}.svg"
-        run.redraw(run_path, out, kind, report_path=report, theme=theme, width=width)
-    elif kind not in run.TEXTS:
-        raise ValueError(f"--kind is one of {', '.join((*FIGURES, *run.TEXTS))}; got {kind!r}")
+        pictures.redraw(run_path, out, kind, report_path=report, theme=theme, width=width)
+    elif kind not in pictures.TEXTS:
+        raise ValueError(f"--kind is one of {', '.join((*FIGURES, *pictures.TEXTS))}; got {kind!r}")
     else:
         from .storage import write_text
 
         if theme or width or report:
             raise ValueError("--theme, --width and --report are for figures, not for text")
-        text = run.graph_of(run_path, kind)
+        text = pictures.graph_of(run_path, kind)
         if out is None:
             print(text, end="")
             return
@@ -288,9 +290,9 @@ def show(
     """Open a run's page in the browser; it is made first where the folder has none."""
     import webbrowser
 
-    from . import run
+    from . import pictures
 
-    page = run.page_of(run_path).resolve()
+    page = pictures.page_of(run_path).resolve()
     if not no_open:
         webbrowser.open(page.as_uri())
     print(page)

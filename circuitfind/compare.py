@@ -12,6 +12,7 @@ from scipy import stats
 from .circuit import Circuit
 from .cost import Cost
 from .encoding import Batch
+from .evidence import gather
 from .folder import read_run
 from .mask import membership_of
 from .model import Model
@@ -19,8 +20,9 @@ from .objective import Objective
 from .report import save_figure
 from .report.matrix import draw_matrix
 from .report.plots import draw_overlap
-from .run import Settings, gather, search_config, sign
+from .run import sign
 from .search import Progress, SearchResult, candidate_sites, search
+from .settings import Settings, search_config
 from .storage import write_text
 from .validate import DesideratumScore
 from .validate.satisfaction import score_desiderata

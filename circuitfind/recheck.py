@@ -7,15 +7,18 @@ from typing import Any
 
 from .circuit import Circuit, Mlps
 from .drift import drifted
+from .evidence import Evidence, gather
 from .examples import find_examples
 from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
 from .foreign import circuit_of
 from .mask import Mask, mask_from_json
 from .model import Model
 from .paths import find_edges
+from .pictures import write_page
 from .precheck import Solved
-from .run import Evidence, Run, Settings, gather, load_run, sign, write_page
+from .run import Run, load_run, sign
 from .search import Progress
+from .settings import Settings
 from .validate import CHECKS, card_from_json, checks_named, validate
 from .validate.subject import digest_pairs
 

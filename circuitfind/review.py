@@ -19,8 +19,9 @@ from .decisions import (
     save_decisions,
 )
 from .folder import read_run
-from .run import Run, Settings, discover
+from .run import Run, discover
 from .search import Progress, unknown_sites
+from .settings import Settings
 
 
 @dataclass(frozen=True)

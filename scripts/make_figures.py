@@ -10,7 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from circuitfind.run import Settings, discover, redraw
+from circuitfind.pictures import redraw
+from circuitfind.run import discover
+from circuitfind.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY, KEPT = ROOT / "figures", ROOT / "runs" / "figures"

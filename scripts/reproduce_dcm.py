@@ -23,8 +23,10 @@ from typing import Any
 
 from circuitfind.circuit import Circuit
 from circuitfind.compare import compare, open_sides, save_comparison
+from circuitfind.evidence import Evidence, gather
 from circuitfind.model import Model, load_model
-from circuitfind.run import Evidence, Settings, discover, gather, load_run
+from circuitfind.run import discover, load_run
+from circuitfind.settings import Settings
 from circuitfind.storage import write_text
 from desiderata import Claim, choice
 from scripts.dcm_figures import draw_backups, draw_sizes

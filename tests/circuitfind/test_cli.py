@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitfind import cli, run
+from circuitfind import cli, evidence
 from circuitfind.folder import CHECKPOINT
 from circuitfind.search import METHODS
 
@@ -293,8 +293,10 @@ def test_check_names_what_drifted_on_another_model(call, tmp_path):
 def test_solved_pairs_are_known_as_long_as_weights_and_pairs_are_the_same(call, monkeypatch):
     quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
     assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
-    looked, looking = [], run.keep_solved
-    monkeypatch.setattr(run, "keep_solved", lambda *given: looked.append(given) or looking(*given))
+    looked, looking = [], evidence.keep_solved
+    monkeypatch.setattr(
+        evidence, "keep_solved", lambda *given: looked.append(given) or looking(*given)
+    )
     before = json.loads(Path("run/report.json").read_text())
     after = json.loads(call("validate", "run", "--json")[1])["report"]
     assert not looked

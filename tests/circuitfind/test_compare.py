@@ -11,7 +11,8 @@ from circuitfind.circuit import Circuit
 from circuitfind.cli import app
 from circuitfind.compare import compare, open_sides, overlap, save_comparison
 from circuitfind.component import all_sites
-from circuitfind.run import Settings, discover
+from circuitfind.run import discover
+from circuitfind.settings import Settings
 
 SITES = all_sites(2, 2, ["last"])  # 4 heads and 2 MLPs
 

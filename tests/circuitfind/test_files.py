@@ -12,7 +12,7 @@ from circuitfind.circuit import Circuit, load_circuit
 from circuitfind.component import EMBED, Component, Site, all_sites, head, mlp, parse_site
 from circuitfind.folder import BEFORE, CHECKPOINT, RunFolder, read_run
 from circuitfind.mask import Mask, gates_of, membership_of
-from circuitfind.run import LATER, Settings
+from circuitfind.settings import LATER, Settings
 from circuitfind.storage import write_atomically, write_text
 
 positions = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)

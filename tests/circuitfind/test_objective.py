@@ -8,8 +8,8 @@ import torch
 from circuitfind import patching
 from circuitfind.encoding import encode
 from circuitfind.objective import Objective
-from circuitfind.run import Settings
 from circuitfind.search import candidate_sites
+from circuitfind.settings import Settings
 
 from .. import planted as wired
 

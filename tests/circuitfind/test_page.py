@@ -12,8 +12,9 @@ from circuitfind.component import parse_site
 from circuitfind.decisions import Decision, Decisions
 from circuitfind.examples import Attention, Examples, load_examples
 from circuitfind.folder import PAGE
+from circuitfind.pictures import write_page
 from circuitfind.report.page import render_page, visible
-from circuitfind.run import Settings, write_page
+from circuitfind.settings import Settings
 
 from ..pages import HOSTILE, a_page
 

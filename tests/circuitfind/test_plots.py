@@ -11,13 +11,14 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circuitfind import run
+from circuitfind import pictures, run
 from circuitfind.circuit import Circuit
 from circuitfind.folder import read_run
 from circuitfind.report import save_figure
 from circuitfind.report.effects import draw_effects, draw_stability
 from circuitfind.report.kinds import FIGURES, PLOTS, draw_kind
 from circuitfind.report.plots import draw_bars, draw_frontier, draw_overlap
+from circuitfind.settings import Settings
 
 REAL = Path(__file__).parents[2] / "figures/dcm/runs/arithmetic_constrained_seed0"
 HOSTILE = ("$x_1$", "<script>alert('&')</script>", "\x00\n--> ]]>", "Q" * 500, "שלום 🦜", '" } \\')
@@ -195,7 +196,7 @@ def test_hostile_names_do_not_break_plots(real, name, tmp_path):
 
 def test_a_run_is_drawn_as_each_kind(tmp_path):
     """From the folder of a real search; stability from what a validation printed."""
-    settings = run.Settings("planted", "planted", n=32, n_random=20, steps=40)
+    settings = Settings("planted", "planted", n=32, n_random=20, steps=40)
     made = run.discover(settings, tmp_path / "run")
     report = with_check(dict(made.report), "stability", [{"site": "a1.h0@last", "share": 1.0}])
     (tmp_path / "printed.json").write_text(json.dumps({"report": report}))
@@ -203,7 +204,7 @@ def test_a_run_is_drawn_as_each_kind(tmp_path):
         target = tmp_path / f"{kind}.svg"
         if kind == "stability":
             with pytest.raises(ValueError, match="no stability"):
-                run.redraw(tmp_path / "run", target, kind)
+                pictures.redraw(tmp_path / "run", target, kind)
         printed = tmp_path / "printed.json" if kind == "stability" else None
-        run.redraw(tmp_path / "run", target, kind, report_path=printed)
+        pictures.redraw(tmp_path / "run", target, kind, report_path=printed)
         assert target.stat().st_size > 5000

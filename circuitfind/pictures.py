@@ -1,0 +1,103 @@
+"""A finished run as figures, as graphs in text, and as a page."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .decisions import DECISIONS, decisions_about
+from .examples import load_examples
+from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
+from .foreign import write_foreign_mib
+from .report import save_figure
+from .report.graphs import KINDS, export_graph
+from .report.kinds import draw_kind
+from .report.page import render_page
+from .settings import Settings
+from .storage import write_text
+from .validate import card_from_json
+
+TEXTS = (*KINDS, "mib")  # what a circuit can be written as
+
+
+def redraw(
+    path: str | Path,
+    target: str | Path,
+    kind: str = "map",
+    *,
+    report_path: str | Path | None = None,
+    theme: str | None = None,
+    width: str | None = None,
+) -> None:
+    """Draw a finished run into a .svg, .pdf or .png file.
+
+    Args:
+        kind: one of report.kinds.FIGURES.
+        report_path: what `validate --json` printed of this circuit, in place of the run's report.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind of figure or of file, or a report without what it shows.
+    """
+    _, circuit, report = read_run(path)
+    if report_path is not None:
+        read = read_json(Path(report_path))
+        report = read.get("report", read)
+    save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
+
+
+def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of a finished run into its folder; where it is.
+
+    Args:
+        report: of checks made anew; by default the run's own.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes; a card or examples of another circuit.
+    """
+    config, circuit, stored = read_run(path)
+    examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
+    made = render_page(
+        circuit, report or stored, command=Settings.from_json(config).command(),
+        examples=load_examples(examples) if examples.is_file() else None,
+        decisions=decisions_about(path, circuit),
+    )  # fmt: skip
+    write_text(page, made)
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run is; it is made where the folder has none, or one from
+    before the last edges or decisions.
+
+    Raises:
+        LookupError, ValueError: as in `write_page`.
+    """
+    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
+    return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
+
+
+def graph_of(path: str | Path, kind: str) -> str:
+    """The circuit of a finished run as a graph in text, with its edges where they are measured
+    and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
+    """
+    _, circuit, report = read_run(path)
+    card_from_json(report).require(circuit)
+    if kind == "mib":
+        told = circuit.provenance
+        graph = write_foreign_mib(
+            circuit,
+            told["n_layers"],
+            told["n_heads"],
+            parallel=told.get("parallel_attn_mlp", False),
+        )
+        return json.dumps(graph, indent=2) + "\n"
+    decisions = decisions_about(path, circuit)
+    groups = decisions.grouped(circuit) if decisions else {}
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
