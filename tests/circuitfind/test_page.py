@@ -72,9 +72,11 @@ def test_the_page_asks_nothing_of_a_network(page):
     assert not re.search(r"url\((?!#)|@import|https?://", page)
 
 
-def test_ids_are_unique(page):
+def test_ids_are_unique_and_what_is_referred_to_is_there(page):
     ids = [facts["id"] for _, facts in Elements(page).found if "id" in facts]
     assert len(set(ids)) == len(ids)
+    named = re.findall(r"""(?:url\(#|href="#|aria-controls="|aria-labelledby=")([^)"]+)""", page)
+    assert named and set(named) <= set(ids)
 
 
 def test_members_and_effects_can_be_found_by_the_script(page):
