@@ -299,6 +299,22 @@ def show(
 
 
 @app.command()
+def gallery(
+    run_paths: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for it.")] = Path("figures"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw every figure that runs hold, each run's beside a JSON of how it was made."""
+    from . import pictures
+
+    written = [str(path) for path in pictures.gallery(run_paths, out)]
+    if as_json:
+        _print_json(written)
+    else:
+        Console().print(Text("\n".join(written)))
+
+
+@app.command()
 def paths(
     run_path: RunPath,
     mlps: Annotated[str, typer.Option("--mlps", help="frozen or recomputed.")] = "frozen",

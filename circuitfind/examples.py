@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .circuit import Circuit
+from .component import Site
 from .encoding import UNKNOWN, Batch
 from .folder import read_json
 from .mask import membership_of
@@ -21,6 +22,7 @@ from .objective import Objective
 from .patching import record_attention
 from .search import candidate_sites
 from .storage import write_text
+from .validate import Card, DesideratumScore
 
 FORMAT = "circuitfind-examples/1"
 SHOWN = 12  # pairs kept of each desideratum
@@ -95,27 +97,38 @@ class Examples:
         write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
-def find_examples(model: Model, circuit: Circuit, batches: Sequence[Batch]) -> Examples:
+def find_examples(model: Model, circuit: Circuit, batches: Sequence[Batch], card: Card) -> Examples:
     """Examples of each desideratum on these pairs, and the attention on one of the base prompts.
+
+    Args:
+        card: the circuit's card on the same pairs, which tells the wrong ones.
 
     Raises:
         LookupError: a member of the circuit that the desiderata's positions do not offer.
     """
     sites = candidate_sites(model, [batch.desideratum for batch in batches])
     membership = membership_of(sites, circuit.sites)
-    objective = Objective(model, batches, sites)
-    sets = tuple(_examples_of(model, objective, index, membership) for index in range(len(batches)))
+    sets = tuple(
+        _examples_of(model, batch, score, sites, membership)
+        for batch, score in zip(batches, card.desiderata, strict=True)
+    )
     return Examples(circuit.digest, sets, _attention(model, circuit, batches))
 
 
 def _examples_of(
-    model: Model, objective: Objective, index: int, membership: Float[Tensor, " site"]
+    model: Model,
+    batch: Batch,
+    score: DesideratumScore,
+    sites: Sequence[Site],
+    membership: Float[Tensor, " site"],
 ) -> ExampleSet:
-    batch, end = objective.batches[index], objective.untouched(index)[0]
-    answers = _answers(objective, index, membership)
-    right = answers == batch.expected.cpu()
-    rows = right.int().argsort(stable=True)[:SHOWN].tolist()
-    patches = [answers, *(_answers(objective, index, one) for one in (end, 1 - end))]
+    rows = [*score.wrong, *(row for row in range(len(batch)) if row not in score.wrong)][:SHOWN]
+    if batch.desideratum.donor in ("source", "zero"):  # other donors are made of other pairs, too
+        batch, rows = batch.take(rows), list(range(len(rows)))
+    objective = Objective(model, [batch], sites)
+    end = objective.untouched(0)[0]
+    patches = [_answers(objective, one) for one in (membership, end, 1 - end)]
+    right = patches[0] == batch.expected.cpu()
     examples = []
     for row in rows:
         pair, source = batch.desideratum.pairs[row], int(batch.source_answer[row])
@@ -127,16 +140,13 @@ def _examples_of(
             Example(pair.base.text, pair.source.text, expected, own, other, got, untouched,
                     everything, bool(right[row]))
         )  # fmt: skip
-    name = batch.desideratum.name
-    return ExampleSet(name, len(batch), int(right.sum()), tuple(examples))
+    return ExampleSet(score.name, score.n, score.n - len(score.wrong), tuple(examples))
 
 
 @torch.no_grad()
-def _answers(
-    objective: Objective, index: int, membership: Float[Tensor, " site"]
-) -> Int[Tensor, " pair"]:
+def _answers(objective: Objective, membership: Float[Tensor, " site"]) -> Int[Tensor, " pair"]:
     """The most likely next token of each pair, one membership at a time: logits are large."""
-    passes = objective.passes([index], membership[None])
+    passes = objective.passes([0], membership[None])
     return torch.cat([piece.logits[0].argmax(-1).cpu() for one in passes for piece in one])
 
 

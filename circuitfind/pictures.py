@@ -1,7 +1,7 @@
 """A finished run as figures, as graphs in text, and as a page."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
 from .foreign import write_foreign_mib
 from .report import save_figure
 from .report.graphs import KINDS, export_graph
-from .report.kinds import draw_kind
+from .report.kinds import FIGURES, draw_kind
 from .report.page import render_page
 from .settings import Settings
 from .storage import write_text
@@ -44,6 +44,56 @@ def redraw(
         read = read_json(Path(report_path))
         report = read.get("report", read)
     save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
+
+
+def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """Every figure that these finished runs hold, as SVG, and beside a run's figures a JSON with
+    the command that makes it, versions, seed, and what the checks found; the files written.
+
+    The names of files begin with that of the run's folder. What a report does not hold is named
+    under `left_out`.
+
+    Raises:
+        LookupError: no finished run in one of the folders.
+        ValueError: two folders of one name; a card about another circuit.
+    """
+    paths = [Path(path) for path in paths]
+    if len({path.resolve().name for path in paths}) < len(paths):
+        raise ValueError("two of these folders have the same name, so that files would, too")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in paths:
+        config, circuit, report = read_run(path)
+        settings, name, left_out = Settings.from_json(config), path.resolve().name, {}
+        for kind in FIGURES:
+            target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
+            try:
+                figure = draw_kind(circuit, report, kind)
+            except ValueError as error:
+                if kind == "map":  # then there is nothing to show at all
+                    raise
+                left_out[kind] = str(error)
+                continue
+            save_figure(figure, target)
+            written.append(target)
+        record = {
+            "command": settings.command(),
+            "seed": settings.seed,
+            "versions": circuit.provenance.get("versions", {}),
+            "message": report["message"],
+            "desiderata": [
+                {key: value for key, value in row.items() if key != "wrong"}
+                for row in report["desiderata"]
+            ],
+            "checks": [
+                {key: check[key] for key in ("name", "verdict", "n", "says")}
+                for check in report["checks"]
+            ],
+            "left_out": left_out,
+        }
+        written.append(Path(out) / f"{name}.json")
+        write_text(written[-1], json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return written
 
 
 def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:

@@ -69,7 +69,8 @@ def revalidate(
     evidence = _evidence(settings, model, checking or Checking(), before)
     fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
     if settings == own:
-        find_examples(model, circuit, evidence.held_out).save(Path(path) / EXAMPLES)
+        found = find_examples(model, circuit, evidence.held_out, card_from_json(fresh))
+        found.save(Path(path) / EXAMPLES)
         write_page(path, {**report, **fresh, "checks": _renewed(report, fresh)})
     return Run(Path(path), circuit, {**report, **fresh})
 

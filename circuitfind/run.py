@@ -100,7 +100,7 @@ def discover(
     )  # fmt: skip
     report = summarise(circuit, result, card, evidence, progress.notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
-    find_examples(model, circuit, evidence.held_out).save(folder.path / EXAMPLES)
+    find_examples(model, circuit, evidence.held_out, card).save(folder.path / EXAMPLES)
     folder.finish(circuit, report, result.history)
     write_page(folder.path)
     return Run(folder.path, circuit, report)

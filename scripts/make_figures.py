@@ -1,4 +1,4 @@
-"""Remake the gallery: each figure in `figures/` beside a JSON with the command, versions and seed.
+"""Remake the gallery: the figures in `figures/`, each run's beside a JSON (circuitfind gallery).
 
     python -m scripts.make_figures [NAME ...]
 
@@ -6,11 +6,11 @@ Runs that are already in runs/figures are drawn again, not searched again. What 
 is made by `scripts/reproduce_dcm.py`.
 """
 
-import json
 import sys
 from pathlib import Path
 
-from circuitfind.pictures import redraw
+from circuitfind.pictures import gallery
+from circuitfind.recheck import add_paths
 from circuitfind.run import discover
 from circuitfind.settings import Settings
 
@@ -25,24 +25,12 @@ RUNS = {
 
 
 def main() -> None:
-    """Run what each figure shows and keep its figure."""
-    GALLERY.mkdir(exist_ok=True)
+    """Run what each figure shows, measure the paths between its members, and keep its figures."""
     for name in sys.argv[1:] or RUNS:
-        settings = RUNS[name]
-        run = discover(settings, KEPT / name, resume=True)
-        redraw(run.path, GALLERY / f"{name}.svg")
-        record = {
-            "command": f"circuitfind discover {settings.task} --model {settings.model}",
-            "seed": settings.seed,
-            "versions": run.circuit.provenance["versions"],
-            "message": run.report["message"],
-            "desiderata": run.report["desiderata"],
-            "checks": [
-                {key: check[key] for key in ("name", "verdict", "n", "says")}
-                for check in run.report["checks"]
-            ],
-        }
-        (GALLERY / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        run = discover(RUNS[name], KEPT / name, resume=True)
+        if not run.circuit.edges:
+            add_paths(run.path)
+        gallery([run.path], GALLERY)
 
 
 if __name__ == "__main__":

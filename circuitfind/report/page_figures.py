@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -55,7 +56,7 @@ def page_frontier(circuit: Circuit, report: Report) -> str:
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an <svg> element for a page: without its headings, which the page says itself;
     its ids begun with `name` except the nodes' and edges', its colours the page's variables."""
-    for heading in figure.findobj(lambda artist: artist.get_gid() in ("title", "subtitle")):
+    for heading in figure.findobj(lambda artist: _line_of(artist) in ("title", "subtitle")):
         heading.remove()
     file, notes = io.BytesIO(), {"Date": None, "Creator": None}
     with styled():
@@ -69,6 +70,11 @@ def inline_svg(figure: Figure, name: str) -> str:
         root.attrib.pop(size, None)
     root.set("id", name)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _line_of(artist: Artist) -> str:
+    """What text a line is of: those after the first have its gid with their number."""
+    return str(artist.get_gid()).split("-line-")[0]
 
 
 def _drawn(figure: Figure) -> Bbox:

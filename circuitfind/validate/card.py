@@ -33,7 +33,8 @@ class DesideratumScore:
     """A circuit's satisfaction of one desideratum; every score is a share of pairs in [0, 1].
 
     `low` and `high` are the 95 % Clopper-Pearson interval, `need` the bound that null, ceiling
-    and `at_least` give, `vacuous` that the empty and the full circuit both reach it.
+    and `at_least` give, `vacuous` that the empty and the full circuit both reach it. `wrong` are
+    the rows of the pairs that do not come out as expected.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DesideratumScore:
     vacuous: bool
     ablation: str
     split: str
+    wrong: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def card_from_json(report: Mapping[str, Any]) -> Card:
     """
     try:
         return Card(
-            tuple(DesideratumScore(**row) for row in report["desiderata"]),
+            tuple(
+                DesideratumScore(**row | {"wrong": tuple(row.get("wrong", ()))})
+                for row in report["desiderata"]
+            ),
             tuple(Finding(**row | {"details": tuple(row["details"])}) for row in report["checks"]),
             binds=report.get("binds", {}),
         )

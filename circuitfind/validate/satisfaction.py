@@ -26,6 +26,7 @@ def score_desiderata(
                 bound.null, bound.ceiling, count / n, low, high, desideratum.at_least,
                 bound.value, count / n >= bound.value, bound.vacuous,
                 f"{desideratum.part} the circuit takes: {desideratum.donor}", "held-out",
+                tuple((~hits).nonzero()[:, 0].tolist()),
             )
         )  # fmt: skip
     return tuple(scores)

@@ -333,6 +333,25 @@ def test_paths_are_kept_and_drawn_as_text(call):
     assert "crayon" in err
 
 
+def test_a_gallery_has_every_figure_and_how_it_was_made(call, tmp_path):
+    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
+    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
+    code, out, err = call("gallery", "run", "--out", "shown", "--json")
+    assert code == 0, err
+    names = {"run.svg", "run.json", *(f"run-{kind}.svg" for kind in (
+        "circuit", "frontier", "bars", "effects"))}  # fmt: skip
+    assert {Path(path).name for path in json.loads(out)} == names
+    assert {path.name for path in Path("shown").iterdir()} == names
+    told = json.loads(Path("shown/run.json").read_text())
+    assert told["command"].startswith("circuitfind discover planted --model planted")
+    assert "--n 32" in told["command"] and told["seed"] == 0 and told["versions"]["torch"]
+    assert set(told["left_out"]) == {"stability"}
+    assert "--checks stability" in told["left_out"]["stability"]
+    (tmp_path / "other").mkdir()
+    assert call("gallery", "run", "other/run", "--out", "twice")[0] == 2
+    assert not Path("twice").exists()
+
+
 def test_anyones_circuit_is_validated(call, tmp_path):
     """Heads as [layer, head], as others publish them; without a run."""
     (tmp_path / "heads.json").write_text("[[1, 0], [1, 1]]")

@@ -24,8 +24,23 @@ def batches(planted):
     return encode(planted, wired.claim.sample(40, 3)[1])
 
 
+def examples_of(planted, members, batches):
+    circuit = circuit_of(*members)
+    card = validate(planted, circuit, batches, checks=["satisfaction"])
+    return find_examples(planted, circuit, batches, card)
+
+
+@pytest.mark.parametrize("donor", ["zero", "mean", "resample"])
+def test_examples_get_what_the_card_scored_whatever_the_donor(planted, donor):
+    batches = encode(planted, wired.claim.ablated(donor).sample(40, 3)[1])
+    for one in examples_of(planted, wired.CIRCUIT[:1], batches).sets:
+        rights = [example.right for example in one.examples]
+        assert rights == sorted(rights)
+        assert rights.count(False) == min(SHOWN, one.n - one.right)
+
+
 def test_examples_of_the_true_circuit(planted, batches):
-    made = find_examples(planted, circuit_of(*wired.CIRCUIT), batches)
+    made = examples_of(planted, wired.CIRCUIT, batches)
     assert [one.name for one in made.sets] == [batch.desideratum.name for batch in batches]
     for one, batch in zip(made.sets, batches, strict=True):
         assert (one.n, one.right, len(one.examples)) == (40, 40, SHOWN)
@@ -42,7 +57,9 @@ def test_examples_of_the_true_circuit(planted, batches):
 def test_wrong_pairs_come_first_and_are_counted_as_the_card_counts(planted, batches):
     half = circuit_of(wired.CIRCUIT[0])
     card = validate(planted, half, batches, checks=["satisfaction"])
-    for one, score in zip(find_examples(planted, half, batches).sets, card.desiderata, strict=True):
+    for one, score in zip(
+        find_examples(planted, half, batches, card).sets, card.desiderata, strict=True
+    ):
         assert one.right / one.n == score.satisfaction
         rights = [example.right for example in one.examples]
         assert rights == sorted(rights)
@@ -51,7 +68,7 @@ def test_wrong_pairs_come_first_and_are_counted_as_the_card_counts(planted, batc
 
 
 def test_the_attention_shown_is_where_the_head_looks(planted, batches):
-    looks = find_examples(planted, circuit_of(*wired.CIRCUIT), batches).attention
+    looks = examples_of(planted, wired.CIRCUIT, batches).attention
     text = batches[0].desideratum.pairs[0].base.text
     assert "".join(looks.tokens) == text
     assert looks.columns == {"last": len(looks.tokens) - 1}

@@ -79,6 +79,15 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(page):
     assert named and set(named) <= set(ids)
 
 
+def test_the_drawings_leave_headings_of_any_length_to_the_page(page):
+    circuit, report, examples = a_page("a claim of words without end " * 8)
+    made = render_page(circuit, report, command="c", examples=examples)
+    for text in (page, made):
+        drawn = [facts["id"] for _, facts in Elements(text).found if "id" in facts]
+        assert any(name.startswith("node-") for name in drawn)
+        assert not [name for name in drawn if "title-line" in name or "subtitle" in name]
+
+
 def test_members_and_effects_can_be_found_by_the_script(page):
     ids = [facts.get("id") for _, facts in Elements(page).found]
     assert {"node-0", "node-1", "edge-1", "site-0", "site-1", "tab-0", "panel-0"} <= set(ids)
