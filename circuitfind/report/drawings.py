@@ -7,6 +7,7 @@ A gain is blue and solid, a loss orange and dashed; the greatest effect is the w
 import re
 from collections import Counter
 from collections.abc import Mapping
+from math import dist
 
 from .sitegraph import ANSWER, Arrow, Graph, Node, json_text, on_one_line, shortened
 from .style import GAINS, INK, LOSSES
@@ -15,6 +16,7 @@ GAIN, LOSS = GAINS[4], LOSSES[3]
 MERMAID_EDGES, MERMAID_LETTERS = 500, 50_000  # more, and Mermaid's defaults (GitHub's) refuse it
 TITLE = "title"
 TIKZ_ROOM = 400.0  # cm; TeX knows no length over 575
+TIKZ_BEND = 30.0  # cm; TeX cannot bend what is much longer
 
 
 def write_dot(graph: Graph) -> str:
@@ -137,7 +139,10 @@ def write_tikz(graph: Graph) -> str:
         look = f"{style}, line width={0.4 + 2.2 * arrow.weight:.2f}pt"
         bend = (8 + 16 * twins[arrow.source, arrow.target]) % 80  # parts the q, k and v of a pair
         twins[arrow.source, arrow.target] += 1
-        to = rf"to[bend left={bend}] node[effect label] {{{_tikz_text(arrow.line)}}}"
+        near = dist(places[arrow.source], places[arrow.target]) < TIKZ_BEND
+        to = (
+            rf"to[bend left={bend}]" if near else "to"
+        ) + rf" node[effect label] {{{_tikz_text(arrow.line)}}}"
         lines.append(rf"\draw[{look}] ({arrow.source}) {to} ({arrow.target});")
     for number, name in enumerate(graph.groups):
         members = "".join(f"({n.id})" for n in graph.within(number))
