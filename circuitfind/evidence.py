@@ -49,7 +49,8 @@ def gather(
     sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
     problems = lint_desiderata(*sampled, n=settings.n)
     errors = [str(problem) for problem in problems if problem.level == "error"]
-    cost, ready, counts = Cost(), {"search": ()}, {}
+    cost, counts = Cost(), {}
+    ready: dict[str, tuple[Batch, ...]] = {"search": ()}
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
         batches = encode(model, side)

@@ -134,7 +134,8 @@ def _passages(model: Model, seed: int) -> Sequence[Pair]:
     for _ in range(4 * PROMPTS):
         start = rng.randrange(len(words) - 2 * WORDS)
         base, source = (Prompt(" ".join(words[at : at + WORDS])) for at in (start, start + WORDS))
-        pair = Pair(base, source, *2 * (" " + words[start + WORDS],))
+        word = " " + words[start + WORDS]
+        pair = Pair(base, source, word, word)
         try:
             encode(model, [_kept([pair], ("last",))])
         except ValueError:

@@ -216,8 +216,8 @@ def read_tikz(text: str) -> tuple[Nodes, Arrows]:
         ):
             nodes[match[1]] = [tex_plain(part) for part in match.groups()[1:] if part is not None]
         elif match := re.fullmatch(
-            rf"\\draw\[(?:gain|loss) arrow, line width=[\d.]+pt\] \((\w+)\) to(?:\[bend left=\d+\])? "
-            rf"node\[effect label\] \{{{label}\}} \((\w+)\);", line,
+            rf"\\draw\[(?:gain|loss) arrow, line width=[\d.]+pt\] \((\w+)\) "
+            rf"to(?:\[bend left=\d+\])? node\[effect label\] \{{{label}\}} \((\w+)\);", line,
         ):  # fmt: skip
             arrows.append((match[1], match[3], tex_plain(match[2])))
         elif not re.fullmatch(

@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
 from circuitfind.circuit import Circuit
 from circuitfind.component import Site, head, mlp
 from circuitfind.mask import Mask
+from circuitfind.report.titled import Shown
 from circuitfind.search import FrontierPoint, SearchResult
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
@@ -118,9 +120,10 @@ def test_a_result_plots_its_frontier_with_bounds_and_choice():
     assert len(figure.axes) == len(names) + 1  # and the least margin
     found = {line.get_gid(): line for axes in figure.axes for line in axes.lines}
     reached = [point.satisfaction[names[0]] for point in result.frontier]
-    assert list(found["line-0"].get_ydata()) == reached
-    assert list(found["bound-1"].get_ydata()) == [0.5, 0.5]
-    assert list(found["chosen-0"].get_xdata()) == [len(result.circuit)] * 2
+    assert np.asarray(found["line-0"].get_ydata()).tolist() == reached
+    assert np.asarray(found["bound-1"].get_ydata()).tolist() == [0.5, 0.5]
+    assert np.asarray(found["chosen-0"].get_xdata()).tolist() == [len(result.circuit)] * 2
+    assert isinstance(figure, Shown)
     assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no frontier"):
         replace(result, frontier=()).plot()
