@@ -487,11 +487,14 @@ def _show(circuit: Mapping[str, Any], report: Mapping[str, Any], path: Path, as_
     if as_json:
         _print_json({"path": str(path), "circuit": circuit, "report": report})
     else:
+        from .folder import PAGE
         from .report.table import print_report
 
         console = Console()
         print_report(console, circuit, report)
         console.print(Text(f"run folder: {path}"))
+        if (path / PAGE).is_file():
+            console.print(Text(f"page: {path / PAGE} (circuitfind show {path})"))
     if not report["success"]:
         raise typer.Exit(1)
 
