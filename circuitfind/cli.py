@@ -175,7 +175,7 @@ def compare(
 
     given = load_model(model) if model else None
     with TerminalProgress(Console(stderr=True)) as shown:
-        opened, sides = comparing.open_sides(run_paths, given, n)
+        opened, sides = comparing.open_sides(run_paths, given, n, to_search=shared)
         made = comparing.compare(opened, sides, shared=shared, progress=shown)
     if out:
         comparing.save_comparison(made, out)

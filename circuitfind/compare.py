@@ -99,13 +99,18 @@ def _jaccard(both: int, a: int, b: int) -> float:
 
 
 def open_sides(
-    paths: Sequence[str | Path], model: Model | None = None, n: int | None = None
+    paths: Sequence[str | Path],
+    model: Model | None = None,
+    n: int | None = None,
+    *,
+    to_search: bool = True,
 ) -> tuple[Model, tuple[Side, ...]]:
     """The model that finished runs share, and each run's circuit with its claim's pairs.
 
     Args:
         model: another model to compare on.
         n: another number of pairs than each run's own.
+        to_search: look for the pairs of search too, which a shared circuit is sought on.
 
     Raises:
         ValueError: fewer than two runs, two of the same name, or runs on different models.
@@ -126,7 +131,7 @@ def open_sides(
     sides = []
     for name, one, (_, _, circuit, _) in zip(names, settings, runs, strict=True):
         one = replace(one, n=n or one.n)
-        evidence = gather(model, one.load_claim(), one)
+        evidence = gather(model, one.load_claim(), one, to_search=to_search)
         sides.append(Side(name, circuit, one, evidence.search, evidence.held_out))
     return model, tuple(sides)
 
