@@ -210,7 +210,9 @@ def test_signs_and_sizes_of_effects_and_what_is_left_out():
     assert f"{len(sizes) - len(wanted)} of at most {most:.2g} logits" in words
 
 
-@pytest.mark.parametrize("part", range(7))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 7))]
+)
 @pytest.mark.filterwarnings("ignore:Glyph")  # which saving hushes itself
 def test_hostile_names_never_break_a_figure(part, tmp_path):
     assert len(HOSTILE) >= 200

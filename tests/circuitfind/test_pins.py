@@ -17,6 +17,9 @@ from .. import planted as wired
 NAMES = [entry.name for entry in METHODS]
 CIRCUIT = {Site(component, "last") for component in wired.CIRCUIT}
 PINS, VETOES = ("m0@last", "a1.h2@last"), ("a1.h3@last", "a0.h0@last")
+# One of each kind: constraints, a mask, a ranking, moves of its own. The others take minutes.
+QUICK = ("constrained", "sigmoid", "attribution", "greedy")
+FEW = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 BOTH: dict[str, Any] = {"pins": PINS, "vetoes": VETOES}
 
 
@@ -50,7 +53,7 @@ def test_every_method_keeps_to_pins_and_vetoes(planted, train, method):
     assert max(ranks[name] for name in VETOES) < min(free)
 
 
-@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("method", FEW)
 def test_what_is_scored_is_the_whole_circuit(planted, train, method):
     """What was tried on the way scored as exactly these sites do, by an objective without pins."""
     # A carrier is pinned, without which nothing would move.
@@ -66,7 +69,7 @@ def test_what_is_scored_is_the_whole_circuit(planted, train, method):
     assert any(point.slack > -1 for point in result.frontier)
 
 
-@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("method", FEW)
 def test_pins_count_towards_a_size(planted, train, method):
     for size in (2, 4):
         config = SearchConfig(size=size, steps=2, rounds=1, **BOTH)
