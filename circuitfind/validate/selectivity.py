@@ -73,8 +73,11 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
         return _undecided("there is no other task to measure", (own,))
     verdict: Verdict = next(each for each in GRAVEST if each in [row["verdict"] for row in rows])
     most = max(rows, key=lambda row: row["changed"])
-    told = ", ".join(f"{row['changed']:.2f} of {row['task']}" for row in rows)
-    says = f"knocking it out changes {own['changed']:.2f} of its own task's answers, and {told}"
+    told = [f"{row['changed']:.2f} of {row['task']} ({row['divergence']:.2g})" for row in rows]
+    says = (
+        f"knocking it out changes {own['changed']:.2f} of its own task's answers (KL "
+        f"{own['divergence']:.2g} nats), and {', '.join(told)}"
+    )
     if verdict == "inconclusive":
         says += f"; more than {most['n']} prompts of each would be needed to tell"
     if reasons:
