@@ -7,7 +7,7 @@ ipykernel (the extra `notebook`).
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
+from nbclient import NotebookClient  # pyright: ignore[reportMissingImports] (an extra)
 
 NOTEBOOK = Path(__file__).parent.parent / "examples/variable_binding.ipynb"
 
