@@ -175,7 +175,9 @@ def test_what_a_report_lacks_is_named_with_the_command_that_makes_it(real):
         draw_kind(circuit, report, "map", theme="dark")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name", [*HOSTILE[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE[3:])]
+)
 @pytest.mark.filterwarnings("ignore:Glyph")  # which saving hushes itself
 def test_hostile_names_do_not_break_plots(real, name, tmp_path):
     circuit, report = real
