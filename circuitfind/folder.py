@@ -26,7 +26,7 @@ class RunFolder:
     def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.config = dict(config)
-        # A checkpoint of other settings, or of another version of the state, is not gone on from.
+        # A checkpoint of other settings is not gone on from; the version of the code is not told.
         self.fingerprint = hashlib.sha256(_json(self.config).encode()).hexdigest()
 
     def check(self, resume: bool, overwrite: bool) -> None:

@@ -25,7 +25,8 @@ def check_random_circuits(subject: Subject) -> Finding:
     A random circuit has the same number of heads and of MLPs in each layer at each position, and
     is not the circuit itself. It is beaten when the least slack of the circuit over the
     desiderata that are not vacuous is greater than its own, on the pairs compared; a tie is
-    no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten.
+    no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten. In
+    the rows, the slack of a circuit that is beaten is an upper limit (see `race`).
 
     Source: Shi et al. 2024 (arXiv 2410.13032), sufficiency test with q = 0.9; they draw random
     paths of the same size, here the make-up by layer and kind is kept, which is stricter.
