@@ -120,6 +120,7 @@ class Objective:
     Args:
         decided: sites whose membership is not open, with what it is, 0 or 1. They are patched
             accordingly whatever the membership of the others, which alone are `sites` here.
+        like: one with the same base prompts, of which that is used that needs no new run.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Objective:
         sites: Sequence[Site],
         cost: Cost | None = None,
         decided: Mapping[Site, float] | None = None,
+        like: "Objective | None" = None,
     ) -> None:
         self.cost = cost or Cost()
         self.decided = dict(decided or {})
@@ -138,14 +140,16 @@ class Objective:
         self.batches = tuple(batches)
         self._columns: list[Tensor] = []
         self._prepared: list[list[Prepared]] = []
-        for batch in batches:
+        for index, batch in enumerate(batches):
             columns = [n for n, site in enumerate(sites) if site.position in batch.desideratum.at]
             mine = [sites[column] for column in columns]
             pieces = torch.arange(len(batch)).split(model.pairs_at_once)
             self._columns.append(torch.tensor(columns))
-            self._prepared.append(
-                [prepare(model, batch.take(piece), mine, cost=self.cost) for piece in pieces]
-            )
+            ready = like._prepared[index] if like else [None] * len(pieces)
+            self._prepared.append([
+                prepare(model, batch.take(piece), mine, cost=self.cost, like=other)
+                for piece, other in zip(pieces, ready, strict=True)
+            ])  # fmt: skip
 
     @property
     def desiderata(self) -> tuple[Desideratum, ...]:
@@ -216,19 +220,28 @@ class Objective:
         return gates_of(self.complete(membership)[:, self._columns[index]], part)
 
     @torch.no_grad()
-    def hits(self, index: int, membership: Float[Tensor, "mask site"]) -> Bool[Tensor, "mask pair"]:
-        """Which of one desideratum's pairs come out as expected, under each membership."""
-        gates = self._gates(index, membership)
+    def hits(
+        self,
+        index: int,
+        membership: Float[Tensor, "mask site"],
+        expected: Int[Tensor, " pair"] | None = None,
+    ) -> Bool[Tensor, "mask pair"]:
+        """Which of one desideratum's pairs come out as expected, under each membership.
+
+        Args:
+            expected: other answers than the batch expects.
+        """
+        gates, pieces = self._gates(index, membership), self._prepared[index]
+        expected = self.batches[index].expected if expected is None else expected
+        wanted = expected.split([len(piece.batch) for piece in pieces])
         # Few masks at a time: their logits over a whole vocabulary take much memory.
         found = [
-            torch.cat(
-                [
-                    correct(run(prepared, rows), prepared.batch.expected)
-                    for rows in gates.split(masks_per_pass(prepared))
-                ]
-            )
-            for prepared in self._prepared[index]
-        ]
+            torch.cat([
+                correct(run(prepared, rows), mine)
+                for rows in gates.split(masks_per_pass(prepared))
+            ])
+            for prepared, mine in zip(pieces, wanted, strict=True)
+        ]  # fmt: skip
         return torch.cat(found, 1).cpu()
 
     def scores(

@@ -97,11 +97,13 @@ def prepare(
     *,
     cost: Cost | None = None,
     reuse: bool = True,
+    like: Prepared | None = None,
 ) -> Prepared:
     """The batch with its donors recorded and its prefix run.
 
     Args:
         sites: the sites that gates will stand for, in that order.
+        like: a preparation of the same base prompts, whose prefix serves where it is the same.
         reuse: keep the keys and values before the first patched position. The result is the same
             without, where a model cannot, only slower.
     """
@@ -109,7 +111,9 @@ def prepare(
     start = _first_patched(batch, sites) if reuse and model.reuses_prefix else 0
     edits = _record(model, batch, sites, start, cost)
     prefix = None
-    if start > 0:
+    if like and like.start == start and _same(like.batch.base, batch.base):
+        prefix = like.prefix
+    elif start > 0:
         tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
         _, prefix = model.forward(tokens, attends, keep_prefix=True)
         cost.add(model, len(batch), start, start)
@@ -342,6 +346,10 @@ def hooked(model: Model, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> Ite
         yield
 
 
+def _same(one: Prompts, other: Prompts) -> bool:
+    return torch.equal(one.tokens, other.tokens) and torch.equal(one.attends, other.attends)
+
+
 def _first_patched(batch: Batch, sites: Sequence[Site]) -> int:
     """The first column of the base prompts that a step has to run: that a patch can change, or
     that the answer is read at."""
@@ -374,8 +382,11 @@ def _record(
 
         return look
 
-    averaged = batch.mean_over if batch.desideratum.donor == "mean" else None
-    source = averaged or batch.source
+    source, kind = batch.source, batch.desideratum.donor
+    if kind == "zero":
+        source = source.take(torch.tensor([0]))  # of zeros only the shape is asked
+    elif kind == "mean":
+        source = batch.mean_over or source
     with hooked(model, [(name, keep(name)) for name in points]):
         model.forward(source.tokens, source.attends)
     n_sources, width = source.tokens.shape
@@ -400,14 +411,16 @@ def _record(
 
 def _donor(acts: Tensor, batch: Batch, source: Prompts, position: str, start: int) -> Tensor:
     """What the sites of one hook point take at one position, from what they did in the source."""
+    kind = batch.desideratum.donor
+    if kind == "zero":
+        n, width = batch.base.tokens.shape
+        shape = (n, width - start) if position == "all" else (n,)
+        return torch.zeros_like(acts[0, 0]).expand(*shape, *acts.shape[2:])
     if position == "all":
         taken = acts[:, start:]
     else:
         rows = torch.arange(len(acts), device=acts.device)
         taken = acts[rows, source.columns[position].to(acts.device)]
-    kind = batch.desideratum.donor
-    if kind == "zero":
-        return torch.zeros_like(taken)
     if kind == "mean":
         mean = taken.mean(dim=0, keepdim=True)
         return mean.expand(len(batch), *mean.shape[1:]).contiguous()

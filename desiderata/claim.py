@@ -126,7 +126,8 @@ class GivenPairs:
         return ("pairs given as they are: prompts are divided, names and values are not",)
 
     def sample(self, n: int, seed: int = 0) -> Sample:
-        """Desiderata for search and desiderata held out, each with up to `n` of the given pairs.
+        """Desiderata for search and desiderata held out, each with up to `n` of the given pairs,
+        drawn at random and in the order given.
 
         Raises:
             SamplingError: a desideratum whose pairs cannot be divided.
@@ -137,13 +138,15 @@ class GivenPairs:
         for held_out in (False, True):
             side = []
             for desideratum in self.desiderata:
-                pairs = tuple(
+                pairs = [
                     pair
                     for pair in desideratum.pairs
                     if (groups[pair.base.text] in kept) == held_out
-                )
+                ]
                 if pairs:
-                    side.append(replace(desideratum, pairs=pairs[:n]))
+                    rng = random.Random(f"given/{seed}/{desideratum.name}/{held_out}")
+                    drawn = sorted(rng.sample(range(len(pairs)), min(n, len(pairs))))
+                    side.append(replace(desideratum, pairs=tuple(pairs[row] for row in drawn)))
                 else:
                     problems.append(
                         f"{desideratum.name}: its {len(desideratum.pairs)} pair(s) cannot be "

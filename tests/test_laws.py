@@ -217,6 +217,28 @@ def test_a_cached_prefix_is_left_as_it_was(tiny):
     assert prepared.prefix.get_seq_length() == prepared.start
 
 
+@pytest.mark.parametrize("donor", ["zero", "mean", "resample", "source"])
+@positions
+def test_another_donor_for_the_same_prompts_runs_only_what_differs(tiny, at, donor):
+    """Prompts of several lengths, as far as patching at `all` allows; zero needs no source."""
+    model = tiny("llama")
+    made = random_desideratum(at, donor=donor)
+    batch, other = (encode(model, [one])[0] for one in (made, replace(made, donor="source")))
+    sites = all_sites(N_LAYERS, N_HEADS, at)
+    first = prepare(model, other, sites)
+    shared, alone = (prepare(model, batch, sites, like=like) for like in (first, None))
+    same = shared.start == first.start
+    if same:
+        assert shared.prefix is first.prefix
+        sources = batch.source.take(torch.arange(1 if donor == "zero" else len(batch)))
+        assert shared.cost.tokens_forward == sources.n_tokens
+    assert same or at == ("all",)
+    gates = torch.rand(3, len(sites), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(run(shared, gates), run(alone, gates), **EXACT)
+    elsewhere = prepare(model, batch.take(range(len(batch) - 1)), sites, like=first)
+    assert elsewhere.prefix is not first.prefix or first.prefix is None
+
+
 def test_cost_counts_the_tokens_that_are_run(tiny):
     prepared = ready(tiny("llama"), ("last",))
     before = replace(prepared.cost)

@@ -5,6 +5,9 @@ or, where the source's is not known, less that of the best other token. Ablated 
 sites, at the claim's positions; what is elsewhere stays as it is.
 """
 
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -18,6 +21,12 @@ from ..objective import Objective, Piece, correct, lead
 from .subject import PAIRS_COMPARED, Subject
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
+WORDS: Mapping[Donor, str] = {
+    "zero": "zero",
+    "mean": "mean over the base and source prompts, per position",
+    "resample": "another pair's source",
+    "source": "the pair's own source (counterfactual)",
+}
 
 
 @dataclass(frozen=True)
@@ -40,20 +49,20 @@ class Ablated:
     """Base prompts in which everything outside a circuit is ablated in one way."""
 
     donor: Donor
-    words: str
     objective: Objective
 
     @torch.no_grad()
     def outcome(self, membership: Float[Tensor, "mask site"]) -> Outcome:
         """What each circuit keeps; a membership of ones is the untouched model."""
+        indices, whole = range(len(self.objective.batches)), torch.ones(len(self.objective.sites))
         untouched = [
             piece.logits[0].log_softmax(-1)
-            for made in self.objective.passes([0], torch.ones(1, len(self.objective.sites)))
+            for made in self.objective.passes(indices, whole[None])
             for piece in made
         ]
         turns = []
         for rows in membership.split(self.objective.masks_at_once):
-            pieces = [piece for made in self.objective.passes([0], rows) for piece in made]
+            pieces = [piece for made in self.objective.passes(indices, rows) for piece in made]
             turns.append([
                 _measure(piece, whole) for piece, whole in zip(pieces, untouched, strict=True)
             ])  # fmt: skip
@@ -64,39 +73,60 @@ class Ablated:
 
 
 def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
-    """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`.
-
-    The mean is over all of these base and source prompts, per position; resample takes the
-    source of another pair; source that of the same pair, the counterfactual.
+    """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`;
+    see `WORDS`. It is made once for each number of pairs.
 
     Raises:
         ValueError: the ablation cannot be made of these prompts, such as a mean at `all` over
             prompts of different lengths.
     """
+    if (donor, n) not in subject.ablated:
+        subject.ablated[donor, n] = _ablate(subject, donor, n)
+    return subject.ablated[donor, n]
+
+
+def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
     first = subject.batches[0].desideratum
-    pairs: dict[str, Pair] = {}
-    desiderata = [batch.desideratum for batch in subject.batches]
-    alike = [one for one in desiderata if (one.at, one.read) == (first.at, first.read)]
-    for pair in (pair for one in alike for pair in one.pairs):
-        if pair.source_answer != pair.base_answer:
-            pairs.setdefault(pair.base.text, replace(pair, expected=pair.base_answer))
+    pairs: dict[tuple[str, str], Pair] = {}  # by where the answer is read, and the base
+    for one in (batch.desideratum for batch in subject.batches):
+        for pair in one.pairs if one.at == first.at else ():
+            if pair.source_answer != pair.base_answer:
+                kept = replace(pair, expected=pair.base_answer)
+                pairs.setdefault((one.read, pair.base.text), kept)
     if not pairs:
         raise ValueError("no pair's source has another answer than its base")
-    chosen = tuple(pairs.values())[:n]
-    prompts = tuple({p.text: p for pair in chosen for p in (pair.base, pair.source)}.values())
-    desideratum = Desideratum(
-        f"keeps the answer, {donor}", "outside", "keeps", chosen, first.at, donor=donor,
-        read=first.read, mean_over=prompts if donor == "mean" else (),
-    )  # fmt: skip
-    batch = encode(subject.model, [desideratum])[0]
-    words = {
-        "zero": "zero",
-        "mean": f"mean over the {len(prompts)} base and source prompts, per position",
-        "resample": "another pair's source",
-        "source": "the pair's own source (counterfactual)",
-    }
-    objective = Objective(subject.model, [batch], subject.objective.sites, subject.objective.cost)
-    return Ablated(donor, words[donor], objective)
+    chosen = [(read, pairs[read, text]) for read, text in _balanced(pairs, n, subject.seed)]
+    prompts = {p.text: p for _, pair in chosen for p in (pair.base, pair.source)}
+    desiderata = [
+        Desideratum(
+            f"keeps the answer, {donor}", "outside", "keeps",
+            tuple(pair for where, pair in chosen if where == read), first.at, donor=donor,
+            read=read, mean_over=tuple(prompts.values()) if donor == "mean" else (),
+        )
+        for read in dict.fromkeys(read for read, _ in chosen)
+    ]  # fmt: skip
+    like = next((one.objective for (_, m), one in subject.ablated.items() if m == n), None)
+    batches, sites = encode(subject.model, desiderata), subject.objective.sites
+    return Ablated(
+        donor, Objective(subject.model, batches, sites, subject.objective.cost, like=like)
+    )
+
+
+def _balanced(
+    pairs: Mapping[tuple[str, str], Pair], n: int, seed: int
+) -> Sequence[tuple[str, str]]:
+    """Up to `n` pairs drawn at random, in rounds that have every answer once. Given pairs may be
+    in an order, so that the first ones would be no sample."""
+    drawn = list(pairs)
+    if len(drawn) <= n:
+        return drawn
+    random.Random(f"ablation/{seed}").shuffle(drawn)
+    seen, rounds = Counter[tuple[str, str]](), {}
+    for read, text in drawn:
+        answer = read, pairs[read, text].base_answer
+        rounds[read, text] = seen[answer]
+        seen[answer] += 1
+    return sorted(drawn, key=rounds.__getitem__)[:n]
 
 
 def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

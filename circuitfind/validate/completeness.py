@@ -34,8 +34,7 @@ ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that f
 RANDOM_PARTS = 20
 GREEDY_STEPS = 8  # each costs two masks a member; the greatest difference comes early or never
 FEWEST = 4  # pairs: two to choose the worst part on, two to measure it on
-DECIDES: Donor = "source"  # the ablation that search and most claims use
-BESIDE: Donor = "mean"  # Wang et al.'s
+BESIDE: Donor = "mean"  # Wang et al.'s; where the claim has that itself, the source
 
 Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
 Removed = tuple[str, frozenset[int], Values, Values]  # with F of the circuit and of the model
@@ -47,32 +46,34 @@ def check_completeness(subject: Subject) -> Finding:
     The worst part is chosen on every other pair and measured on the others, since the greatest of
     many numbers is too great on the pairs that it was chosen on. The check holds when the 95 %
     interval (percentile, paired bootstrap over pairs) lies below 0.2 and fails when it lies above
-    0.5. The source ablation decides; mean stands beside it in the rows, and is said. A row's
-    `difference` is signed: positive where the model without K does more than the circuit.
+    0.5. The claim's ablation decides; mean, or source where the claim has mean, stands beside
+    it in the rows, and is said. A row's `difference` is signed: positive where the model without K
+    does more than the circuit.
     """
     if not 0 < len(subject.members) < len(subject.membership):
         size = "is empty" if not subject.members else "has every candidate site"
-        return _undecided(f"the circuit {size}, so that there is nothing to complete")
-    rows, reasons = [], {}
-    for donor in (DECIDES, BESIDE):
+        return _undecided(subject, f"the circuit {size}, so that there is nothing to complete")
+    rows, reasons, decides = [], {}, subject.donor
+    beside = BESIDE if decides != BESIDE else "source"
+    for donor in (decides, beside):
         try:
             rows += measure_completeness(subject, ablate(subject, donor))
         except ValueError as error:
             reasons[donor] = str(error)
-    if DECIDES in reasons:
-        return _undecided(reasons[DECIDES], rows)
+    if decides in reasons:
+        return _undecided(subject, reasons[decides], rows)
     worst = {row["donor"]: row for row in rows if row["worst"]}
-    row, value = worst[DECIDES], abs(worst[DECIDES]["difference"])
+    row, value = worst[decides], abs(worst[decides]["difference"])
     low, high = _size(row)
     verdict = _verdict(low, high)
-    says = f"{_told(row)}, the worst of {_count(rows)}; under {BESIDE}, " + (
-        _told(worst[BESIDE]) if BESIDE in worst else f"not measured: {reasons[BESIDE]}"
+    says = f"{_told(row)}, the worst of {_count(rows, decides)}; under {beside}, " + (
+        _told(worst[beside]) if beside in worst else f"not measured: {reasons[beside]}"
     )
     if verdict == "inconclusive":
         says += f"; {_enough(value, low, high, row['n'])}"
     return Finding(
-        "completeness", verdict, value, low, high, row["n"], "source; in the rows also mean",
-        "held-out", says, tuple(rows),
+        "completeness", verdict, value, low, high, row["n"],
+        f"{decides}; in the rows also {beside}", "held-out", says, tuple(rows),
     )  # fmt: skip
 
 
@@ -197,8 +198,8 @@ def _told(row: Mapping[str, Any]) -> str:
     )
 
 
-def _count(rows: Sequence[Mapping[str, Any]]) -> str:
-    mine = [row for row in rows if row["donor"] == DECIDES]
+def _count(rows: Sequence[Mapping[str, Any]], donor: Donor) -> str:
+    mine = [row for row in rows if row["donor"] == donor]
     return f"{len(mine)} parts, on {mine[0]['n']} pairs that did not choose it"
 
 
@@ -212,6 +213,6 @@ def _enough(value: float, low: float, high: float, n: int) -> str:
     return f"about {max(2 * n + 1, ceil(pairs))} pairs in all would tell"
 
 
-def _undecided(why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
-    return Finding("completeness", "inconclusive", 0.0, 0.0, 1.0, 0, "source", "held-out", why,
-                   tuple(rows))  # fmt: skip
+def _undecided(subject: Subject, why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
+    return Finding("completeness", "inconclusive", 0.0, 0.0, 1.0, 0, subject.donor, "held-out",
+                   why, tuple(rows))  # fmt: skip

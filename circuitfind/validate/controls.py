@@ -5,8 +5,6 @@ The same circuit on the same model with its weights shuffled (Conmy et al. 2023,
 pairs. A circuit that satisfies either is scored by something else than what it does.
 """
 
-from dataclasses import replace
-
 import torch
 
 from ..intervals import interval
@@ -23,9 +21,9 @@ def check_controls(subject: Subject) -> Finding:
     A `keeps` desideratum is left out: a model that ignores its input keeps everything.
     """
     ablation = "donors as in each desideratum"
-    batches, bounds = subject.compared.batches, subject.bounds
+    compared, bounds = subject.compared, subject.bounds
     chosen = [
-        index for index, batch in enumerate(batches)
+        index for index, batch in enumerate(compared.batches)
         if batch.desideratum.sense == "follows" and not bounds[index].vacuous
     ]  # fmt: skip
     if not chosen:
@@ -34,13 +32,12 @@ def check_controls(subject: Subject) -> Finding:
     sites, rows = subject.objective.sites, subject.membership[None]
     details = []
     for index in chosen:
-        batch, generator = batches[index], torch.Generator().manual_seed(subject.seed)
+        batch, generator = compared.batches[index], torch.Generator().manual_seed(subject.seed)
         order = _derangement(len(batch), generator)
-        dealt = Objective(subject.model, [replace(batch, expected=batch.expected[order])], sites)
         with weights_shuffled(subject.model, subject.seed) as other:
-            spoilt = Objective(other, [batch], sites)
+            spoilt = Objective(other, [batch], sites, compared.cost)
             hits = {"weights shuffled": spoilt.hits(0, rows)[0]}
-        hits["answers dealt anew"] = dealt.hits(0, rows)[0]
+        hits["answers dealt anew"] = compared.hits(index, rows, batch.expected[order])[0]
         for control, hit in hits.items():
             low, high = interval(int(hit.sum()), len(hit))
             details.append({

@@ -6,10 +6,10 @@ their faithfulness (`faithfulness.share_kept`). CPR is the area under f over p f
 the trapezoid rule, of the ranking by signed scores: higher is better, and more than 1 is possible.
 CMD is the area between f and 1, of the ranking by absolute scores: 0 is best.
 
-Ours differs in what is ranked: sites (heads and MLPs at the claim's positions), not edges or
-neurons, so that no number here is comparable with a published one of another level. The circuit's
-members come first, by their scores; then the other sites, by how much f rises when one of them is
-added to the circuit.
+Ours differs in the ablation, which is the claim's, and in what is ranked: sites (heads and MLPs at
+the claim's positions), not edges or neurons, so that no number here is comparable with a published
+one of another level. The circuit's members come first, by their scores; then the other sites, by
+how much f rises when one of them is added to the circuit.
 """
 
 import random
@@ -25,7 +25,7 @@ from scipy.integrate import trapezoid
 from torch import Tensor
 
 from ..objective import Objective
-from .ablation import Ablated, ablate
+from .ablation import WORDS, Ablated, ablate
 from .card import Finding, Verdict
 from .faithfulness import (
     Statistic,
@@ -44,7 +44,6 @@ FEW_SITES = 64
 # then, and 19 would have to be beaten without exception to be told from chance at 5 %.
 ORDERS, ORDERS_OF_FEW = 19, 99
 FEWEST = 4  # pairs: two to rank the other sites on, two to measure on
-ABLATION = "the pair's own source (counterfactual)"
 
 
 def check_curve(subject: Subject) -> Finding:
@@ -58,13 +57,13 @@ def check_curve(subject: Subject) -> Finding:
     that misses a site, and where that site then comes next, does well here.
     """
     if not subject.members:
-        return _undecided("the circuit is empty, so that it ranks nothing")
+        return _undecided(subject, "the circuit is empty, so that it ranks nothing")
     try:
         ranks, measures = _halves(subject)
         orders = rank(subject, ranks)
         kept, whole, empty = _measure(subject, measures, orders)
     except ValueError as error:
-        return _undecided(str(error))
+        return _undecided(subject, str(error))
     f = np.asarray(share_kept(kept, whole, empty))
     low, high = _interval(kept[1], whole, empty, subject.seed)
     cpr, cmd = cpr_cmd(FRACTIONS, f[0])[0], float(cpr_cmd(FRACTIONS, f[1])[1])
@@ -74,7 +73,7 @@ def check_curve(subject: Subject) -> Finding:
     n_sites = len(subject.membership)
     first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
     return Finding(
-        "curve", verdict, cmd, low, high, len(whole), ABLATION, "held-out",
+        "curve", verdict, cmd, low, high, len(whole), WORDS[subject.donor], "held-out",
         f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
         f"against {len(others)} random orders, whose median is {median(others):.3f}, p = {p:.2f}; "
@@ -139,12 +138,18 @@ def keep_best(order: Sequence[int]) -> Float[Tensor, "fraction site"]:
 
 def _halves(subject: Subject) -> tuple[Ablated, Ablated]:
     """The ablation on every other pair, and on the rest."""
-    ablated = ablate(subject, "source")
-    batch, whole = ablated.objective.batches[0], ablated.objective
-    if len(batch) < FEWEST:
-        raise ValueError(f"{len(batch)} pairs are too few; {FEWEST} are the fewest")
+    ablated = ablate(subject, subject.donor)
+    whole = ablated.objective
+    divided = [batch for batch in whole.batches if len(batch) > 1]
+    if (n := sum(map(len, divided))) < FEWEST:
+        raise ValueError(f"{n} pairs are too few; {FEWEST} are the fewest")
     first, second = (
-        Objective(subject.model, [batch.take(range(start, len(batch), 2))], whole.sites, whole.cost)
+        Objective(
+            subject.model,
+            [batch.take(range(start, len(batch), 2)) for batch in divided],
+            whole.sites,
+            whole.cost,
+        )
         for start in (0, 1)
     )
     return replace(ablated, objective=first), replace(ablated, objective=second)
@@ -200,5 +205,6 @@ def _rows(f: Values, n_sites: int) -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _undecided(why: str) -> Finding:
-    return Finding("curve", "inconclusive", 0.0, 0.0, 1.0, 0, ABLATION, "held-out", why)
+def _undecided(subject: Subject, why: str) -> Finding:
+    ablation = WORDS[subject.donor]
+    return Finding("curve", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)

@@ -7,8 +7,10 @@ rejected at 5 % where p = sum of Bin(k; n, 1/2 + eps) over all k with abs(k/n - 
 Source: Shi et al. 2024 (arXiv 2410.13032), with eps = 0.1. Their release takes the mean of D for
 the share of wins; this is the formula of the paper. Ours differs in that a tie counts as half a
 win (as none, a circuit that is the model itself would be rejected), in that not rejecting is not
-enough, there have to be pairs enough to reject a clear difference, and in sites for edges. The
-test asks which side D is on and not how far it is from 0: the mean of D stands beside it.
+enough, there have to be pairs enough to reject a clear difference, and in sites for edges. And a
+rejection alone is no failure: the test asks which side D is on and not how far it is from 0, so
+that a circuit which always scores a hair less is rejected. The mean of D stands beside it, and has
+to be more than faithfulness allows: a fifth of what ablating every site does.
 """
 
 from math import ceil, floor
@@ -16,16 +18,17 @@ from math import ceil, floor
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
-from torch import Tensor, ones_like, stack
+from torch import Tensor, ones_like, stack, zeros_like
+
+from desiderata import Donor
 
 from ..intervals import Values, interval
-from .ablation import Outcome, ablate
+from .ablation import WORDS, Outcome, ablate
 from .card import Finding, Verdict
-from .faithfulness import ROUNDING, differences
+from .faithfulness import LEAST, ROUNDING, differences
 from .leave_one_out import LEVEL
 from .subject import PAIRS_COMPARED, Subject
 
-ABLATION = "the pair's own source (counterfactual)"
 EPSILON = 0.1
 CLEARLY, POWER = 0.8, 0.8  # to be rejected in so many samples: wins on so many pairs
 
@@ -33,32 +36,43 @@ CLEARLY, POWER = 0.8, 0.8  # to be rejected in so many samples: wins on so many 
 def check_equivalence(subject: Subject) -> Finding:
     """The share of pairs, ties as half, on which the circuit alone scores above the model.
 
-    The rest is ablated with the pair's own source. The interval is Clopper-Pearson, at the whole
-    counts below and above where ties make a half.
+    The rest is ablated as the claim does. The interval is Clopper-Pearson, at the whole
+    counts below and above where ties make a half. *Fails* where equivalence is rejected and the
+    mean difference is material, *holds* where it is not rejected and there are pairs enough.
     """
-    whole = ones_like(subject.membership)
+    mine = subject.membership
     try:
-        scores = source_scores(subject, stack([whole, subject.membership]))
+        scores = claimed_scores(subject, stack([ones_like(mine), mine, zeros_like(mine)]))
     except ValueError as error:
-        return unmeasured("equivalence", str(error))
-    return judge_equivalence(scores[0], scores[1])
+        return unmeasured(subject, "equivalence", str(error))
+    return judge_equivalence(*scores, donor=subject.donor)
 
 
-def judge_equivalence(model: Values, circuit: Values) -> Finding:
-    """The finding that the scores of the model and of the circuit give, pair by pair."""
+def judge_equivalence(
+    model: Values, circuit: Values, empty: Values, donor: Donor = "source"
+) -> Finding:
+    """The finding that the scores of the model, the circuit and no site give, pair by pair."""
     n, gained = len(model), circuit - model
     # Two passes in float32 differ by more than 1e-6 where they should be equal, and to one side.
     won, ties = int((gained > ROUNDING).sum()), int((np.abs(gained) <= ROUNDING).sum())
     wins = won + ties / 2
     p, power = equivalence_p(won, ties, n), equivalence_power(n)
-    verdict: Verdict = "fails" if p < LEVEL else "holds" if power >= POWER else "inconclusive"
+    rejected, most = p < LEVEL, (1 - LEAST) * abs(float((model - empty).mean()))
+    material = abs(float(gained.mean())) > max(most, ROUNDING)
+    verdict: Verdict = "inconclusive"
+    if rejected and material:
+        verdict = "fails"
+    elif not rejected and power >= POWER:
+        verdict = "holds"
     says = (
         f"the circuit alone scores above the model on {won} of {n} pairs and as high on {ties}: "
-        f"a share of {wins / n:.2f} (ties as half) is "
-        f"{'not ' if verdict == 'fails' else ''}what a share within {EPSILON:g} of one half gives "
-        f"(p = {p:.2g}); the mean difference is {gained.mean():+.3f} of {model.mean():.3f} logits"
+        f"a share of {wins / n:.2f} (ties as half) is {'not ' if rejected else ''}what a share "
+        f"within {EPSILON:g} of one half gives (p = {p:.2g}); the mean difference is "
+        f"{gained.mean():+.3f} of {model.mean():.3f} logits"
     )
-    if verdict == "inconclusive":
+    if rejected and not material:
+        says += f", too little for a failure, which takes {most:.3f}"
+    elif not rejected and power < POWER:
         says += (
             f"; {n} pairs are too few to reject a share of {CLEARLY:g}, {enough_pairs(n)} would do"
         )
@@ -69,7 +83,7 @@ def judge_equivalence(model: Values, circuit: Values) -> Finding:
     }  # fmt: skip
     low, high = interval(floor(wins), n)[0], interval(ceil(wins), n)[1]
     return Finding(
-        "equivalence", verdict, wins / n, low, high, n, ABLATION, "held-out", says, (row,)
+        "equivalence", verdict, wins / n, low, high, n, WORDS[donor], "held-out", says, (row,)
     )
 
 
@@ -94,19 +108,19 @@ def enough_pairs(n: int) -> int:
     return n
 
 
-def source_scores(subject: Subject, membership: Float[Tensor, "mask site"]) -> Values:
-    """Logit differences per mask and pair, with all outside each mask taking the pair's source.
+def claimed_scores(subject: Subject, membership: Float[Tensor, "mask site"]) -> Values:
+    """Logit differences per mask and pair, with all outside each mask ablated as the claim does.
 
     Raises:
         ValueError: there is nothing to measure: why.
     """
-    return differences(source_outcome(subject, membership))
+    return differences(claimed_outcome(subject, membership))
 
 
-def source_outcome(
+def claimed_outcome(
     subject: Subject, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
 ) -> Outcome:
-    """What each mask keeps on up to `n` pairs, with all outside it taking the pair's source.
+    """What each mask keeps on up to `n` pairs, with all outside it ablated as the claim does.
 
     Raises:
         ValueError: there is nothing to measure: why.
@@ -114,7 +128,7 @@ def source_outcome(
     if not 0 < len(subject.members) < len(subject.membership):
         size = "is empty" if not subject.members else "has every candidate site"
         raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
-    outcome = ablate(subject, "source", n).outcome(membership)
+    outcome = ablate(subject, subject.donor, n).outcome(membership)
     if not bool(outcome.difference.isfinite().all()):
         raise ValueError("some logits are not numbers; float32 may help")
     if outcome.difference.shape[1] < 2:
@@ -122,6 +136,7 @@ def source_outcome(
     return outcome
 
 
-def unmeasured(name: str, why: str) -> Finding:
+def unmeasured(subject: Subject, name: str, why: str) -> Finding:
     """The finding of a check that has nothing to measure."""
-    return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ABLATION, "held-out", why)
+    ablation = WORDS[subject.donor]
+    return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)

@@ -20,9 +20,12 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 from torch import ones_like, stack, zeros_like
 
+from desiderata import Donor
+
 from ..intervals import Values
+from .ablation import WORDS
 from .card import Finding, Verdict
-from .equivalence import ABLATION, source_scores, unmeasured
+from .equivalence import claimed_scores, unmeasured
 from .faithfulness import ROUNDING
 from .leave_one_out import LEVEL
 from .subject import Subject
@@ -33,8 +36,8 @@ ENOUGH = 50  # pairs; so many normal scores with a correlation of 0.5 are reject
 
 
 def check_independence(subject: Subject) -> Finding:
-    """HSIC of the model's scores and those without the circuit, which the pair's own source
-    ablates; low and high are between which 95 % of the permutations lie.
+    """HSIC of the model's scores and those without the circuit, which is ablated as the claim
+    does; low and high are between which 95 % of the permutations lie.
 
     *Holds* where independence is not rejected at 5 % and there are pairs enough, *fails* where it
     is rejected, also after what the pair itself gives is taken away, and at least a twentieth of
@@ -42,13 +45,15 @@ def check_independence(subject: Subject) -> Finding:
     """
     mine = subject.membership
     try:
-        scores = source_scores(subject, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
+        scores = claimed_scores(subject, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
     except ValueError as error:
-        return unmeasured("independence", str(error))
-    return judge_independence(*scores, seed=subject.seed)
+        return unmeasured(subject, "independence", str(error))
+    return judge_independence(*scores, seed=subject.seed, donor=subject.donor)
 
 
-def judge_independence(model: Values, without: Values, empty: Values, seed: int = 0) -> Finding:
+def judge_independence(
+    model: Values, without: Values, empty: Values, seed: int = 0, donor: Donor = "source"
+) -> Finding:
     """The finding that the scores of the model, of the model without the circuit, and of the
     model with every site ablated give, pair by pair."""
     # Rounded, or the kernel would take noise for scores where all are alike.
@@ -85,7 +90,7 @@ def judge_independence(model: Values, without: Values, empty: Values, seed: int 
         says += f"without the circuit, scores on {n} pairs tell nothing of the model's"
     return Finding(
         "independence", verdict, published["hsic"], published["low"], published["high"], n,
-        ABLATION, "held-out", says,
+        WORDS[donor], "held-out", says,
         ({"of": "without the circuit", **published}, {"of": "less the empty circuit", **adjusted}),
     )  # fmt: skip
 

@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from desiderata import Donor
+
 from ..intervals import Values, interval
+from .ablation import WORDS
 from .card import Finding, Verdict
-from .equivalence import ABLATION, POWER, source_scores, unmeasured
+from .equivalence import POWER, claimed_scores, unmeasured
 from .faithfulness import ROUNDING
 from .leave_one_out import LEVEL, holm
 from .random_circuits import QUANTILE
@@ -31,7 +34,7 @@ REFERENCES = 100
 
 def check_inflated(subject: Subject) -> Finding:
     """The least share of references that a member's removal outweighs, with its Clopper-Pearson
-    interval; what is outside takes the pair's own source.
+    interval; what is outside is ablated as the claim does.
 
     *Fails* where a member is flagged. *Holds* where none is and either every member outweighs 0.9
     of the references or there are references enough to flag one that outweighs half of them.
@@ -44,12 +47,12 @@ def check_inflated(subject: Subject) -> Finding:
     for row, site in zip(table[1:], [*members, *chosen], strict=True):
         row[site] = 1 - row[site]
     try:
-        scores = source_scores(subject, table)
+        scores = claimed_scores(subject, table)
     except ValueError as error:
-        return unmeasured("inflated circuits", str(error))
+        return unmeasured(subject, "inflated circuits", str(error))
     losses = removal_losses(scores)
     names = [str(subject.objective.sites[site]) for site in [*members, *chosen]]
-    return judge_inflated(names, losses, len(members))
+    return judge_inflated(names, losses, len(members), subject.donor)
 
 
 def removal_losses(scores: Values) -> Values:
@@ -59,7 +62,9 @@ def removal_losses(scores: Values) -> Values:
     return (np.where(np.abs(moved) > ROUNDING, moved, 0.0) ** 2).mean(1)
 
 
-def judge_inflated(names: list[str], losses: Values, n_members: int) -> Finding:
+def judge_inflated(
+    names: list[str], losses: Values, n_members: int, donor: Donor = "source"
+) -> Finding:
     """The finding of the losses of the members, which come first, and of the references."""
     references, n = losses[n_members:], len(losses) - n_members
     rows: list[dict[str, Any]] = []
@@ -92,7 +97,8 @@ def judge_inflated(names: list[str], losses: Values, n_members: int) -> Finding:
     ]  # fmt: skip
     low, high = interval(least["wins"], n)
     return Finding(
-        "inflated circuits", verdict, least["wins"] / n, low, high, n, ABLATION, "held-out", says,
+        "inflated circuits", verdict, least["wins"] / n, low, high, n, WORDS[donor], "held-out",
+        says,
         (*rows, *others),
     )  # fmt: skip
 

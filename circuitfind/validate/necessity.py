@@ -30,8 +30,9 @@ from torch import Tensor
 
 from ..component import Site
 from ..intervals import Values, interval, paired_interval
+from .ablation import WORDS
 from .card import Finding, Verdict
-from .equivalence import ABLATION, source_outcome, unmeasured
+from .equivalence import claimed_outcome, unmeasured
 from .faithfulness import GRAVEST, ROUNDING, differences
 from .leave_one_out import LEVEL
 from .random_circuits import QUANTILE, random_circuits
@@ -56,7 +57,7 @@ class Told(NamedTuple):
 
 def check_necessity(subject: Subject) -> Finding:
     """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
-    pairs; what is knocked out takes the pair's own source.
+    pairs; what is knocked out is ablated as the claim does.
 
     *Holds* where the effect's interval is above 0, that of the share of right answers that stay
     right is not above one half, and the circuit outweighs random ones (left out where there are
@@ -76,12 +77,12 @@ def check_necessity(subject: Subject) -> Finding:
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
     try:
-        outcome = source_outcome(subject, table, FEW)
+        outcome = claimed_outcome(subject, table, FEW)
     except ValueError as error:
-        return unmeasured("necessity", str(error))
+        return unmeasured(subject, "necessity", str(error))
     scores, right = differences(outcome), outcome.right.numpy()
     if not right[0].any():
-        return unmeasured("necessity", "the model answers none of these pairs right")
+        return unmeasured(subject, "necessity", "the model answers none of these pairs right")
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
     told = [
@@ -89,7 +90,7 @@ def check_necessity(subject: Subject) -> Finding:
         judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
         judge_random(rows, apart),
     ]
-    return _finding(scores, rows, told, subject.seed)
+    return _finding(subject, scores, rows, told)
 
 
 def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
@@ -223,7 +224,7 @@ def _rows(
 
 
 def _finding(
-    scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told], seed: int
+    subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
 ) -> Finding:
     verdict: Verdict = next(each for each in GRAVEST if each in [one.verdict for one in told])
     says = "; ".join(one.says for one in told)
@@ -238,10 +239,10 @@ def _finding(
     if verdict == "inconclusive":
         says += "".join(f"; {one.need}" for one in told if one.verdict == "inconclusive")
     joint = scores[0] - scores[1]
-    low, high = paired_interval(np.mean, (joint,), seed)
+    low, high = paired_interval(np.mean, (joint,), subject.seed)
     return Finding(
-        "necessity", verdict, float(joint.mean()), low, high, len(joint), ABLATION, "held-out",
-        says, tuple(rows),
+        "necessity", verdict, float(joint.mean()), low, high, len(joint), WORDS[subject.donor],
+        "held-out", says, tuple(rows),
     )  # fmt: skip
 
 

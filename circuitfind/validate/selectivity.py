@@ -163,7 +163,7 @@ def _knock_out(subject: Subject, pairs: Sequence[Pair]) -> Outcome:
     desideratum = _kept(pairs, tuple(sorted({site.position for site in sites})))
     batch = encode(subject.model, [desideratum])[0]
     objective = Objective(subject.model, [batch], sites, subject.objective.cost)
-    made = Ablated("resample", ABLATION, objective)
+    made = Ablated("resample", objective)
     return made.outcome(torch.tensor([1.0, 0.0])[:, None].expand(-1, len(sites)))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from desiderata import Donor
+
 from ..circuit import Circuit
 from ..encoding import Batch
 from ..model import Model
@@ -41,6 +43,7 @@ class Subject:
     search: tuple[Batch, ...] = ()
     mask: Float[Tensor, " site"] | None = None
     shown: Progress = field(default_factory=Progress)
+    ablated: dict[tuple[Donor, int], Any] = field(default_factory=dict)  # see `ablation.ablate`
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -58,6 +61,13 @@ class Subject:
         if max(map(len, self.batches)) <= PAIRS_COMPARED:
             return self.objective
         return self.objective.first(PAIRS_COMPARED)
+
+    @property
+    def donor(self) -> Donor:
+        """What ablated sites take by the claim: by its first desideratum about the rest of the
+        model, or else by its first."""
+        every = self.objective.desiderata
+        return next((one for one in every if one.part == "outside"), every[0]).donor
 
     @property
     def decided(self) -> dict[str, Any]:

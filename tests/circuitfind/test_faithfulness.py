@@ -4,6 +4,7 @@ right and known not to be."""
 import json
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,8 @@ from circuitfind.mask import membership_of
 from circuitfind.model import load_model
 from circuitfind.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import Subject
-from circuitfind.validate.ablation import Ablated, Outcome, ablate
+from circuitfind.validate import Subject, validate
+from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
 from circuitfind.validate.completeness import check_completeness, measure_completeness, remove
 from circuitfind.validate.curve import (
     FRACTIONS,
@@ -132,6 +133,13 @@ def test_f_is_the_ratio_of_means_and_not_clipped():
     assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.1)
 
 
+def test_draws_in_which_ablation_touches_no_pair_do_not_count():
+    """Of twelve pairs four are touched: one draw in 130 has none of them."""
+    whole, empty = np.full(12, 5.0), np.r_[np.zeros(4), np.full(8, 5.0)]
+    row = measure_faithfulness("source", outcome(whole, whole, empty), 0)
+    assert (row["f"], row["low"], row["high"]) == (1.0, 1.0, 1.0)
+
+
 def test_the_spread_of_single_pairs_is_beside_it():
     whole, empty = np.full(101, 2.0), np.zeros(101)
     row = measure_faithfulness("zero", outcome(whole, np.linspace(0, 2, 101), empty), 0)
@@ -181,6 +189,51 @@ def test_nothing_is_said_of_all_sites(subjects):
     for check in CHECKS[:2]:
         found = check(whole)
         assert found.verdict == "inconclusive" and "every candidate" in found.says
+
+
+def test_an_ablation_is_made_once_and_shares_what_was_run(subjects):
+    subject = replace(subjects["true"], ablated={})
+    spent = [subject.objective.cost.flops]
+    for donor in ("source", "zero", "source"):
+        made = ablate(subject, donor)
+        spent.append(subject.objective.cost.flops)
+    first, second, third = np.diff(spent)
+    assert first > 10 * second > 0 == third
+    assert made is ablate(subject, "source") and made is not ablate(subject, "source", 8)
+
+
+def test_ablated_are_some_of_each_answer_wherever_it_is_read():
+    """Given pairs come in an order, and a compiled program has a desideratum for each token."""
+    subject = subject_of("tracr-recall", ["a0.h2", "a1.h1", "a2.h1"], "suffices", n=10**6)
+    known = {one.read for one in subject.objective.desiderata}
+    pairs = {(one.read, pair.base.text) for one in subject.objective.desiderata
+             for pair in one.pairs if pair.source_answer != pair.base_answer}  # fmt: skip
+    assert len(known) > 1 and len(pairs) > 100
+    made = ablate(subject, "source", 40).objective
+    assert {one.read for one in made.desiderata} == known
+    assert sum(map(len, made.batches)) == 40
+    answers = [(one.read, pair.base_answer) for one in made.desiderata for pair in one.pairs]
+    counts = Counter(answers)
+    possible = {(one.read, pair.base_answer) for one in subject.objective.desiderata
+                for pair in one.pairs if pair.source_answer != pair.base_answer}  # fmt: skip
+    assert counts.keys() == possible and max(counts.values()) - min(counts.values()) <= 1
+    whole = ablate(subject, "source", 40).outcome(torch.ones(1, len(subject.membership)))
+    assert whole.difference.shape == (1, 40) and bool(whole.right.all())
+
+
+@pytest.mark.parametrize("donor", ["zero", "mean", "source"])
+def test_checks_about_the_rest_ablate_as_the_claim_does(donor):
+    model = load_model("tracr-frac-prevs", device="cpu")
+    claim = load_claim("suffices", "tracr-frac-prevs", donor)
+    names = ["necessity", "equivalence", "independence", "inflated circuits", "curve"]
+    chosen = (parse_site("a1.h0@all"),)
+    circuit = Circuit(model.name, "t", "c", "by hand", 0, chosen, (0.0,))
+    card = validate(model, circuit, claim.sample(10**6)[1], checks=[*names, "completeness"])
+    found = {finding.name: finding for finding in card.findings}
+    assert {found[name].ablation for name in names} == {WORDS[donor]}
+    assert found["completeness"].ablation.startswith(f"{donor}; in the rows also")
+    by = {row["donor"] for row in found["completeness"].details}
+    assert by <= {donor, "source" if donor == "mean" else "mean"}
 
 
 # Completeness
@@ -234,7 +287,7 @@ def wired_rows(subjects):
     subject = subjects["true"]
     membership = (torch.arange(10) < 7).float()
     return measure_completeness(
-        replace(subject, membership=membership), Wired("source", "", subject.objective)
+        replace(subject, membership=membership), Wired("source", subject.objective)
     )
 
 

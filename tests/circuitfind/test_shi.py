@@ -101,7 +101,7 @@ def test_wins_count_and_not_how_far():
     model = np.zeros(100)
     circuit = np.full(100, -0.1)
     circuit[0] = 100.0
-    found = judge_equivalence(model, circuit)
+    found = judge_equivalence(model, circuit, model - 1)
     assert (found.verdict, found.value) == ("fails", 0.01)
     assert found.details[0]["mean difference"] > 0
     assert (found.low, found.high) == pytest.approx(
@@ -109,17 +109,28 @@ def test_wins_count_and_not_how_far():
     )
 
 
+def test_always_a_hair_less_is_no_failure():
+    model, empty = np.full(100, 10.0), np.zeros(100)
+    little = judge_equivalence(model, model - 1.9, empty)
+    assert little.verdict == "inconclusive" and little.details[0]["p"] < 0.05
+    assert little.says.endswith("too little for a failure, which takes 2.000")
+    assert judge_equivalence(model, model - 2.1, empty).verdict == "fails"
+    assert judge_equivalence(model, model + 2.1, empty).verdict == "fails"
+
+
 def test_ties_are_half_wins_and_rounding_is_a_tie():
-    same = judge_equivalence(np.full(64, 20.0), np.full(64, 20.0 - 2e-6))
+    same = judge_equivalence(np.full(64, 20.0), np.full(64, 20.0 - 2e-6), np.zeros(64))
     assert (same.verdict, same.value, same.details[0]["ties"]) == ("holds", 0.5, 64)
-    odd = judge_equivalence(np.zeros(65), np.r_[np.zeros(1), np.ones(32), -np.ones(32)])
+    odd = judge_equivalence(
+        np.zeros(65), np.r_[np.zeros(1), np.ones(32), -np.ones(32)], -np.ones(65)
+    )
     assert odd.value == 0.5
     assert odd.low == stats.binomtest(32, 65).proportion_ci(method="exact").low
     assert odd.high == stats.binomtest(33, 65).proportion_ci(method="exact").high
 
 
 def test_too_few_pairs_say_how_many_would_do():
-    found = judge_equivalence(np.zeros(10), np.r_[np.ones(5), -np.ones(5)])
+    found = judge_equivalence(np.zeros(10), np.r_[np.ones(5), -np.ones(5)], -np.ones(10))
     assert found.verdict == "inconclusive"
     n = int(found.says.split(", ")[-1].split()[0])
     assert equivalence_power(n) >= 0.8 > equivalence_power(n - 1)

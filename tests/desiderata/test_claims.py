@@ -299,6 +299,15 @@ def test_each_of_several_given_desiderata_gets_pairs_on_both_sides(seed):
         assert [one.name for one in side] == ["d", "e", "f"]
 
 
+def test_fewer_than_all_given_pairs_are_no_first_ones():
+    """A file in order of its templates gives some of each."""
+    made = pairs_hold("by hand", [pair(number) for number in range(300)], sense="follows")
+    few, every = (made.sample(n, 0)[1][0].pairs for n in (20, 300))
+    assert len(few) == 20 and few == made.sample(20, 0)[1][0].pairs
+    places = [every.index(one) for one in few]
+    assert places == sorted(places) and max(places) > len(every) / 2
+
+
 def test_given_pairs_that_cannot_be_divided():
     one, other = pair(1), pair(2)
     linked = type(one)(one.base, other.source, "new", "old")
