@@ -32,14 +32,14 @@ def gather(
     settings: Settings,
     *,
     to_search: bool = True,
-    known: Sequence[Solved] = (),
+    known: Mapping[str, Sequence[Solved]] | None = None,
 ) -> Evidence:
     """The pairs of a claim that this model solves, encoded, for search and held out.
 
     Args:
         to_search: look for the pairs of search too; without, there are none.
-        known: which held-out pairs this model solves, where a run with the same settings has
-            found that out.
+        known: which pairs of each split this model solves, where a run with the same settings
+            has found that out.
 
     Raises:
         ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
@@ -54,8 +54,8 @@ def gather(
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
         batches = encode(model, side)
-        if known and split == "held-out":
-            ready[split], solved = keep_known(batches, settings.n, known)
+        if known and split in known:
+            ready[split], solved = keep_known(batches, settings.n, known[split])
         else:
             ready[split], solved = keep_solved(model, batches, settings.n, cost)
         counts[split] = solved

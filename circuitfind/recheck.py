@@ -167,15 +167,15 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
 def _gather_again(
     model: Model, settings: Settings, to_search: bool, before: Mapping[str, Any]
 ) -> Evidence:
-    """The pairs that the model solves; those that are held out are taken from the report of a run
-    with these settings, if it was about the same weights and leads to the same pairs."""
+    """The pairs that the model solves, as the report of a run with these settings tells, if that
+    was about the same weights and leads to the same held-out pairs."""
     binds, claim = before.get("binds", {}), settings.load_claim()
     if binds.get("model") == model.digest:
-        rows = [row for row in before["solved"] if row["split"] == "held-out"]
-        known = [
-            Solved(row["name"], row["n"], row["solved"], tuple(row["missed"]))
-            for row in rows if "missed" in row
-        ]  # fmt: skip
+        known: dict[str, list[Solved]] = {}
+        for row in before["solved"]:
+            if "missed" in row:
+                solved = Solved(row["name"], row["n"], row["solved"], tuple(row["missed"]))
+                known.setdefault(row["split"], []).append(solved)
         evidence = gather(model, claim, settings, to_search=to_search, known=known)
         if digest_pairs(evidence.held_out) == binds["pairs"]:
             return evidence
