@@ -28,11 +28,12 @@ def check_rival(subject: Subject) -> Finding:
         subject.membership, (), {},
     )  # fmt: skip
     config = SearchConfig(seed=subject.seed, **subject.decided)
-    other = search_rival(subject.model, subject.search, found, config, subject.shown)
+    other = search_rival(subject.model, subject.searched, found, config, subject.shown)
     n = min(map(len, subject.batches))
     subject.objective.cost.include(other.cost)
     if not other.success:
-        return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", other.message)
+        says = f"on {subject.pairs_searched}, {other.message}"
+        return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", says)
     mine, its = set(subject.circuit.sites), set(other.circuit.sites)
     membership = torch.tensor([float(site in its) for site in sites])
     scores = score_desiderata(subject.objective, subject.bounds, membership)
@@ -41,6 +42,7 @@ def check_rival(subject: Subject) -> Finding:
     return Finding(
         "rival", "fails" if held_out else "inconclusive", overlap, overlap, overlap, n, ablation,
         "held-out",
-        other.message + (", and on held-out ones" if held_out else ", but not on held-out ones"),
+        f"on {subject.pairs_searched}, {other.message}"
+        + (", and on held-out ones" if held_out else ", but not on held-out ones"),
         tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
     )  # fmt: skip

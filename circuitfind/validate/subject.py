@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,9 @@ from .card import Finding
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
 # circuits on more would cost as much as the search.
 PAIRS_COMPARED = 64
+# Of each desideratum, for searching again: six searches or more on all pairs of a language model
+# would take hours on two cores.
+PAIRS_SEARCHED = 64
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,21 @@ class Subject:
         if max(map(len, self.batches)) <= PAIRS_COMPARED:
             return self.objective
         return self.objective.first(PAIRS_COMPARED)
+
+    @cached_property
+    def searched(self) -> tuple[Batch, ...]:
+        """The pairs to search again on: of each desideratum up to so many, drawn at random."""
+        rng = random.Random(f"searched/{self.seed}")
+        return tuple(
+            batch.take(sorted(rng.sample(range(len(batch)), min(len(batch), PAIRS_SEARCHED))))
+            for batch in self.search
+        )
+
+    @property
+    def pairs_searched(self) -> str:
+        """Of each desideratum how many pairs those are, in words."""
+        some, every = (max(map(len, batches)) for batches in (self.searched, self.search))
+        return f"{some} search pairs" if some == every else f"{some} of {every} search pairs"
 
     @property
     def donor(self) -> Donor:

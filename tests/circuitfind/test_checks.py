@@ -14,7 +14,7 @@ from circuitfind.mask import membership_of
 from circuitfind.model import load_model
 from circuitfind.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import CHECKS, Subject, checks_named, selectivity, validate
+from circuitfind.validate import CHECKS, Subject, checks_named, selectivity, stability, validate
 from circuitfind.validate.controls import check_controls
 from circuitfind.validate.groups import check_groups
 from circuitfind.validate.pairs import check_pairs
@@ -182,11 +182,25 @@ def test_a_rival_is_found_where_there_is_one_and_not_where_there_is_none(sound):
     assert check_rival(subject_of(model, held_out, carriers)).verdict == "inconclusive"
 
 
+def test_searching_again_costs_no_more_than_it_may(planted, sound, monkeypatch):
+    """Few pairs, drawn from all of them, and no bootstrap past the budget."""
+    monkeypatch.setattr(stability, "BUDGET", 1.0)
+    many = replace(sound, search=encode(planted, wired.claim.sample(200, 0)[0]))
+    assert [len(batch) for batch in many.searched] == [64] * len(many.search)
+    every = many.search[0].desideratum.pairs
+    places = [every.index(pair) for pair in many.searched[0].desideratum.pairs]
+    assert places == sorted(places) and max(places) > 150
+    found = check_stability(many)
+    assert found.says.startswith("5 of 10 searches by constrained, on 64 of 200 search pairs")
+    assert found.verdict == "holds"
+
+
 def test_a_circuit_is_found_again_or_not(planted, sound):
     found = check_stability(sound)
     assert found.verdict == "holds"
     assert found.value == 1.0
     assert found.n == 10
+    assert found.says.startswith("10 of 10 searches by constrained, on ")
     search = sound.search
     lucky = replace(
         subject_of(planted, wired.claim.sample(90, 3)[1], [head(1, 2), head(0, 1)]),
