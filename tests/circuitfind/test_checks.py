@@ -186,12 +186,12 @@ def test_searching_again_costs_no_more_than_it_may(planted, sound, monkeypatch):
     """Few pairs, drawn from all of them, and no bootstrap past the budget."""
     monkeypatch.setattr(stability, "BUDGET", 1.0)
     many = replace(sound, search=encode(planted, wired.claim.sample(200, 0)[0]))
-    assert [len(batch) for batch in many.searched] == [64] * len(many.search)
+    assert [len(batch) for batch in many.searched] == [48] * len(many.search)
     every = many.search[0].desideratum.pairs
     places = [every.index(pair) for pair in many.searched[0].desideratum.pairs]
     assert places == sorted(places) and max(places) > 150
     found = check_stability(many)
-    assert found.says.startswith("5 of 10 searches by constrained, on 64 of 200 search pairs")
+    assert found.says.startswith("5 of 10 searches by constrained, on 48 of 200 search pairs")
     assert found.verdict == "holds"
 
 
