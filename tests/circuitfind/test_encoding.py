@@ -7,7 +7,7 @@ import torch
 
 from circuitfind.cost import Cost
 from circuitfind.encoding import encode, fit_to_tokenizer, token_of
-from circuitfind.precheck import Solved, keep_solved, precheck, solves
+from circuitfind.precheck import Solved, keep_known, keep_solved, precheck, solves
 from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, choice, fill, pool_of
 
 from .. import planted as wired
@@ -194,6 +194,14 @@ def test_only_pairs_that_the_model_solves_are_kept(planted):
     kept, counts = keep_solved(planted, [batch], 4, Cost())
     assert kept[0].desideratum.pairs == good.pairs[5:9]
     assert (counts[0].solved, counts[0].n) == (7, 12)
+    # What is known of the pairs gives the same without a run, the unsolved ones first too.
+    order = [11, 0, 10, 1, 2, 9, 3, 8, 7, 4, 5, 6]
+    shuffled = batch.take(order)
+    kept, counts = keep_solved(planted, [shuffled], 6, Cost())
+    again, same = keep_known([shuffled], 6, counts)
+    assert counts[0].missed == (0, 2, 5, 7, 8) and same == counts
+    assert again[0].desideratum == kept[0].desideratum
+    assert again[0].desideratum.pairs == tuple(mixed.pairs[n] for n in (0, 1, 2, 3, 4, 5))
 
 
 def test_a_task_that_the_model_fails_is_refused_with_its_interval(tiny):
