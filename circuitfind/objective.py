@@ -379,3 +379,20 @@ def gaps(
     need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
     most = [1.0 if bound.absolute else max(bound.null, bound.ceiling) for bound in bounds]
     return (scores - need.minimum(torch.tensor(most))).nan_to_num(nan=float("inf"))
+
+
+def race(
+    objective: Objective, table: Float[Tensor, "mask site"], bounds: Sequence[Bound],
+    margin: Sequence[float], live: Sequence[int], least: float,
+) -> Float[Tensor, " mask"]:  # fmt: skip
+    """The slack of each mask that reaches `least`, and of the others an upper limit that does not:
+    a mask that trails on one of the live desiderata is not tried on the next."""
+    clear, racing = torch.full((len(table),), float("inf")), torch.arange(len(table))
+    # What should follow first, since few sites do that, and many keep things as they are.
+    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
+        scores = objective.scores(table[racing], [index])
+        clear[racing] = clear[racing].minimum(slack(scores, bounds, margin))
+        racing = (clear >= least).nonzero()[:, 0]
+        if not len(racing):
+            break
+    return clear

@@ -40,11 +40,13 @@ def search_rival(
     found: SearchResult,
     config: SearchConfig | None = None,
     progress: Progress | None = None,
+    budget: float = float("inf"),
 ) -> SearchResult:
     """Another circuit than the one found, among the same sites: `success` says that it counts as
     a rival (see the module's text). Otherwise it is the one that differs most, and `message` says
     that none was found. Its size is its own, whatever `config.size`; pins and vetoes hold for it
-    too, so that it differs in members that nobody pinned.
+    too, so that it differs in members that nobody pinned. Once it has cost `budget` FLOPs, no
+    further penalty is tried.
 
     Raises:
         ValueError: what was found does not hold, so that nothing can rival it.
@@ -66,7 +68,7 @@ def search_rival(
     quiet = Silent(progress or Progress())  # the checkpoint is the main search's
     try:
         selection = open_selection(model, batches, sites, config)
-        rival, openness, history = _seek(selection, members, ranking, config, quiet)
+        rival, openness, history = _seek(selection, members, ranking, config, quiet, budget)
 
         def choose(trials: Trials) -> Choice:
             return Choice(rival, lifted(openness, trials.losses(rival), rival))
@@ -103,6 +105,7 @@ def _seek(
     ranking: Float[Tensor, " site"],
     config: SearchConfig,
     progress: Progress,
+    budget: float,
 ) -> tuple[Members, Float[Tensor, " site"], list[dict]]:
     """The circuit that shares least with `members`, the openness that led to it, and history."""
     trials, history, openness = selection.trials(), [], ranking
@@ -110,7 +113,7 @@ def _seek(
     mine[list(members)] = 1.0
     best = _move_away(trials, members, members, ordered(ranking), config)
     for penalty in PENALTIES:
-        if is_rival(trials, members, best):
+        if is_rival(trials, members, best) or selection.fit.cost.flops > budget:
             break
         openness, rows = relax(selection, config, progress, 1 + penalty * mine)
         history += [row | {"penalty": penalty} for row in rows]
@@ -149,10 +152,8 @@ def _move_away(
             current -= {old}
             continue
         new = [site for site in others if site not in current][: 2 * config.reach]
-        moves = [current - {old} | {site} for site in new]
-        clear = trials.slacks(moves)
-        if moves and max(clear) >= 0:
-            current = moves[clear.index(max(clear))]
+        if moves := trials.holding([current - {old} | {site} for site in new]):
+            current = max(moves, key=lambda one: trials.slacks([one])[0])
     return drop(trials, current)
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective import Bound, Objective, gaps, slack
+from ..objective import Bound, Objective, gaps, race, slack
 from .result import FrontierPoint, Progress, SearchConfig
 
 Members = frozenset[int]  # indices of sites
@@ -60,6 +60,19 @@ class Trials:
     def holds(self, members: Members) -> bool:
         """Whether a circuit clears every live bound."""
         return self.slacks([members])[0] >= 0
+
+    def holding(self, circuits: Sequence[Members]) -> list[Members]:
+        """Those of these circuits that clear every live bound. One that does not is not scored on
+        all of them, and does not count as tried."""
+        fresh = [members for members in dict.fromkeys(circuits) if members not in self.seen]
+        left: set[Members] = set()
+        if fresh:
+            rows = self._rows(fresh)
+            clear = race(self.objective, rows, self.bounds, self.margin, self.live, 0.0)
+            left = {one for one, value in zip(fresh, clear.tolist(), strict=True) if value >= 0}
+        tried = [members for members in circuits if members in left or members in self.seen]
+        return [members for members, value in zip(tried, self.slacks(tried), strict=True)
+                if value >= 0]  # fmt: skip
 
     def _rows(self, circuits: Sequence[Members]) -> Float[Tensor, "mask site"]:
         rows = torch.zeros(len(circuits), len(self.objective.sites))

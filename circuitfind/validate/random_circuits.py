@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..component import Site
 from ..intervals import interval
-from ..objective import Bound, Objective, slack
+from ..objective import race, slack
 from .card import Finding, Verdict
 from .subject import Subject
 
@@ -26,7 +26,7 @@ def check_random_circuits(subject: Subject) -> Finding:
     is not the circuit itself. It is beaten when the least slack of the circuit over the
     desiderata that are not vacuous is greater than its own, on the pairs compared; a tie is
     no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten. In
-    the rows, the slack of a circuit that is beaten is an upper limit (see `race`).
+    the rows, the slack of a circuit that is beaten is an upper limit (see `objective.race`).
 
     Source: Shi et al. 2024 (arXiv 2410.13032), sufficiency test with q = 0.9; they draw random
     paths of the same size, here the make-up by layer and kind is kept, which is stricter.
@@ -47,7 +47,8 @@ def check_random_circuits(subject: Subject) -> Finding:
         row[list(members)] = 1.0
     margin = [0.0] * len(bounds)
     mine = float(slack(objective.scores(membership[None], live), bounds, margin))
-    others = dict(zip(rows, race(objective, table, bounds, live, mine).tolist(), strict=True))
+    clear = race(objective, table, bounds, margin, live, mine)
+    others = dict(zip(rows, clear.tolist(), strict=True))
     best = max(others.values())
     wins, n = sum(mine > others[members] for members in drawn), len(drawn)
     low, high = interval(wins, n)
@@ -64,23 +65,6 @@ def check_random_circuits(subject: Subject) -> Finding:
         f"{max(map(len, objective.batches))} pairs of each desideratum",
         tuple({"slack": others[members]} for members in drawn),
     )  # fmt: skip
-
-
-def race(
-    objective: Objective, table: Float[Tensor, "mask site"], bounds: Sequence[Bound],
-    live: Sequence[int], mine: float,
-) -> Float[Tensor, " mask"]:  # fmt: skip
-    """The slack of each mask that reaches `mine`, and of the others an upper limit that does not:
-    a mask that trails on one desideratum is not tried on the next."""
-    clear, racing = torch.full((len(table),), float("inf")), torch.arange(len(table))
-    # What should follow first, since few sites do that, and many keep things as they are.
-    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
-        scores = objective.scores(table[racing], [index])
-        clear[racing] = clear[racing].minimum(slack(scores, bounds, [0.0] * len(bounds)))
-        racing = (clear >= mine).nonzero()[:, 0]
-        if not len(racing):
-            break
-    return clear
 
 
 def random_circuits(

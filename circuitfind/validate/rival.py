@@ -8,6 +8,8 @@ from .card import Finding
 from .satisfaction import score_desiderata
 from .subject import Subject
 
+BUDGET = 1e13  # FLOPs: some two minutes of two cores
+
 
 def check_rival(subject: Subject) -> Finding:
     """Whether another circuit satisfies the same desiderata, on search pairs and held-out ones.
@@ -28,7 +30,7 @@ def check_rival(subject: Subject) -> Finding:
         subject.membership, (), {},
     )  # fmt: skip
     config = SearchConfig(seed=subject.seed, **subject.decided)
-    other = search_rival(subject.model, subject.searched, found, config, subject.shown)
+    other = search_rival(subject.model, subject.searched, found, config, subject.shown, BUDGET)
     n = min(map(len, subject.batches))
     subject.objective.cost.include(other.cost)
     if not other.success:

@@ -1,5 +1,7 @@
 """Search on models whose answer is known: what must be found, and what must fail."""
 
+import random
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from circuitfind.encoding import encode
 from circuitfind.objective import Bound, Objective, slack
 from circuitfind.search import Progress, SearchConfig, search
 from circuitfind.search.dcm_2023 import PENALTIES, _train
+from circuitfind.search.trials import Trials
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -238,3 +241,22 @@ def test_search_and_selection_pairs_are_disjoint(planted):
     for fit, select in zip(made.fit.batches, made.select.batches, strict=True):
         assert not set(fit.desideratum.pairs) & set(select.desideratum.pairs)
         assert len(fit) + len(select) == 24
+
+
+def test_which_circuits_hold_is_known_without_scoring_all_on_everything(planted):
+    """What follows weeds out most, so that the others are tried on few."""
+    batches = encode(planted, wired.claim.sample(12, 0)[0])
+    sites = search(planted, batches).mask.sites
+    objective = Objective(planted, batches, sites)
+    kinds = (objective.bounds(), (0.0,) * len(batches), tuple(range(len(batches))))
+    rng = random.Random(0)
+    circuits = [frozenset(rng.sample(range(len(sites)), size)) for size in range(1, len(sites))]
+    whole = frozenset(range(len(sites)))
+    circuits += [whole, circuits[0], whole - {0}]
+    one, other = Trials(objective, *kinds), Trials(objective, *kinds)
+    expected = [each for each, clear in zip(circuits, one.slacks(circuits), strict=True)
+                if clear >= 0]  # fmt: skip
+    assert 0 < len(expected) < len(circuits)
+    assert other.holding(circuits) == expected
+    assert set(other.seen) == set(expected) and one.seen[whole][0] == other.seen[whole][0]
+    assert one.holding(circuits) == expected and other.holding([]) == []

@@ -7,11 +7,11 @@ from circuitfind.circuit import Circuit
 from circuitfind.component import Site, head
 from circuitfind.encoding import encode
 from circuitfind.intervals import interval
-from circuitfind.objective import Objective, slack
+from circuitfind.objective import Objective, race, slack
 from circuitfind.search import candidate_sites
 from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.leave_one_out import holm
-from circuitfind.validate.random_circuits import race, random_circuits
+from circuitfind.validate.random_circuits import random_circuits
 from circuitfind.validate.satisfaction import judge
 
 from .. import planted as wired
@@ -142,7 +142,7 @@ def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
     masks = torch.bernoulli(torch.full((60, len(sites)), 0.6))
     masks[0] = 1.0
     full = slack(objective.scores(masks), bounds, [0.0] * len(bounds))
-    raced = race(objective, masks, bounds, live, mine)
+    raced = race(objective, masks, bounds, [0.0] * len(bounds), live, mine)
     assert torch.equal(raced >= mine, full >= mine)
     assert torch.equal(raced[full >= mine], full[full >= mine])
     assert bool((raced >= full).all())
