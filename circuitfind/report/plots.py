@@ -178,7 +178,7 @@ def draw_overlap(
         top = MARGIN + LINE * SMALL * len(lines) + 0.08
         high = top + cell * len(names) + room + MARGIN
         figure = Figure((page, high))
-        put_text(figure, MARGIN, MARGIN, lines, weight="bold", color=colours.ink)
+        put_text(figure, MARGIN, MARGIN, lines, weight="bold", color=colours.ink, gid="title")
         axes = put_axes(figure, MARGIN + room, top, cell * len(names), cell * len(names))
         axes.set(xlim=(0, len(names)), ylim=(len(names), 0))
         axes.axis("off")
@@ -202,7 +202,8 @@ def _put_overlaps(
         axes.add_patch(Rectangle((x, y), 1, 1, gid=f"overlap-{x}-{y}", **look))
         ink = "white" if sum(fill[:3]) < 1.35 else INK
         words = number(jaccard) + ("" if chance is None else f"\n({number(chance)})")
-        axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", color=ink, size=size)
+        look = {"ha": "center", "va": "center", "color": ink, "size": size}
+        axes.text(x + 0.5, y + 0.5, words, gid=f"label-{x}-{y}", **look)
     for n, name in enumerate(names):
         words = cut(clean(name)[::-1], room - 0.08)[::-1]  # names of runs differ at their ends
         look: dict[str, Any] = {"color": theme.ink}

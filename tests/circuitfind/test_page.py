@@ -13,7 +13,8 @@ from circuitfind.decisions import Decision, Decisions
 from circuitfind.examples import Attention, Examples, load_examples
 from circuitfind.folder import PAGE
 from circuitfind.pictures import write_page
-from circuitfind.report.page import render_page, visible
+from circuitfind.report.page import render_page
+from circuitfind.report.template import visible
 from circuitfind.settings import Settings
 
 from ..pages import HOSTILE, a_page
