@@ -1,15 +1,26 @@
-"""A finished run as figures, as graphs in text, and as a page."""
+"""A finished run as figures, as graphs in text, and as a page; a comparison as a page."""
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .decisions import DECISIONS, decisions_about
 from .examples import load_examples
-from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
+from .folder import (
+    CIRCUIT,
+    COMPARISON,
+    COMPARISON_PAGE,
+    CONFIG,
+    EXAMPLES,
+    PAGE,
+    read_json,
+    read_run,
+)
 from .foreign import write_foreign_mib
 from .report import save_figure
+from .report.comparison import render_comparison
 from .report.graphs import KINDS, export_graph
 from .report.kinds import FIGURES, draw_kind
 from .report.page import render_page
@@ -117,16 +128,39 @@ def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Pat
     return page
 
 
-def page_of(path: str | Path) -> Path:
-    """Where the page of a finished run is; it is made where the folder has none, or one from
-    before the last edges or decisions.
+def write_comparison_page(path: str | Path) -> Path:
+    """Write the page of a comparison into its folder, from the compare.json there; where it is.
 
     Raises:
-        LookupError, ValueError: as in `write_page`.
+        FileNotFoundError: no compare.json there.
+        ValueError: one that is not what `compare` writes.
     """
-    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    made, commands = read_json(Path(path) / COMPARISON), {}
+    for name, read in made.get("circuits", {}).items():
+        if made.get("shared") and name == "shared":
+            continue  # it was found by the comparison itself
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # other tools, versions
+            commands[name] = Settings.from_json(read["provenance"]["config"]).command()
+    page = Path(path) / COMPARISON_PAGE
+    write_text(page, render_comparison(made, commands))
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run or of a comparison is; it is made where the folder has
+    none, or one from before the last edges or decisions.
+
+    Raises:
+        LookupError, ValueError: as in `write_page` and `write_comparison_page`.
+    """
+    path = Path(path)
+    compared = (path / COMPARISON).is_file() and not (path / CONFIG).is_file()
+    page = path / (COMPARISON_PAGE if compared else PAGE)
+    told = [path / name for name in ((COMPARISON,) if compared else (CIRCUIT, DECISIONS))]
     changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
-    return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
+    if page.is_file() and page.stat().st_mtime >= changed:
+        return page
+    return write_comparison_page(path) if compared else write_page(path)
 
 
 def graph_of(path: str | Path, kind: str) -> str:

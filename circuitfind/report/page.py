@@ -57,8 +57,8 @@ def render_page(
     diagram = page_diagram(circuit, attention, {name: its for name, its in groups.items() if its})
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
     return render_template(
-        "page", told, circuit=circuit, report=report, card=card, command=command, decisions=decisions,
-        names=decisions.names if decisions else {},
+        "page", told, circuit=circuit, report=report, card=card, command=command,
+        decisions=decisions, names=decisions.names if decisions else {},
         counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS,
         sets={one.name: one for one in examples.sets} if examples else {},
         diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),

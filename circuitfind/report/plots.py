@@ -169,9 +169,9 @@ def draw_overlap(
     if not overlaps:
         raise ValueError("no two circuits to lay over each other: `circuitfind compare RUN RUN`")
     names = list(dict.fromkeys(row[end] for row in overlaps for end in ("first", "second")))
-    room = min(max(map(inches, names)), 0.4 * page) + 0.08
-    cell = min(0.5, (page - 2 * MARGIN - room) / len(names))
     with styled(colours):
+        room = min(max(inches(clean(name)[::-1]) for name in names), 0.4 * page) + 0.08
+        cell = min(0.5, (page - 2 * MARGIN - room) / len(names))
         lines = wrap(
             "Jaccard index of each two circuits; below it, by chance", page - 2 * MARGIN, 2
         )
