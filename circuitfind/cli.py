@@ -253,8 +253,8 @@ def diagram(
         str,
         typer.Option(
             "--kind",
-            help="map, circuit, frontier, bars, effects or stability; as text: dot, mermaid, "
-            "tikz, graphml, json or mib.",
+            help="map, circuit, frontier, bars, effects, stability or attention; as text: dot, "
+            "mermaid, tikz, graphml, json or mib.",
         ),
     ] = "map",
     theme: Annotated[str | None, typer.Option("--theme", help="light or dark.")] = None,

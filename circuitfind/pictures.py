@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .decisions import DECISIONS, decisions_about
-from .examples import load_examples
+from .examples import Examples, load_examples
 from .folder import (
     CIRCUIT,
     COMPARISON,
@@ -48,13 +48,16 @@ def redraw(
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind of figure or of file, or a report without what it shows.
+        ValueError: an unknown kind of figure or of file, or a report or a folder without what it
+            shows.
     """
     _, circuit, report = read_run(path)
     if report_path is not None:
         read = read_json(Path(report_path))
         report = read.get("report", read)
-    save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
+    examples = _examples_in(path) if kind == "attention" else None
+    figure = draw_kind(circuit, report, kind, examples=examples, theme=theme, width=width)
+    save_figure(figure, target)
 
 
 def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
@@ -79,7 +82,8 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         for kind in FIGURES:
             target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
             try:
-                figure = draw_kind(circuit, report, kind)
+                examples = _examples_in(path) if kind == "attention" else None
+                figure = draw_kind(circuit, report, kind, examples=examples)
             except ValueError as error:
                 if kind == "map":  # then there is nothing to show at all
                     raise
@@ -118,14 +122,19 @@ def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Pat
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
     config, circuit, stored = read_run(path)
-    examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
+    page = Path(path) / PAGE
     made = render_page(
         circuit, report or stored, command=Settings.from_json(config).command(),
-        examples=load_examples(examples) if examples.is_file() else None,
+        examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
     )  # fmt: skip
     write_text(page, made)
     return page
+
+
+def _examples_in(path: str | Path) -> Examples | None:
+    examples = Path(path) / EXAMPLES
+    return load_examples(examples) if examples.is_file() else None
 
 
 def write_comparison_page(path: str | Path) -> Path:
