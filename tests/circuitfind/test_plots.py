@@ -105,6 +105,24 @@ def test_effects_are_as_long_as_measured_and_unsure_ones_hatched(real):
     check_labels(draw_effects(circuit, without(report, "leave one out")))
 
 
+def test_pairs_have_a_scale_and_those_not_measured_a_cross(real):
+    circuit, report = real
+    rows = pairs_of(circuit)
+    figure = draw_effects(circuit, with_check(report, "necessity", rows))
+    assert artists(figure, "shade-") and not artists(figure, "unknown-")
+    assert "effect beyond the sum, in logits" in words_of(figure)
+    assert "not measured" not in words_of(figure)
+    figure = draw_effects(circuit, with_check(report, "necessity", rows[::-2]))
+    check_labels(figure)
+    pairs, unknown = artists(figure, "pair-"), artists(figure, "unknown-")
+    assert len(pairs) == len(rows[::-2]) and len(unknown) == len(rows) - len(pairs)
+    assert not {name[8:] for name in unknown} & {name[5:] for name in pairs}
+    assert f"not measured ({len(pairs)} of {len(rows)} pairs are)" in words_of(figure)
+    # The peak of the scale is the greatest excess, on both sides of 0.
+    peak = max(abs(row["excess"]) for row in rows)
+    assert {f"\N{MINUS SIGN}{peak:.3g}", "0", f"{peak:.3g}"} <= set(words_of(figure).split())
+
+
 def test_stability_tells_members_from_others(real):
     circuit, report = real
     bars = artists(draw_stability(circuit, report), "row-")
