@@ -1,7 +1,10 @@
 """A real Chromium for tests of pages: how it is started, and visits in which nothing goes wrong."""
 
+import re
 import shutil
+import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +55,16 @@ def visiting(browser, address, **look):
     yield page
     context.close()
     assert not wrong
+
+
+def printed(page, path):
+    """How many sheets of A4 the page is on paper, and its words where poppler can read them."""
+    page.pdf(path=path, format="A4")
+    sheets = len(re.findall(rb"/Type\s*/Page\b", Path(path).read_bytes()))
+    if shutil.which("pdftotext") is None:
+        return sheets, None
+    told = subprocess.run(["pdftotext", str(path), "-"], capture_output=True, text=True, check=True)
+    return sheets, " ".join(told.stdout.split())
 
 
 def _local(url):

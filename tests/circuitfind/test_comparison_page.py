@@ -11,7 +11,7 @@ from circuitfind.cli import app
 from circuitfind.pictures import page_of, write_comparison_page
 from circuitfind.report.comparison import render_comparison
 
-from ..browser import LOOKS, OUTSIDE, visiting
+from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, Elements, a_comparison
 
 REAL = Path(__file__).parents[2] / "figures/dcm"
@@ -167,3 +167,12 @@ def test_by_keyboard_tables_scroll_and_files_are_saved(browser, address, tmp_pat
         json.dumps(a_comparison(*NAMES))
     )
     assert "var(" not in (tmp_path / "overlap.svg").read_text()
+
+
+def test_on_paper(browser, address, tmp_path):
+    with visiting(browser, address) as page:
+        sheets, told = printed(page, tmp_path / "page.pdf")
+    assert 1 < sheets < 12
+    if told is not None:
+        assert "4 circuits side by side" in told and "Download" not in told
+        assert told.count("✓ holds") + told.count("✕ fails") >= 16

@@ -8,7 +8,7 @@ import pytest
 
 from circuitfind.report.page import render_page
 
-from ..browser import LOOKS, OUTSIDE, visiting
+from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, a_page
 
 NAMES = ("follows answer", "keeps order", HOSTILE[3])
@@ -160,6 +160,17 @@ def test_nothing_overflows_or_is_cut(visit, look, tmp_path):
         assert page.evaluate(OUTSIDE) == []
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(21, 24, 28)") == (look == "dark")
+
+
+def test_on_paper(visit, tmp_path):
+    """All desiderata stand there, unfolded, without what paper cannot do."""
+    with visit() as page:
+        sheets, told = printed(page, tmp_path / "page.pdf")
+        height = page.evaluate("document.documentElement.scrollHeight")
+    assert 1 < sheets <= height / 400
+    if told is not None:
+        assert all(told.count(name) > 5 for name in NAMES[:2])
+        assert "Is it the circuit?" in told and "Save decisions" not in told
 
 
 def test_what_a_stranger_would_run_does_not_run(browser, address):
