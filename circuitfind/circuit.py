@@ -146,8 +146,20 @@ def load_circuit(path: str | Path) -> Circuit:
         read = json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a circuit as JSON: {error}") from error
+    try:
+        return circuit_from_json(read)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def circuit_from_json(read: Any) -> Circuit:
+    """The circuit that `as_json` told.
+
+    Raises:
+        ValueError: not a circuit; every problem at once.
+    """
     if problems := list(_problems(read)):
-        raise ValueError(f"{path}: not a circuit: {'; '.join(problems)}")
+        raise ValueError(f"not a circuit: {'; '.join(problems)}")
     return Circuit(
         read["model"], read["task"], read["claim"], read["method"], read["seed"],
         tuple(parse_site(row["site"]) for row in read["sites"]),

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -169,6 +170,7 @@ def compare(
 ) -> None:
     """Put circuits side by side: what they share, and how each fares on each other's claim."""
     from . import compare as comparing
+    from .folder import COMPARISON_PAGE
     from .model import load_model
     from .report.progress import TerminalProgress
     from .report.table import print_comparison
@@ -178,11 +180,15 @@ def compare(
         opened, sides = comparing.open_sides(run_paths, given, n, to_search=shared)
         made = comparing.compare(opened, sides, shared=shared, progress=shown)
     if out:
-        comparing.save_comparison(made, out)
+        command = comparing.command_for(run_paths, model, n, shared, out)
+        comparing.save_comparison(replace(made, command=command), out)
     if as_json:
         _print_json(made.as_json())
     else:
         print_comparison(Console(), made.as_json())
+        if out:
+            page = out / COMPARISON_PAGE
+            Console().print(Text(f"page: {page} (circuitfind show {out})"))
     if made.shared and not made.shared.success:
         raise typer.Exit(1)
 
@@ -247,8 +253,8 @@ def diagram(
         str,
         typer.Option(
             "--kind",
-            help="map, circuit, frontier, bars, effects or stability; as text: dot, mermaid, "
-            "tikz, graphml, json or mib.",
+            help="map, circuit, frontier, bars, effects, stability or attention; as text: dot, "
+            "mermaid, tikz, graphml, json or mib.",
         ),
     ] = "map",
     theme: Annotated[str | None, typer.Option("--theme", help="light or dark.")] = None,
@@ -284,10 +290,10 @@ def diagram(
 
 @app.command()
 def show(
-    run_path: RunPath,
+    run_path: Annotated[Path, typer.Argument(help="A run folder, or that of a comparison.")],
     no_open: Annotated[bool, typer.Option("--no-open", help="Only print where it is.")] = False,
 ) -> None:
-    """Open a run's page in the browser; it is made first where the folder has none."""
+    """Open the page of a run or of a comparison; it is made first where the folder has none."""
     import webbrowser
 
     from . import pictures

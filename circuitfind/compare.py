@@ -1,6 +1,7 @@
 """Circuits of several claims side by side: what they share, and whether one serves another."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -13,10 +14,11 @@ from .circuit import Circuit
 from .cost import Cost
 from .encoding import Batch
 from .evidence import gather
-from .folder import read_run
+from .folder import COMPARISON, read_run
 from .mask import membership_of
 from .model import Model
 from .objective import Objective
+from .pictures import write_comparison_page
 from .report import save_figure
 from .report.matrix import draw_matrix
 from .report.plots import draw_overlap
@@ -60,12 +62,15 @@ class Comparison:
     """`matrix[circuit][claim]` are the scores of each desideratum of the claim, held out.
 
     The last row is the shared circuit where one was searched for; `shared` is that search.
+    `n_sites` are the candidates that chance is counted among, `command` what compares them again.
     """
 
     overlaps: tuple[Overlap, ...]
     matrix: Mapping[str, Mapping[str, tuple[DesideratumScore, ...]]]
     circuits: Mapping[str, Circuit]
     shared: SearchResult | None
+    n_sites: int
+    command: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The comparison as plain values."""
@@ -78,6 +83,8 @@ class Comparison:
             },
             "shared": self.shared
             and {"success": self.shared.success, "message": self.shared.message},
+            "n_sites": self.n_sites,
+            "command": self.command,
         }
 
 
@@ -151,7 +158,10 @@ def compare(
 
     Raises:
         LookupError: circuits at positions that another claim does not have.
+        ValueError: a shared circuit is wanted, and a run has its name.
     """
+    if shared and any(side.name == "shared" for side in sides):
+        raise ValueError("one of the runs is called shared, as the circuit for all would be")
     circuits = {side.name: side.circuit for side in sides}
     found = _search_shared(model, sides, method, progress) if shared else None
     if found:
@@ -169,15 +179,27 @@ def compare(
     overlaps = [
         overlap(circuits[a], circuits[b], n_sites, (a, b)) for a, b in combinations(circuits, 2)
     ]
-    return Comparison(tuple(overlaps), matrix, circuits, found)
+    return Comparison(tuple(overlaps), matrix, circuits, found, n_sites)
+
+
+def command_for(
+    paths: Sequence[str | Path], model: str | None, n: int | None, shared: bool, out: str | Path
+) -> str:
+    """The command line that makes this comparison."""
+    options = [("--model", model), ("--n", n), ("--out", out)]
+    words = [str(word) for option in options if option[1] is not None for word in option]
+    flags = ["--shared"] if shared else []
+    return shlex.join(["circuitfind", "compare", *map(str, paths), *flags, *words])
 
 
 def save_comparison(comparison: Comparison, folder: str | Path) -> None:
-    """Write compare.json, compare.svg, overlap.svg, and shared.json where one was found."""
+    """Write compare.json, the page compare.html, compare.svg, overlap.svg, and shared.json where
+    one was searched for."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
-    write_text(folder / "compare.json", content + "\n")
+    write_text(folder / COMPARISON, content + "\n")
+    write_comparison_page(folder)
     save_figure(draw_matrix(comparison.matrix), folder / "compare.svg")
     rows = [asdict(overlap) for overlap in comparison.overlaps]
     save_figure(draw_overlap(rows, width="two"), folder / "overlap.svg")

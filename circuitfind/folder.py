@@ -17,6 +17,7 @@ from .storage import write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
 FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
+COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"  # in a folder of its own
 CHECKPOINT, BEFORE = "checkpoint.pt", "checkpoint.previous.pt"
 
 

@@ -1,15 +1,26 @@
-"""A finished run as figures, as graphs in text, and as a page."""
+"""A finished run as figures, as graphs in text, and as a page; a comparison as a page."""
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .decisions import DECISIONS, decisions_about
-from .examples import load_examples
-from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
+from .examples import Examples, load_examples
+from .folder import (
+    CIRCUIT,
+    COMPARISON,
+    COMPARISON_PAGE,
+    CONFIG,
+    EXAMPLES,
+    PAGE,
+    read_json,
+    read_run,
+)
 from .foreign import write_foreign_mib
 from .report import save_figure
+from .report.comparison import render_comparison
 from .report.graphs import KINDS, export_graph
 from .report.kinds import FIGURES, draw_kind
 from .report.page import render_page
@@ -37,13 +48,16 @@ def redraw(
 
     Raises:
         LookupError: no finished run there.
-        ValueError: an unknown kind of figure or of file, or a report without what it shows.
+        ValueError: an unknown kind of figure or of file, or a report or a folder without what it
+            shows.
     """
     _, circuit, report = read_run(path)
     if report_path is not None:
         read = read_json(Path(report_path))
         report = read.get("report", read)
-    save_figure(draw_kind(circuit, report, kind, theme=theme, width=width), target)
+    examples = _examples_in(path) if kind == "attention" else None
+    figure = draw_kind(circuit, report, kind, examples=examples, theme=theme, width=width)
+    save_figure(figure, target)
 
 
 def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
@@ -68,7 +82,8 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         for kind in FIGURES:
             target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
             try:
-                figure = draw_kind(circuit, report, kind)
+                examples = _examples_in(path) if kind == "attention" else None
+                figure = draw_kind(circuit, report, kind, examples=examples)
             except ValueError as error:
                 if kind == "map":  # then there is nothing to show at all
                     raise
@@ -107,26 +122,54 @@ def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Pat
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
     config, circuit, stored = read_run(path)
-    examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
+    page = Path(path) / PAGE
     made = render_page(
         circuit, report or stored, command=Settings.from_json(config).command(),
-        examples=load_examples(examples) if examples.is_file() else None,
+        examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
     )  # fmt: skip
     write_text(page, made)
     return page
 
 
-def page_of(path: str | Path) -> Path:
-    """Where the page of a finished run is; it is made where the folder has none, or one from
-    before the last edges or decisions.
+def _examples_in(path: str | Path) -> Examples | None:
+    examples = Path(path) / EXAMPLES
+    return load_examples(examples) if examples.is_file() else None
+
+
+def write_comparison_page(path: str | Path) -> Path:
+    """Write the page of a comparison into its folder, from the compare.json there; where it is.
 
     Raises:
-        LookupError, ValueError: as in `write_page`.
+        FileNotFoundError: no compare.json there.
+        ValueError: one that is not what `compare` writes.
     """
-    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    made, commands = read_json(Path(path) / COMPARISON), {}
+    for name, read in made.get("circuits", {}).items():
+        if made.get("shared") and name == "shared":
+            continue  # it was found by the comparison itself
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # other tools, versions
+            commands[name] = Settings.from_json(read["provenance"]["config"]).command()
+    page = Path(path) / COMPARISON_PAGE
+    write_text(page, render_comparison(made, commands))
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run or of a comparison is; it is made where the folder has
+    none, or one from before the last edges or decisions.
+
+    Raises:
+        LookupError, ValueError: as in `write_page` and `write_comparison_page`.
+    """
+    path = Path(path)
+    compared = (path / COMPARISON).is_file() and not (path / CONFIG).is_file()
+    page = path / (COMPARISON_PAGE if compared else PAGE)
+    told = [path / name for name in ((COMPARISON,) if compared else (CIRCUIT, DECISIONS))]
     changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
-    return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
+    if page.is_file() and page.stat().st_mtime >= changed:
+        return page
+    return write_comparison_page(path) if compared else write_page(path)
 
 
 def graph_of(path: str | Path, kind: str) -> str:

@@ -175,4 +175,5 @@ def _tasks(found: dict[str, Any]) -> str:
     )
     shared = found["shared"]
     words = f"One circuit for all: {shared['message']}." if shared else ""
-    return "\n\n".join(part for part in (overlaps, matrix, words) if part)
+    page = "All of it on one page: [compare.html](compare.html)."
+    return "\n\n".join(part for part in (overlaps, matrix, words, page) if part)

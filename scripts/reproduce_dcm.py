@@ -25,6 +25,7 @@ from circuitfind.circuit import Circuit
 from circuitfind.compare import compare, open_sides, save_comparison
 from circuitfind.evidence import Evidence, gather
 from circuitfind.model import Model, load_model
+from circuitfind.pictures import write_comparison_page
 from circuitfind.run import discover, load_run
 from circuitfind.settings import Settings
 from circuitfind.storage import write_text
@@ -179,7 +180,9 @@ def compare_tasks(plan: Plan, out: Path) -> dict[str, Any] | None:
     if not (out / "compare.json").is_file():
         print("compare", flush=True)
         model, sides = open_sides(paths, plan.model(), min(plan.n, PAIRS_COMPARED))
-        save_comparison(compare(model, sides, shared=True), out)
+        made = compare(model, sides, shared=True)
+        save_comparison(replace(made, command="python -m scripts.reproduce_dcm"), out)
+    write_comparison_page(out)
     return json.loads((out / "compare.json").read_text())
 
 

@@ -30,3 +30,12 @@ def tiny(tmp_path_factory):
         return made[architecture]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium, for tests of pages."""
+    from .browser import chromium
+
+    with chromium() as made:
+        yield made

@@ -1,4 +1,7 @@
-"""A page's circuit, report and examples with any text wherever a stranger may write."""
+"""Pages with any text wherever a stranger may write, and what a page is made of."""
+
+from html.parser import HTMLParser
+from itertools import combinations
 
 from circuitfind.circuit import Circuit, Edge
 from circuitfind.component import parse_site
@@ -11,6 +14,22 @@ HOSTILE = (
     "&lt;b&gt;", "a\nb\r\tc\x00", "\u202egnp.exe\u2066", "🦊" * 50, "$\\alpha$ ${x}", "]]> --> */",
     "javascript:alert(5)", "x" * 3000,
 )  # fmt: skip
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and the text of its scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.scripts, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        inside = self.found[-1][0] if self.found else ""
+        (self.scripts if inside == "script" and self.cdata_elem else self.text).append(data)
 
 
 def a_page(*texts, **changes):
@@ -54,3 +73,29 @@ def a_page(*texts, **changes):
     weights = {str(site): (*(0.1 for _ in texts), 0.9) for site in sites}
     attention = Attention((*texts, " end"), {places[0]: 0}, weights)
     return circuit, report | changes, Examples(circuit.digest, sets, attention)
+
+
+def a_comparison(*texts, shared=True):
+    """What a compare.json holds of circuits of these names, each on the others' desiderata, which
+    have these names as well; the first two share a site."""
+    texts = texts or ("plain",)
+    circuit, report, _ = a_page(*texts)
+    told = circuit.as_json() | {"edges": []}
+    names = [*texts, *(["shared"] if shared else [])]
+    circuits = {
+        name: told | {"sites": [row for k, row in enumerate(told["sites"]) if k in (n, max(1, n))]}
+        for n, name in enumerate(names)
+    }
+    overlaps = [
+        {"first": a, "second": b, "shared": 1, "jaccard": 0.5, "chance": 0.03, "p": 0.002}
+        for a, b in combinations(names, 2)
+    ]
+    scores = report["desiderata"]
+    holding = [row | {"satisfaction": 1.0, "holds": True} for row in scores]
+    matrix = {
+        row: {claim: holding if row in (claim, "shared") else scores for claim in texts}
+        for row in names
+    }
+    made = {"success": True, "message": " ".join(texts)} if shared else None
+    return {"circuits": circuits, "overlaps": overlaps, "matrix": matrix, "shared": made,
+            "n_sites": 8, "command": " ".join(texts)}  # fmt: skip

@@ -1,12 +1,14 @@
 """What single members do, as figures: effects of leaving them out, and how often they are found."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..circuit import Circuit
+from .colourbar import ROOM, put_colour_bar
 from .lettering import LINE, SMALL, cut, inches, number, put_axes, put_text
 from .style import (
     INK,
@@ -21,13 +23,16 @@ from .style import (
 from .titled import MARGIN, Report, details_of, titled_figure
 
 ROW, MOST_ROWS = 0.15, 48  # inches, and how many sites are listed
+NUMBERED, CROSSED = 0.26, 0.13  # inches: smaller cells have no room for a number, or for a cross
+KEY = ROOM + LINE * SMALL  # what shades and signs mean, below the pairs
 
 
 def draw_effects(
     circuit: Circuit, report: Report, *, theme: str = "light", width: str = "one"
 ) -> Figure:
     """What leaving out each member costs, and, where pairs were knocked out, how much more or less
-    two members cost together than apart.
+    two members cost together than apart; pairs that were not measured have a cross, or stay
+    blank where there is no room for one.
 
     Raises:
         ValueError: the report has neither; no such theme or width.
@@ -41,12 +46,13 @@ def draw_effects(
             '"leave one out,necessity" --json > FILE` measures them, and --report FILE draws them'
         )
     single = sorted(single, key=lambda row: -row["effect"])
-    members = list(dict.fromkeys(site for row in pairs for site in row["sites"].split()))
+    named = dict.fromkeys(site for row in pairs for site in row["sites"].split())
+    members = sorted(named, key=[*map(str, circuit.sites), *named].index)
     beside = bool(pairs and single) and width == "two"
     wide = (page - 2 * MARGIN - 0.3 * beside) / (2 if beside else 1)
     bars_high = 0.45 + ROW * min(len(single), MOST_ROWS) + 0.35 if single else 0.0
     cell, names = _cells(members, wide)
-    pairs_high = 0.45 + cell * len(members) + names + 0.25 if pairs else 0.0
+    pairs_high = 0.32 + cell * len(members) + names + 0.2 + KEY if pairs else 0.0
     high = max(bars_high, pairs_high) if beside else bars_high + pairs_high
     with styled(colours):
         figure, top = titled_figure(page, circuit, "held-out pairs", colours, high)
@@ -57,6 +63,8 @@ def draw_effects(
         if pairs:
             corner = (MARGIN + wide + 0.3, top) if beside else (MARGIN, top + bars_high)
             _put_pairs(figure, members, pairs, corner, cell, names, colours)
+            below = corner[0], corner[1] + pairs_high - KEY
+            _put_key(figure, len(members), pairs, below, min(1.6, wide - 0.4), cell, colours)
     return figure
 
 
@@ -80,7 +88,7 @@ def _put_pairs(
         weight="bold",
         color=theme.ink,
     )
-    words = ["logits; less than 0 where what they do overlaps"]
+    words = ["less than 0 where what they do overlaps"]
     put_text(figure, left, top + LINE * SMALL, words, color=theme.muted)
     n, number_of = len(members), {name: k for k, name in enumerate(members)}
     axes = put_axes(figure, left + names, top + 0.32, cell * n, cell * n)
@@ -91,18 +99,42 @@ def _put_pairs(
         x, y = sorted(number_of[site] for site in row["sites"].split())
         excess, fill = row["excess"], score_fill(colours, row["excess"])
         look = {"facecolor": fill, "edgecolor": theme.paper, "linewidth": 0.6}
-        hatch = LOSS_HATCH if excess < 0 and cell < 0.26 else None
+        hatch = LOSS_HATCH if excess < 0 and cell < NUMBERED else None
         axes.add_patch(Rectangle((x, y), 1, 1, hatch=hatch, gid=f"pair-{x}-{y}", **look))
-        if cell >= 0.26:
+        if cell >= NUMBERED:
             ink = "white" if sum(fill[:3]) < 1.35 else INK
             axes.text(x + 0.5, y + 0.5, number(excess), ha="center", va="center_baseline",
                       color=ink, size=5.2)  # fmt: skip
+    known = {frozenset(row["sites"].split()) for row in pairs}
+    for x, y in combinations(range(n), 2):
+        if frozenset((members[x], members[y])) not in known and cell >= CROSSED:
+            axes.plot(x + 0.5, y + 0.5, marker="x", markersize=14 * cell, markeredgewidth=0.5,
+                      color=theme.muted, gid=f"unknown-{x}-{y}")  # fmt: skip
     size = min(SMALL, 62 * cell)
     for k, name in enumerate(members):
         words = cut(name, names - 0.06, size)
         look = {"size": size, "color": theme.ink}
         axes.text(-0.06 / cell, k + 0.5, words, ha="right", va="center_baseline", **look)
         axes.text(k + 0.5, n + 0.06 / cell, words, ha="center", va="top", rotation=90, **look)
+
+
+def _put_key(
+    figure: Figure, n: int, pairs: Sequence[Mapping[str, Any]], corner: tuple[float, float],
+    wide: float, cell: float, theme: Theme,
+) -> None:  # fmt: skip
+    """What the shades of pairs are worth, and what a hatch, a cross and a blank mean."""
+    left, top = corner
+    colours = score_colours([row["excess"] for row in pairs])
+    peak = colours.get_clim()[1]
+    words = "effect beyond the sum, in logits"
+    put_colour_bar(figure, (left + 0.2, top), wide, colours, [-peak, 0.0, peak], words, theme)
+    said = []
+    if cell < NUMBERED and any(row["excess"] < 0 for row in pairs):
+        said.append("hatched: below 0")
+    if (total := n * (n - 1) // 2) > len(pairs):
+        sign = "\N{MULTIPLICATION SIGN}" if cell >= CROSSED else "blank"
+        said.append(f"{sign}: not measured ({len(pairs)} of {total} pairs are)")
+    put_text(figure, left, top + ROOM, ["; ".join(said)], color=theme.muted, gid="key")
 
 
 def _put_rows(

@@ -6,7 +6,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..circuit import Circuit
+from ..examples import Examples
 from ..validate.card import card_from_json
+from .attention import draw_attention
 from .diagram import draw_diagram
 from .effects import draw_effects, draw_stability
 from .figure import draw
@@ -19,7 +21,7 @@ PLOTS = {
     "stability": draw_stability,
 }
 FILES = {"map": "circuit", "circuit": "diagram"}  # names of files; a run writes its map itself
-FIGURES = ("map", "circuit", *PLOTS)
+FIGURES = ("map", "circuit", *PLOTS, "attention")
 
 
 def draw_kind(
@@ -27,10 +29,14 @@ def draw_kind(
     report: Mapping[str, Any],
     kind: str,
     *,
+    examples: Examples | None = None,
     theme: str | None = None,
     width: str | None = None,
 ) -> Figure:
     """The figure of this kind of a circuit and its report, by default as the kind has it.
+
+    Args:
+        examples: where the circuit's heads look; only the kind `attention` shows it.
 
     Raises:
         ValueError: no such kind, theme or width; a report without what the kind shows, or about
@@ -45,6 +51,8 @@ def draw_kind(
         return draw(circuit, card)
     if kind == "circuit":
         return draw_diagram(circuit, theme=theme or "light", width=width or "two")
+    if kind == "attention":
+        return draw_attention(circuit, examples, **look)
     if kind not in PLOTS:
         raise ValueError(f"a figure is one of {', '.join(FIGURES)}; got {kind!r}")
     return PLOTS[kind](circuit, report, **look)

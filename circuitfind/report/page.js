@@ -1,11 +1,5 @@
-// What the page of a circuit does: all it shows is in the page already, and nothing is fetched.
-"use strict";
+// What the page of a circuit does, beside what every page does (base.js).
 (() => {
-  const all = (query, within = document) => [...within.querySelectorAll(query)];
-  const byId = (id) => document.getElementById(id);
-  const told = JSON.parse(byId("data").textContent);
-  document.documentElement.classList.add("live");
-
   // The diagram: pointing shows a site, clicking keeps it.
   const diagram = byId("diagram");
   const nodes = told.circuit.sites.map((_, number) => diagram.querySelector(`#node-${number}`));
@@ -102,35 +96,10 @@
   });
   if (tabs.length) select(tabs[0]);
 
-  // Copies and downloads.
-  const say = (words) => { byId("said").textContent = words; };
-
-  function save(name, text, type) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type }));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    say(`${name} is saved`);
-  }
-
-  all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
-    const from = byId(button.dataset.copy);
-    try {
-      await navigator.clipboard.writeText(from.textContent);
-      say("copied");
-    } catch {
-      getSelection().selectAllChildren(from); // where a browser forbids it: select it, to be copied
-      say("selected: copy it with your keyboard");
-    }
-  }));
+  // Downloads.
   byId("save-circuit").addEventListener("click", () =>
     save("circuit.json", JSON.stringify(told.circuit, null, 2) + "\n", "application/json"));
-  byId("save-figure").addEventListener("click", () => {
-    const text = new XMLSerializer().serializeToString(diagram)
-      .replace(/var\(--[\w-]+, ?(#[0-9a-f]{6})\)/g, "$1"); // the page's colours are not in a file
-    save("circuit.svg", text, "image/svg+xml");
-  });
+  byId("save-figure").addEventListener("click", () => saveDrawing("circuit.svg", diagram));
 
   // Review: a list of decisions, saved as a file that `circuitfind review` reads.
   const form = byId("decide");
@@ -207,12 +176,4 @@
     };
     save("decisions.json", JSON.stringify(made, null, 2) + "\n", "application/json");
   });
-
-  // In print all is unfolded.
-  let folded = [];
-  addEventListener("beforeprint", () => {
-    folded = all("details:not([open])").filter((one) => !one.classList.contains("rows"));
-    folded.forEach((one) => { one.open = true; });
-  });
-  addEventListener("afterprint", () => folded.forEach((one) => { one.open = false; }));
 })();

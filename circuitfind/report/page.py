@@ -3,35 +3,27 @@
 The page is written by the template beside this file; what is clicked is stored in it already.
 """
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ..circuit import Circuit, Edge
 from ..decisions import Decisions
 from ..examples import Attention, Examples
 from ..validate.card import Card, DesideratumScore, card_from_json
 from .page_figures import FEW, page_diagram, page_frontier
+from .template import MARKS, render_template
 
-HERE = Path(__file__).parent
 ROWS = 40  # rows of a finding that the page spells out
 STRONGEST = 6  # edges of a member that stand unfolded
-SEEN = {"\n": "↵\n", "\t": "⇥", "\r": "␍", "\x00": "␀"}
 ASKS = {  # what a desideratum asks, by its part and its sense
     ("inside", "follows"): "Patch the circuit from the source, and the answer must move with it.",
     ("inside", "keeps"): "Patch the circuit from the source, and the base's answer must stay.",
     ("outside", "follows"): "Patch everything but the circuit, and the answer must move with it.",
     ("outside", "keeps"): "Patch everything but the circuit, and the base's answer must stay.",
 }
-MARKS = {"holds": "✓", "fails": "✕", "inconclusive": "?"}
 
 
 def render_page(
@@ -63,72 +55,16 @@ def render_page(
     attention = examples.attention if examples else None
     groups = decisions.grouped(circuit) if decisions else {}
     diagram = page_diagram(circuit, attention, {name: its for name, its in groups.items() if its})
-    script = (HERE / "page.js").read_text(encoding="utf-8")
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
-    return _environment().get_template("page.html").render(
-        circuit=circuit, report=report, card=card, command=command, decisions=decisions,
-        names=decisions.names if decisions else {},
-        counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS, marks=MARKS,
+    return render_template(
+        "page", told, circuit=circuit, report=report, card=card, command=command,
+        decisions=decisions, names=decisions.names if decisions else {},
+        counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS,
         sets={one.name: one for one in examples.sets} if examples else {},
         diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),
         frontier=Markup(page_frontier(circuit, report)) if report.get("frontier") else None,
-        citation=_citation(circuit, card, report), data=_embedded(told), rows=ROWS, few=FEW,
-        strongest=STRONGEST,
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")), script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        citation=_citation(circuit, card, report), rows=ROWS, few=FEW, strongest=STRONGEST,
     )  # fmt: skip
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters |= {"visible": visible, "number": _number, "cell": _cell}
-    return made
-
-
-@lru_cache(4096)
-def visible(text: str, ends: bool = True) -> Markup:
-    """A prompt or a token with what could not be seen made visible: line breaks, letters that
-    control others or the direction of the text, and spaces at its ends (unless told not to, or
-    where there is nothing else)."""
-    start, end = 0, len(text)
-    if ends or not text.strip(" "):
-        end = len(text.rstrip(" "))
-        start = min(len(text) - len(text.lstrip(" ")), end)
-    spaces = Markup('<i class="ctl">␣</i>')
-    middle = (
-        escape(piece) if piece.isprintable() else _mark(piece)
-        for piece in re.findall(r"[^\W_]+|.", text[start:end], re.DOTALL)
-    )
-    return spaces * start + Markup("").join(middle) + spaces * (len(text) - end)
-
-
-def _mark(letter: str) -> Markup:
-    """The sign for a letter that cannot be seen."""
-    sign = SEEN.get(letter, f"U+{ord(letter):04X}")
-    return Markup('<i class="ctl">{}</i>{}').format(sign.rstrip("\n"), sign[len(sign.rstrip()) :])
-
-
-def _number(value: float, digits: int = 3, sign: bool = False) -> str:
-    """A number as the page writes it, with a real minus."""
-    rounded = round(value, digits) + 0.0  # -0.0 has a sign of its own
-    text = f"{rounded:+.{digits}f}" if sign and rounded else f"{rounded:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _cell(value: Any) -> str:
-    """A value of a finding's row, short enough for a table."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, float):
-        return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_cell, value))
-    return str(value)
 
 
 def _counts(card: Card) -> list[tuple[str, int]]:
@@ -214,11 +150,3 @@ def _citation(circuit: Circuit, card: Card, report: Mapping[str, Any]) -> str:
 def _tex(text: str) -> str:
     plain = " ".join(text.replace("\\", "/").translate(str.maketrans("{}", "()")).split())
     return re.sub(r"([&%$#_])", r"\\\1", plain)
-
-
-def _embedded(told: Mapping[str, Any]) -> Markup:
-    """JSON that can stand in a <script>: no letter of it can end the element."""
-    text = json.dumps(told, ensure_ascii=True)
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)

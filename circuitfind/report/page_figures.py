@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 from xml.etree import ElementTree
 
 from matplotlib.artist import Artist
@@ -17,7 +18,7 @@ from ..component import Site
 from ..examples import Attention
 from .diagram import draw_diagram
 from .example import Example
-from .plots import draw_frontier
+from .plots import draw_frontier, draw_overlap
 from .style import THEMES, styled
 from .titled import Report
 
@@ -51,6 +52,15 @@ def page_frontier(circuit: Circuit, report: Report) -> str:
         ValueError: the report has none.
     """
     return inline_svg(draw_frontier(circuit, report, width="two"), "frontier")
+
+
+def page_overlap(overlaps: Sequence[Mapping[str, Any]]) -> str:
+    """The Jaccard index of every two circuits, from the rows of a compare.json.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return inline_svg(draw_overlap(overlaps, width="two"), "overlap")
 
 
 def inline_svg(figure: Figure, name: str) -> str:

@@ -169,16 +169,16 @@ def draw_overlap(
     if not overlaps:
         raise ValueError("no two circuits to lay over each other: `circuitfind compare RUN RUN`")
     names = list(dict.fromkeys(row[end] for row in overlaps for end in ("first", "second")))
-    room = min(max(map(inches, names)), 0.4 * page) + 0.08
-    cell = min(0.5, (page - 2 * MARGIN - room) / len(names))
     with styled(colours):
+        room = min(max(inches(clean(name)[::-1]) for name in names), 0.4 * page) + 0.08
+        cell = min(0.5, (page - 2 * MARGIN - room) / len(names))
         lines = wrap(
             "Jaccard index of each two circuits; below it, by chance", page - 2 * MARGIN, 2
         )
         top = MARGIN + LINE * SMALL * len(lines) + 0.08
         high = top + cell * len(names) + room + MARGIN
         figure = Figure((page, high))
-        put_text(figure, MARGIN, MARGIN, lines, weight="bold", color=colours.ink)
+        put_text(figure, MARGIN, MARGIN, lines, weight="bold", color=colours.ink, gid="title")
         axes = put_axes(figure, MARGIN + room, top, cell * len(names), cell * len(names))
         axes.set(xlim=(0, len(names)), ylim=(len(names), 0))
         axes.axis("off")
@@ -202,7 +202,8 @@ def _put_overlaps(
         axes.add_patch(Rectangle((x, y), 1, 1, gid=f"overlap-{x}-{y}", **look))
         ink = "white" if sum(fill[:3]) < 1.35 else INK
         words = number(jaccard) + ("" if chance is None else f"\n({number(chance)})")
-        axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", color=ink, size=size)
+        look = {"ha": "center", "va": "center", "color": ink, "size": size}
+        axes.text(x + 0.5, y + 0.5, words, gid=f"label-{x}-{y}", **look)
     for n, name in enumerate(names):
         words = cut(clean(name)[::-1], room - 0.08)[::-1]  # names of runs differ at their ends
         look: dict[str, Any] = {"color": theme.ink}

@@ -1,6 +1,7 @@
 """Circuits side by side: overlap against known chance, the matrix, a shared one, the command."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from statistics import mean
 
@@ -68,6 +69,9 @@ def test_a_shared_circuit_is_searched_under_all_claims(runs, tmp_path):
     assert len(written["overlaps"]) == 3
     assert (tmp_path / "out" / "compare.svg").stat().st_size > 1000
     assert (tmp_path / "out" / "shared.json").is_file()
+    assert "searched for all claims" in (tmp_path / "out" / "compare.html").read_text()
+    with pytest.raises(ValueError, match="called shared"):
+        compare(model, [replace(sides[0], name="shared"), sides[1]], shared=True)
 
 
 def test_the_command_tells_bad_input_apart(runs):
@@ -83,4 +87,14 @@ def test_the_command_tells_bad_input_apart(runs):
 def test_the_command_prints_json(runs):
     done = CliRunner().invoke(app, ["compare", *map(str, runs), "--json"])
     assert done.exit_code == 0
-    assert set(json.loads(done.stdout)) == {"circuits", "overlaps", "matrix", "shared"}
+    keys = {"circuits", "overlaps", "matrix", "shared", "n_sites", "command"}
+    assert set(json.loads(done.stdout)) == keys
+
+
+def test_the_command_writes_a_page_with_itself(runs, tmp_path):
+    done = CliRunner().invoke(app, ["compare", *map(str, runs), "--out", str(tmp_path / "it")])
+    assert done.exit_code == 0 and "compare.html" in done.stdout
+    command = json.loads((tmp_path / "it" / "compare.json").read_text())["command"]
+    assert command == f"circuitfind compare {runs[0]} {runs[1]} --out {tmp_path / 'it'}"
+    page = (tmp_path / "it" / "compare.html").read_text()
+    assert command in page and "circuitfind discover variable_binding" in page

@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
@@ -13,26 +12,11 @@ from circuitfind.decisions import Decision, Decisions
 from circuitfind.examples import Attention, Examples, load_examples
 from circuitfind.folder import PAGE
 from circuitfind.pictures import write_page
-from circuitfind.report.page import render_page, visible
+from circuitfind.report.page import render_page
+from circuitfind.report.template import visible
 from circuitfind.settings import Settings
 
-from ..pages import HOSTILE, a_page
-
-
-class Elements(HTMLParser):
-    """The elements of a page with their attributes, and the text of its scripts."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.found, self.scripts, self.text = [], [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        inside = self.found[-1][0] if self.found else ""
-        (self.scripts if inside == "script" and self.cdata_elem else self.text).append(data)
+from ..pages import HOSTILE, Elements, a_page
 
 
 @pytest.fixture(scope="module")

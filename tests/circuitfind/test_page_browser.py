@@ -1,8 +1,6 @@
 """The page as a person uses it, in a real Chromium: pointing, clicking, keys, files, paper."""
 
 import json
-import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -10,42 +8,10 @@ import pytest
 
 from circuitfind.report.page import render_page
 
+from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, a_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip(
-        "no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True
-    )
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
-]  # fmt: skip
 NAMES = ("follows answer", "keeps order", HOSTILE[3])
-LOOKS = {
-    "light": {"viewport": {"width": 1280, "height": 900}},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 800}, "has_touch": True},
-    "print": {"viewport": {"width": 700, "height": 900}},
-}
-OUTSIDE = """() => [...document.querySelectorAll("body *")].filter((one) => {
-    if (one.closest(".wide, .skip, svg, script, datalist") || !one.checkVisibility()) return false;
-    const box = one.getBoundingClientRect();
-    const wide = box.right > document.documentElement.clientWidth + 1 || box.left < -1;
-    const cut = one.clientWidth && one.scrollWidth > one.clientWidth + 1
-        && getComputedStyle(one).overflowX !== "visible";
-    return box.width && (wide || cut);
-}).map((one) => one.outerHTML.slice(0, 120))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,27 +31,7 @@ def address(subject, tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, address):
-    """A visit to the page, in which nothing may go wrong and nothing be asked of a network."""
-
-    @contextmanager
-    def opened(**look):
-        context = browser.new_context(**(look or LOOKS["light"]), reduced_motion="reduce")
-        context.set_default_timeout(10_000)
-        page, wrong = context.new_page(), []
-        page.on("console", lambda it: wrong.append(it.text) if it.type != "log" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.on("request", lambda it: wrong.append(it.url) if not local(it.url) else None)
-        page.goto(address)
-        yield page
-        context.close()
-        assert not wrong
-
-    return opened
-
-
-def local(url):
-    return url.startswith(("file:", "data:", "blob:"))
+    return lambda **look: visiting(browser, address, **look)
 
 
 def test_pointing_shows_a_member_and_clicking_what_leaving_it_out_changes(visit):
@@ -214,6 +160,17 @@ def test_nothing_overflows_or_is_cut(visit, look, tmp_path):
         assert page.evaluate(OUTSIDE) == []
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(21, 24, 28)") == (look == "dark")
+
+
+def test_on_paper(visit, tmp_path):
+    """All desiderata stand there, unfolded, without what paper cannot do."""
+    with visit() as page:
+        sheets, told = printed(page, tmp_path / "page.pdf")
+        height = page.evaluate("document.documentElement.scrollHeight")
+    assert 1 < sheets <= height / 400
+    if told is not None:
+        assert all(told.count(name) > 5 for name in NAMES[:2])
+        assert "Is it the circuit?" in told and "Save decisions" not in told
 
 
 def test_what_a_stranger_would_run_does_not_run(browser, address):

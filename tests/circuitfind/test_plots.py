@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from circuitfind import pictures, run
 from circuitfind.circuit import Circuit
@@ -19,6 +17,8 @@ from circuitfind.report.effects import draw_effects, draw_stability
 from circuitfind.report.kinds import FIGURES, PLOTS, draw_kind
 from circuitfind.report.plots import draw_bars, draw_frontier, draw_overlap
 from circuitfind.settings import Settings
+
+from ..figures import artists, check_labels, words_of
 
 REAL = Path(__file__).parents[2] / "figures/dcm/runs/arithmetic_constrained_seed0"
 HOSTILE = ("$x_1$", "<script>alert('&')</script>", "\x00\n--> ]]>", "Q" * 500, "שלום 🦜", '" } \\')
@@ -52,28 +52,6 @@ def pairs_of(circuit: Circuit) -> list[dict[str, Any]]:
         {"of": "pair", "sites": f"{a} {b}", "excess": n / 10 - 1}
         for n, (a, b) in enumerate(combinations(circuit.sites, 2))
     ]
-
-
-def artists(figure: Figure, start: str) -> dict[str, Any]:
-    return {g: a for a in figure.findobj() if (g := a.get_gid() or "").startswith(start)}
-
-
-def words_of(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(Text))
-
-
-def check_labels(figure: Figure) -> None:
-    """No two labels touch, and none leaves the figure."""
-    figure.draw_without_rendering()
-    shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
-    for word, box in boxes:
-        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, f"{word!r} is cut off"
-        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, f"{word!r} is cut off"
-    for (one, a), (other, b) in combinations(boxes, 2):
-        wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert wide <= 0.5 or high <= 1.0, f"{one!r} and {other!r} overlap"
-    assert not any(text.get_parse_math() for text in shown)
 
 
 @pytest.mark.parametrize("kind", PLOTS)
@@ -125,6 +103,24 @@ def test_effects_are_as_long_as_measured_and_unsure_ones_hatched(real):
     assert len(artists(figure, "pair-")) == len(pairs_of(circuit))
     assert "\N{MINUS SIGN}1.00" in words_of(figure) and "1.00" in words_of(figure)
     check_labels(draw_effects(circuit, without(report, "leave one out")))
+
+
+def test_pairs_have_a_scale_and_those_not_measured_a_cross(real):
+    circuit, report = real
+    rows = pairs_of(circuit)
+    figure = draw_effects(circuit, with_check(report, "necessity", rows))
+    assert artists(figure, "shade-") and not artists(figure, "unknown-")
+    assert "effect beyond the sum, in logits" in words_of(figure)
+    assert "not measured" not in words_of(figure)
+    figure = draw_effects(circuit, with_check(report, "necessity", rows[::-2]))
+    check_labels(figure)
+    pairs, unknown = artists(figure, "pair-"), artists(figure, "unknown-")
+    assert len(pairs) == len(rows[::-2]) and len(unknown) == len(rows) - len(pairs)
+    assert not {name[8:] for name in unknown} & {name[5:] for name in pairs}
+    assert f"not measured ({len(pairs)} of {len(rows)} pairs are)" in words_of(figure)
+    # The peak of the scale is the greatest excess, on both sides of 0.
+    peak = max(abs(row["excess"]) for row in rows)
+    assert {f"\N{MINUS SIGN}{peak:.3g}", "0", f"{peak:.3g}"} <= set(words_of(figure).split())
 
 
 def test_stability_tells_members_from_others(real):
