@@ -323,8 +323,10 @@ def paths(
 ) -> None:
     """Measure the direct effects of a circuit's members on each other and on the answer."""
     from . import recheck
+    from .report.progress import TerminalProgress
 
-    edges = recheck.add_paths(run_path, mlps, n).edges  # type: ignore[arg-type]
+    with TerminalProgress(Console(stderr=True)) as shown:
+        edges = recheck.add_paths(run_path, mlps, n, shown).edges  # type: ignore[arg-type]
     if as_json:
         _print_json([edge.as_json() for edge in edges])
         return

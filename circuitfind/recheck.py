@@ -134,7 +134,12 @@ def recheck(
     return made, drifted(before, card_from_json(made.report))
 
 
-def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> Circuit:
+def add_paths(
+    path: str | Path,
+    mlps: Mlps = "frozen",
+    n: int | None = None,
+    shown: Progress | None = None,
+) -> Circuit:
     """The circuit of a finished run with the direct effects of its members on each other and on
     the answer, which its file and its page hold from now on; see `paths.find_edges`.
 
@@ -156,7 +161,8 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     ]  # fmt: skip
     if not fitting:
         raise ValueError(f"no desideratum of the claim follows at {', '.join(sorted(positions))}")
-    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=settings.seed)
+    seed = settings.seed
+    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=seed, progress=shown)
     made = replace(circuit, edges=edges)
     made.save(Path(path) / CIRCUIT)
     if (Path(path) / PAGE).is_file():
