@@ -198,6 +198,10 @@ def review(
     group: Annotated[
         list[str] | None, typer.Option("--group", help="site=text: the group that it is in.")
     ] = None,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option("--withdraw", help="Take back all about a site, site=pin, or the verdict."),
+    ] = None,
     accept: Annotated[
         bool | None, typer.Option("--accept/--reject", help="The verdict on the circuit.")
     ] = None,
@@ -222,7 +226,9 @@ def review(
     from .report.table import print_decisions
 
     verdict = None if accept is None else "accept" if accept else "reject"
-    said = reviewing.Said(pin or (), veto or (), name or (), group or (), verdict, by, reason)
+    said = reviewing.Said(
+        pin or (), veto or (), name or (), group or (), withdraw or (), verdict, by, reason
+    )
     made = reviewing.review(run_path, said, decisions)
     if not search:
         told = None if made is None else made.as_json()

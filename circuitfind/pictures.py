@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .decisions import DECISIONS, decisions_about
+from .decisions import DECISIONS
+from .decisions_file import decisions_about
 from .examples import load_examples
 from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
 from .foreign import write_foreign_mib
