@@ -131,8 +131,8 @@ def page_of(path: str | Path) -> Path:
 
 
 def graph_of(path: str | Path, kind: str) -> str:
-    """The circuit of a finished run as a graph in text, with its edges where they are measured
-    and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
+    """The circuit of a finished run as a graph in text, with its edges where they are measured and
+    the names and groups that a person gave its sites; or, as `mib`, as MIB's graph (foreign.py).
 
     Raises:
         LookupError: no finished run there.
@@ -151,4 +151,5 @@ def graph_of(path: str | Path, kind: str) -> str:
         return json.dumps(graph, indent=2) + "\n"
     decisions = decisions_about(path, circuit)
     groups = decisions.grouped(circuit) if decisions else {}
-    return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
+    names = decisions.named(circuit) if decisions else {}
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups, names=names)
