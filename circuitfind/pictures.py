@@ -1,14 +1,13 @@
 """A finished run as figures, as graphs in text, and as a page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .decisions import DECISIONS
 from .decisions_file import decisions_about
 from .examples import load_examples
-from .folder import CIRCUIT, EXAMPLES, PAGE, read_json, read_run
+from .folder import CIRCUIT, EXAMPLES, PAGE, VALIDATED, read_json
 from .foreign import write_foreign_mib
 from .report import save_figure
 from .report.graphs import KINDS, export_graph
@@ -17,6 +16,7 @@ from .report.page import render_page
 from .settings import Settings
 from .storage import write_text
 from .validate import card_from_json
+from .validated import latest_run
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 
@@ -34,13 +34,14 @@ def redraw(
 
     Args:
         kind: one of report.kinds.FIGURES.
-        report_path: what `validate --json` printed of this circuit, in place of the run's report.
+        report_path: what `validate --json` printed of this circuit, in place of what the
+            run's folder knows.
 
     Raises:
         LookupError: no finished run there.
         ValueError: an unknown kind of figure or of file, or a report without what it shows.
     """
-    _, circuit, report = read_run(path)
+    _, circuit, report = latest_run(path)
     if report_path is not None:
         read = read_json(Path(report_path))
         report = read.get("report", read)
@@ -64,7 +65,7 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     Path(out).mkdir(parents=True, exist_ok=True)
     written = []
     for path in paths:
-        config, circuit, report = read_run(path)
+        config, circuit, report = latest_run(path)
         settings, name, left_out = Settings.from_json(config), path.resolve().name, {}
         for kind in FIGURES:
             target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
@@ -97,20 +98,17 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     return written
 
 
-def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:
+def write_page(path: str | Path) -> Path:
     """Write the page of a finished run into its folder; where it is.
-
-    Args:
-        report: of checks made anew; by default the run's own.
 
     Raises:
         LookupError: no finished run there.
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
-    config, circuit, stored = read_run(path)
+    config, circuit, report = latest_run(path)
     examples, page = Path(path) / EXAMPLES, Path(path) / PAGE
     made = render_page(
-        circuit, report or stored, command=Settings.from_json(config).command(),
+        circuit, report, command=Settings.from_json(config).command(),
         examples=load_examples(examples) if examples.is_file() else None,
         decisions=decisions_about(path, circuit),
     )  # fmt: skip
@@ -120,12 +118,13 @@ def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Pat
 
 def page_of(path: str | Path) -> Path:
     """Where the page of a finished run is; it is made where the folder has none, or one from
-    before the last edges or decisions.
+    before the last edges, findings or decisions.
 
     Raises:
         LookupError, ValueError: as in `write_page`.
     """
-    page, told = Path(path) / PAGE, [Path(path) / name for name in (CIRCUIT, DECISIONS)]
+    page = Path(path) / PAGE
+    told = [Path(path) / name for name in (CIRCUIT, VALIDATED, DECISIONS)]
     changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
     return page if page.is_file() and page.stat().st_mtime >= changed else write_page(path)
 
@@ -138,7 +137,7 @@ def graph_of(path: str | Path, kind: str) -> str:
         LookupError: no finished run there.
         ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
     """
-    _, circuit, report = read_run(path)
+    _, circuit, report = latest_run(path)
     card_from_json(report).require(circuit)
     if kind == "mib":
         told = circuit.provenance

@@ -233,6 +233,61 @@ def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  #
     assert last._repr_html_().count("Ada: seen elsewhere") == 1
 
 
+def test_a_withdrawn_decision_is_searched_without_and_told(call, found):  # noqa: F811
+    said = ["--pin", "m0@last", "--veto", "a1.h3@last", "--accept", "--by", "Ada"]
+    assert call("review", found, *said)[0] == 0
+    code, _, err = call("review", found, "--withdraw", "a1.h2@last", "--by", "Bob")
+    assert code == 2 and "no decision about a1.h2@last to withdraw" in err
+    code, _, err = call("review", found, "--withdraw", "m0@last=pins", "--by", "Bob")
+    assert code == 2 and "--withdraw is of pin, veto, name, group" in err
+    code, _, err = call("review", found, "--withdraw", "m0@last")
+    assert code == 2 and "say by --by who decides" in err
+    assert not read_decisions(found / DECISIONS).history
+    back = ["--withdraw", "m0@last=pin", "--withdraw", "verdict", "--by", "Bob <b>"]
+    code, out, err = call("review", found, *back, "--reason", "it is idle")
+    words = " ".join(out.split())
+    assert code == 0 and "withdrawn by Bob <b>" in words and "accepted" not in words, err
+    assert call("show", found, "--no-open")[0] == 0
+    page = (found / "report.html").read_text()
+    assert "withdrawn by Bob &lt;b&gt;" in page and ": it is idle" in page
+    assert 'data-withdraw="veto"' in page and 'data-withdraw="pin"' not in page
+    code, out, _ = call("review", found, "--search", "--out", "new", "--json")
+    told = json.loads(out)["circuit"]
+    assert code == 0 and "m0@last" not in {row["site"] for row in told["sites"]}
+    config = json.loads((found.parent / "new/config.json").read_text())
+    assert config["pins"] == [] and config["vetoes"] == ["a1.h3@last"]
+    past = told["provenance"]["decisions"]["history"]
+    assert [(row["action"], row["ended"]["by"]) for row in past] == [
+        ("pin", "Bob <b>"), ("accept", "Bob <b>"),
+    ]  # fmt: skip
+    # What was said about the circuit before as a whole is not told of the new one.
+    _, out, _ = call("review", "new", "--json")
+    assert [row["action"] for row in json.loads(out)["decisions"]["history"]] == ["pin"]
+
+
+def test_overwriting_a_run_loses_no_decision(call, found):  # noqa: F811
+    assert call("review", found, "--veto", "a1.h0@last", "--by", "Ada")[0] == 0
+    words = (found / DECISIONS).read_bytes()
+    again = ["discover", "planted", *QUICK, "--out", found, "--overwrite"]
+    code, out, _ = call(*again)  # the same circuit
+    assert code == 0 and (found / DECISIONS).read_bytes() == words
+    assert "it was kept" in " ".join(out.split())
+    assert call("show", found, "--no-open")[0] == 0
+    assert "<b>veto</b> by Ada" in (found / "report.html").read_text()
+    code, out, _ = call(*again, "--pin", "m0@last")
+    aside = found / "decisions.before-1.json"
+    assert code == 0 and aside.read_bytes() == words and not (found / DECISIONS).exists()
+    assert f"are in {aside.name}" in " ".join(out.split())
+    # Decisions about that circuit, too, and damaged ones: each has a file of its own.
+    (found / DECISIONS).write_text("no decisions at all")
+    assert call(*again, "--pin", "m1@last")[0] == 0
+    assert aside.read_bytes() == words
+    assert (found / "decisions.before-2.json").read_text() == "no decisions at all"
+    # The first circuit comes back, and with it what was decided about it.
+    assert call(*again)[0] == 0
+    assert (found / DECISIONS).read_bytes() == words and not aside.exists()
+
+
 def test_what_review_refuses(call, found):  # noqa: F811
     (found / "page.json").write_text(json.dumps(PAGE))
     code, _, err = call("review", found, "--decisions", found / "page.json")
