@@ -204,6 +204,10 @@ def review(
     group: Annotated[
         list[str] | None, typer.Option("--group", help="site=text: the group that it is in.")
     ] = None,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option("--withdraw", help="Take back all about a site, site=pin, or the verdict."),
+    ] = None,
     accept: Annotated[
         bool | None, typer.Option("--accept/--reject", help="The verdict on the circuit.")
     ] = None,
@@ -228,7 +232,9 @@ def review(
     from .report.table import print_decisions
 
     verdict = None if accept is None else "accept" if accept else "reject"
-    said = reviewing.Said(pin or (), veto or (), name or (), group or (), verdict, by, reason)
+    said = reviewing.Said(
+        pin or (), veto or (), name or (), group or (), withdraw or (), verdict, by, reason
+    )
     made = reviewing.review(run_path, said, decisions)
     if not search:
         told = None if made is None else made.as_json()
@@ -329,8 +335,10 @@ def paths(
 ) -> None:
     """Measure the direct effects of a circuit's members on each other and on the answer."""
     from . import recheck
+    from .report.progress import TerminalProgress
 
-    edges = recheck.add_paths(run_path, mlps, n).edges  # type: ignore[arg-type]
+    with TerminalProgress(Console(stderr=True)) as shown:
+        edges = recheck.add_paths(run_path, mlps, n, shown).edges  # type: ignore[arg-type]
     if as_json:
         _print_json([edge.as_json() for edge in edges])
         return

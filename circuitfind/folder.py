@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import torch
 
 from .circuit import Circuit, load_circuit
 from .decisions import DECISIONS
+from .decisions_file import read_decisions
 from .storage import write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
 FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
 COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"  # in a folder of its own
+VALIDATED = "validated.json"
+ASIDE = "decisions.before-{}.json"  # decisions about a circuit that another run replaced
 CHECKPOINT, BEFORE = "checkpoint.pt", "checkpoint.previous.pt"
 
 
@@ -67,15 +71,39 @@ class RunFolder:
         return (self.path / REPORT).is_file()
 
     def begin(self, resume: bool) -> None:
-        """Make the folder; without `resume`, remove what an earlier run left in it."""
+        """Make the folder; without `resume`, remove what an earlier run left in it, but for what
+        a person decided about its circuit: that is set aside."""
         if not resume and (self.path / CONFIG).is_file():
+            if (self.path / DECISIONS).is_file():
+                (self.path / DECISIONS).rename(self._unused_name())
             for name in (
-                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, DECISIONS,
-                CHECKPOINT, BEFORE,
+                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, VALIDATED, CHECKPOINT,
+                BEFORE,
             ):  # fmt: skip
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / CONFIG, _json(self.config))
+
+    def _unused_name(self) -> Path:
+        """Where decisions about a circuit that is replaced go; they never replace others."""
+        names = (self.path / ASIDE.format(number) for number in count(1))
+        return next(name for name in names if not name.exists())
+
+    def put_back(self, circuit: Circuit) -> list[str]:
+        """Put decisions that were set aside back where they are about this circuit, found again;
+        unless it was searched with decisions of its own, which then count. In words, what became
+        of all that is set aside."""
+        aside = sorted(self.path.glob(ASIDE.format("*")), key=lambda file: file.stat().st_mtime)
+        own = "decisions" in circuit.provenance or (self.path / DECISIONS).exists()
+        notes = []
+        for file in reversed(aside):  # the latest ones first
+            if not own and _is_about(file, circuit):
+                file.rename(self.path / DECISIONS)
+                notes.append(f"the run found the circuit that {DECISIONS} was about: it was kept")
+                own = True
+            else:
+                notes.append(f"decisions about a circuit that was here before are in {file.name}")
+        return notes
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep a search's state, and the one before it in case this one is damaged."""
@@ -111,6 +139,14 @@ class RunFolder:
         write_text(self.path / REPORT, _json(report))
         for name in (CHECKPOINT, BEFORE):
             (self.path / name).unlink(missing_ok=True)
+
+
+def _is_about(file: Path, circuit: Circuit) -> bool:
+    """Whether this file holds decisions about this circuit."""
+    try:
+        return read_decisions(file).circuit == circuit.digest
+    except ValueError:
+        return False
 
 
 def read_run(path: str | Path) -> tuple[dict[str, Any], Circuit, dict[str, Any]]:

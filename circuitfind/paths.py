@@ -36,6 +36,7 @@ from .intervals import Statistic, Values, paired_interval
 from .model import Model, repeat_cache
 from .objective import NotANumber
 from .patching import Prepared, hooked, masks_per_pass, prepare
+from .search import Progress
 
 __all__ = ["Edge", "find_edges"]
 
@@ -52,7 +53,13 @@ class _Path:
 
 
 def find_edges(
-    model: Model, circuit: Circuit, batch: Batch, *, mlps: Mlps = "frozen", seed: int = 0
+    model: Model,
+    circuit: Circuit,
+    batch: Batch,
+    *,
+    mlps: Mlps = "frozen",
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[Edge, ...]:
     """The direct effects of the circuit's members on each other and on the answer, in logits.
 
@@ -66,6 +73,7 @@ def find_edges(
             lead and are left out. Senders take the source's activation, whatever the batch's donor.
         mlps: whether MLPs between sender and receiver keep the base's value or compute it anew.
         seed: of the resamples behind the intervals (percentile, 95 %, over pairs).
+        progress: is told how many of all paths are measured, over all pairs.
 
     Raises:
         ValueError: a site that the model or the batch does not have, fewer than two pairs with a
@@ -82,7 +90,15 @@ def find_edges(
     if not paths:
         return ()
     parts = torch.arange(len(batch)).split(model.pairs_at_once)
-    lost = torch.cat([_lost(model, batch.take(rows), sites, paths, mlps) for rows in parts], dim=1)
+    shown, done = progress or Progress(), []
+
+    def measured(n: int) -> None:
+        done.append(n)
+        shown.report("paths", sum(done), len(parts) * len(paths), {})
+
+    lost = torch.cat(
+        [_lost(model, batch.take(rows), sites, paths, mlps, measured) for rows in parts], dim=1
+    )
     edges = []
     for path, values in zip(paths, lost.numpy(), strict=True):
         low, high = paired_interval(_mean, (values,), seed)
@@ -180,9 +196,15 @@ def _follows(model: Model, sender: Component, receiver: Component) -> bool:
 
 
 def _lost(
-    model: Model, batch: Batch, sites: Sequence[Site], paths: Sequence[_Path], mlps: Mlps
+    model: Model,
+    batch: Batch,
+    sites: Sequence[Site],
+    paths: Sequence[_Path],
+    mlps: Mlps,
+    measured: Callable[[int], None],
 ) -> Float[Tensor, "path pair"]:
-    """What the lead loses by each path in each pair, in logits."""
+    """What the lead loses by each path in each pair, in logits; `measured` is told of each pass
+    how many more paths are known."""
     prepared = prepare(model, batch, sites)
     at_once = max(1, masks_per_pass(prepared) - 2)
     made: dict[_Path, Tensor] = {}
@@ -193,8 +215,10 @@ def _lost(
             turn = inner[begin : begin + at_once]
             lead = _Pass(prepared, sender, tuple(turn), mlps).leads()
             lost = lead[0] - lead[1:]
+            before = len(made)
             made |= dict(zip(turn, lost[1:], strict=True))
             made |= {path: lost[0] for path in mine if path.receiver is None}
+            measured(len(made) - before)
     lost = torch.stack([made[path] for path in paths])
     if not bool(lost.isfinite().all()):
         raise NotANumber(f"{model.name}: the effect of a path is not a number", prepared.cost)

@@ -1,12 +1,12 @@
 """A finished run as figures, as graphs in text, and as a page; a comparison as a page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from .decisions import DECISIONS, decisions_about
+from .decisions import DECISIONS
+from .decisions_file import decisions_about
 from .examples import Examples, load_examples
 from .folder import (
     CIRCUIT,
@@ -15,8 +15,8 @@ from .folder import (
     CONFIG,
     EXAMPLES,
     PAGE,
+    VALIDATED,
     read_json,
-    read_run,
 )
 from .foreign import write_foreign_mib
 from .report import save_figure
@@ -27,6 +27,7 @@ from .report.page import render_page
 from .settings import Settings
 from .storage import write_text
 from .validate import card_from_json
+from .validated import latest_run
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 
@@ -44,14 +45,15 @@ def redraw(
 
     Args:
         kind: one of report.kinds.FIGURES.
-        report_path: what `validate --json` printed of this circuit, in place of the run's report.
+        report_path: what `validate --json` printed of this circuit, in place of what the
+            run's folder knows.
 
     Raises:
         LookupError: no finished run there.
         ValueError: an unknown kind of figure or of file, or a report or a folder without what it
             shows.
     """
-    _, circuit, report = read_run(path)
+    _, circuit, report = latest_run(path)
     if report_path is not None:
         read = read_json(Path(report_path))
         report = read.get("report", read)
@@ -77,7 +79,7 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     Path(out).mkdir(parents=True, exist_ok=True)
     written = []
     for path in paths:
-        config, circuit, report = read_run(path)
+        config, circuit, report = latest_run(path)
         settings, name, left_out = Settings.from_json(config), path.resolve().name, {}
         for kind in FIGURES:
             target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
@@ -111,20 +113,17 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     return written
 
 
-def write_page(path: str | Path, report: Mapping[str, Any] | None = None) -> Path:
+def write_page(path: str | Path) -> Path:
     """Write the page of a finished run into its folder; where it is.
-
-    Args:
-        report: of checks made anew; by default the run's own.
 
     Raises:
         LookupError: no finished run there.
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
-    config, circuit, stored = read_run(path)
+    config, circuit, report = latest_run(path)
     page = Path(path) / PAGE
     made = render_page(
-        circuit, report or stored, command=Settings.from_json(config).command(),
+        circuit, report, command=Settings.from_json(config).command(),
         examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
     )  # fmt: skip
@@ -157,7 +156,7 @@ def write_comparison_page(path: str | Path) -> Path:
 
 def page_of(path: str | Path) -> Path:
     """Where the page of a finished run or of a comparison is; it is made where the folder has
-    none, or one from before the last edges or decisions.
+    none, or one from before the last edges, findings or decisions.
 
     Raises:
         LookupError, ValueError: as in `write_page` and `write_comparison_page`.
@@ -165,7 +164,9 @@ def page_of(path: str | Path) -> Path:
     path = Path(path)
     compared = (path / COMPARISON).is_file() and not (path / CONFIG).is_file()
     page = path / (COMPARISON_PAGE if compared else PAGE)
-    told = [path / name for name in ((COMPARISON,) if compared else (CIRCUIT, DECISIONS))]
+    told = [
+        path / name for name in ((COMPARISON,) if compared else (CIRCUIT, VALIDATED, DECISIONS))
+    ]
     changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
     if page.is_file() and page.stat().st_mtime >= changed:
         return page
@@ -173,14 +174,14 @@ def page_of(path: str | Path) -> Path:
 
 
 def graph_of(path: str | Path, kind: str) -> str:
-    """The circuit of a finished run as a graph in text, with its edges where they are measured
-    and the groups that a person put its sites in; or, as `mib`, as MIB's graph (foreign.py).
+    """The circuit of a finished run as a graph in text, with its edges where they are measured and
+    the names and groups that a person gave its sites; or, as `mib`, as MIB's graph (foreign.py).
 
     Raises:
         LookupError: no finished run there.
         ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
     """
-    _, circuit, report = read_run(path)
+    _, circuit, report = latest_run(path)
     card_from_json(report).require(circuit)
     if kind == "mib":
         told = circuit.provenance
@@ -193,4 +194,5 @@ def graph_of(path: str | Path, kind: str) -> str:
         return json.dumps(graph, indent=2) + "\n"
     decisions = decisions_about(path, circuit)
     groups = decisions.grouped(circuit) if decisions else {}
-    return export_graph(circuit, kind, edges=circuit.edges, groups=groups)
+    names = decisions.named(circuit) if decisions else {}
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups, names=names)

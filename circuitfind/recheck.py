@@ -21,6 +21,7 @@ from .search import Progress
 from .settings import Settings
 from .validate import CHECKS, card_from_json, checks_named, validate
 from .validate.subject import digest_pairs
+from .validated import keep_validated
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def revalidate(
 ) -> Run:
     """The circuit of a finished run, checked again; the run's report is left as it is.
 
-    By the run's own settings, the folder's page and its examples are made anew, with what these
-    checks found in place of what the report tells of them.
+    By the run's own settings, the folder keeps what these checks found (validated.json), and its
+    page and its examples are made anew.
 
     Args:
         model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
@@ -71,13 +72,9 @@ def revalidate(
     if settings == own:
         found = find_examples(model, circuit, evidence.held_out, card_from_json(fresh))
         found.save(Path(path) / EXAMPLES)
-        write_page(path, {**report, **fresh, "checks": _renewed(report, fresh)})
+        keep_validated(path, fresh)
+        write_page(path)
     return Run(Path(path), circuit, {**report, **fresh})
-
-
-def _renewed(report: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The findings of a report with those made anew in their place, or after them."""
-    return list({row["name"]: row for row in [*report["checks"], *fresh["checks"]]}.values())
 
 
 def validate_file(
@@ -134,7 +131,12 @@ def recheck(
     return made, drifted(before, card_from_json(made.report))
 
 
-def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> Circuit:
+def add_paths(
+    path: str | Path,
+    mlps: Mlps = "frozen",
+    n: int | None = None,
+    shown: Progress | None = None,
+) -> Circuit:
     """The circuit of a finished run with the direct effects of its members on each other and on
     the answer, which its file and its page hold from now on; see `paths.find_edges`.
 
@@ -156,7 +158,8 @@ def add_paths(path: str | Path, mlps: Mlps = "frozen", n: int | None = None) -> 
     ]  # fmt: skip
     if not fitting:
         raise ValueError(f"no desideratum of the claim follows at {', '.join(sorted(positions))}")
-    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=settings.seed)
+    seed = settings.seed
+    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=seed, progress=shown)
     made = replace(circuit, edges=edges)
     made.save(Path(path) / CIRCUIT)
     if (Path(path) / PAGE).is_file():

@@ -7,32 +7,26 @@ from pathlib import Path
 
 from .circuit import Circuit
 from .component import all_sites
-from .decisions import (
-    DECISIONS,
-    Action,
-    Decision,
-    Decisions,
-    Verdict,
-    decisions_about,
-    merge,
-    read_decisions,
-    save_decisions,
-)
+from .decisions import ACTIONS, DECISIONS, WHOLE, Action, Decision, Decisions, Verdict, merge
+from .decisions_file import decisions_about, read_decisions, save_decisions
 from .folder import read_run
 from .run import Run, discover
 from .search import Progress, unknown_sites
 from .settings import Settings
 
+WITH_TEXT = "name", "group", "withdraw"  # are given as site=text
+
 
 @dataclass(frozen=True)
 class Said:
     """What somebody says in one go, as the command line gives it; `name` and `group` hold
-    `site=text`."""
+    `site=text`, `withdraw` a site, `site=action` for one of its decisions, or `verdict`."""
 
     pin: Sequence[str] = ()
     veto: Sequence[str] = ()
     name: Sequence[str] = ()
     group: Sequence[str] = ()
+    withdraw: Sequence[str] = ()
     verdict: Verdict | None = None
     by: str = ""
     reason: str = ""
@@ -40,7 +34,8 @@ class Said:
     @property
     def is_something(self) -> bool:
         """Whether anything is decided."""
-        return bool(self.pin or self.veto or self.name or self.group or self.verdict)
+        given = self.pin, self.veto, self.name, self.group, self.withdraw, self.verdict
+        return any(given)
 
 
 def review(path: str | Path, said: Said, file: str | Path | None = None) -> Decisions | None:
@@ -66,12 +61,12 @@ def review(path: str | Path, said: Said, file: str | Path | None = None) -> Deci
     if file is not None:
         added = read_decisions(file)
         added.require(circuit)
-        problems += unknown_sites([decision.site for decision in added.decisions], known)
-        made = merge(made, added) if made else added
+        problems += _unknown(added, known)
+        made = _merged(made, added, problems)
     if said.is_something:
         spoken, wrong = _spoken(said, circuit, known)
         problems += wrong
-        made = merge(made, spoken) if made else spoken
+        made = _merged(made, spoken, problems)
     if problems:
         raise ValueError("; ".join(problems))
     if made and made != before:
@@ -104,6 +99,21 @@ def search_again(
     )
 
 
+def _merged(before: Decisions | None, after: Decisions, problems: list[str]) -> Decisions | None:
+    """Both together; where that cannot be, the first, and the reason among the problems."""
+    try:
+        return merge(before, after)
+    except ValueError as error:
+        problems.append(str(error))
+        return before
+
+
+def _unknown(decisions: Decisions, known: Sequence[str]) -> list[str]:
+    """A sentence for each site that is none of the known ones."""
+    sites = [row.site for row in decisions.decisions if row.site != WHOLE]
+    return unknown_sites(sites, known)
+
+
 def _known_sites(circuit: Circuit) -> list[str]:
     """The names of all sites that a run could have chosen."""
     told = circuit.provenance
@@ -130,20 +140,23 @@ def _spoken(said: Said, circuit: Circuit, known: Sequence[str]) -> tuple[Decisio
         problems.append("say by --by who decides")
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     given: dict[Action, Sequence[str]] = {
+        "withdraw": said.withdraw,  # first, so that another decision may be given in its place
         "pin": said.pin, "veto": said.veto, "name": said.name, "group": said.group,
     }  # fmt: skip
     for action, texts in given.items():
         for text in texts:
-            site, _, value = text.partition("=") if action in ("name", "group") else (text, "", "")
+            site, _, value = text.partition("=") if action in WITH_TEXT else (text, "", "")
             if action in ("name", "group") and not value.strip():
                 problems.append(f"--{action} is given as a9.h6@last=text; got {text[:60]!r}")
+            if action == "withdraw" and value and (value not in ACTIONS or site == WHOLE):
+                problems.append(f"--withdraw is of {', '.join(ACTIONS)}; got {text[:60]!r}")
             rows.append(Decision(site, action, value or None, said.reason, said.by, now))
-    problems += unknown_sites([row.site for row in rows], known)
+    made = Decisions(circuit.digest, said.verdict, tuple(rows), said.by, now)
+    problems += _unknown(made, known)
     abouts = [row.about for row in rows]
     problems += [
         f"the {about[1]} of {about[0]} is decided twice"
         for about in dict.fromkeys(abouts)
         if abouts.count(about) > 1
     ]
-    reason = said.reason if said.verdict else ""
-    return Decisions(circuit.digest, said.verdict, tuple(rows), said.by, now, reason), problems
+    return (replace(made, reason=said.reason) if said.verdict else made), problems

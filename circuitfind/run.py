@@ -98,7 +98,8 @@ def discover(
         seed=settings.seed, n_random=settings.n_random, progress=progress,
         also=("rival",) if settings.rival and result.success else (),
     )  # fmt: skip
-    report = summarise(circuit, result, card, evidence, progress.notes)
+    notes = [*progress.notes, *folder.put_back(circuit)]
+    report = summarise(circuit, result, card, evidence, notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
     find_examples(model, circuit, evidence.held_out, card).save(folder.path / EXAMPLES)
     folder.finish(circuit, report, result.history)

@@ -17,6 +17,7 @@ from circuitfind.model import load_model
 from circuitfind.paths import find_edges
 from circuitfind.planted import Planted
 from circuitfind.planted_weights import LOUD
+from circuitfind.search import Progress
 from desiderata import Desideratum, Pair, Prompt
 
 from .tiny import CONFIGS, N_HEADS, N_LAYERS, NATIVE, random_desideratum, tiny_model
@@ -273,12 +274,28 @@ def test_the_answer_may_be_read_elsewhere(loud, architecture):
     assert (("a0.h1@last", "a1.h2@x", "k") in named) == (architecture != "llama")
 
 
+class Told(Progress):
+    """Progress that remembers how many were done, of how many."""
+
+    def __init__(self):
+        self.seen = []
+
+    def report(self, stage, done, total, row):
+        assert stage == "paths"
+        self.seen.append((done, total))
+
+
 def test_dividing_the_work_changes_nothing(loud, monkeypatch):
     model = loud("qwen2")
     batch = batch_of(model, ("x", "last"), n=7)
     whole = find_edges(model, circuit_of(*SITES), batch)
     monkeypatch.setattr(paths, "masks_per_pass", lambda prepared: 4)
-    parts = find_edges(replace(model, pairs_at_once=3), circuit_of(*SITES), batch)
+    told = Told()
+    few = replace(model, pairs_at_once=3)
+    parts = find_edges(few, circuit_of(*SITES), batch, progress=told)
+    every = 3 * len(whole)  # in three parts of the pairs
+    assert told.seen == sorted(set(told.seen)) and len(told.seen) > 3 * len(SITES)
+    assert told.seen[-1] == (every, every) and {total for _, total in told.seen} == {every}
     assert by_path(whole).keys() == by_path(parts).keys()
     for one, other in zip(whole, parts, strict=True):
         assert one.effect == pytest.approx(other.effect, abs=EXACT)

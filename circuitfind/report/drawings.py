@@ -24,7 +24,8 @@ def write_dot(graph: Graph) -> str:
     shapes = {"head": "ellipse", "mlp": "box", "embed": "trapezium", ANSWER: "doubleoctagon"}
 
     def node(n: Node) -> str:
-        told = {"layer": n.layer, "kind": n.kind, "score": n.score, "position": n.position}
+        told = {"name": n.name, "layer": n.layer, "kind": n.kind, "score": n.score}
+        told["position"] = n.position
         facts = {key: on_one_line(str(value)) for key, value in told.items() if value is not None}
         label = r"\n".join(map(_dot_text, n.lines))
         return f'{n.id} [label="{label}", {_dot_facts(facts)}, shape={shapes[n.kind]}];'

@@ -43,7 +43,7 @@ def draw_effects(
     if not single and not pairs:
         raise ValueError(
             "this report holds no effects: `circuitfind validate RUN --checks "
-            '"leave one out,necessity" --json > FILE` measures them, and --report FILE draws them'
+            '"leave one out,necessity"` measures them, and the run keeps what it finds'
         )
     single = sorted(single, key=lambda row: -row["effect"])
     named = dict.fromkeys(site for row in pairs for site in row["sites"].split())
@@ -178,8 +178,8 @@ def draw_stability(
     details = details_of(report, "stability")
     if not details:
         raise ValueError(
-            "this report holds no stability: `circuitfind validate RUN --checks stability --json > "
-            "FILE` searches again with other seeds and pairs, and --report FILE draws it"
+            "this report holds no stability: `circuitfind validate RUN --checks stability` "
+            "searches again with other seeds and pairs, and the run keeps what it finds"
         )
     finding = next(row for row in report["checks"] if row["name"] == "stability")
     members = {str(site) for site in circuit.sites}

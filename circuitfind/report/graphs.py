@@ -22,23 +22,25 @@ def export_graph(
     *,
     edges: Sequence[Edge] = (),
     groups: Mapping[str, Iterable[Site]] | None = None,
+    names: Mapping[Site, str] | None = None,
 ) -> str:
     """The circuit as text of this kind: dot, mermaid, tikz, graphml or json.
 
     A node is a site with its layer, kind, score (left out where it is not finite) and position;
     an edge has its channel and effect. `groups` are named, disjoint sets of sites, drawn as boxes.
+    A site in `names` is labelled with its name beside it.
 
     Raises:
-        ValueError: no such kind; an edge or a group with a site that is no member; a site in two
-            groups; an edge to its own sender or whose effect is not finite; more than Mermaid
-            draws. Every problem at once.
+        ValueError: no such kind; an edge, a group or a name with a site that is no member; a site
+            in two groups; an edge to its own sender or whose effect is not finite; more than
+            Mermaid draws. Every problem at once.
     """
     if kind not in KINDS:
         raise ValueError(f"a graph is written as one of {', '.join(KINDS)}; got {kind!r}")
     named = {name: tuple(sites) for name, sites in (groups or {}).items()}
-    if problems := problems_of(circuit, edges, named):
+    if problems := problems_of(circuit, edges, named, names):
         raise ValueError("; ".join(problems))
-    return KINDS[kind](build_graph(circuit, edges, named))
+    return KINDS[kind](build_graph(circuit, edges, named, names))
 
 
 def write_graphml(graph: Graph) -> str:
@@ -47,8 +49,8 @@ def write_graphml(graph: Graph) -> str:
     types = {
         "graph": dict.fromkeys(graph.about, "string"),
         "node": {
-            "label": "string", "layer": "int", "kind": "string", "score": "double",
-            "position": "string", "group": "string",
+            "label": "string", "site": "string", "name": "string", "layer": "int",
+            "kind": "string", "score": "double", "position": "string", "group": "string",
         },
         "edge": {"channel": "string", "effect": "double"},
     }  # fmt: skip
@@ -92,8 +94,9 @@ def write_json(graph: Graph) -> str:
 
 def _node_facts(graph: Graph, node: Node) -> dict[str, Any]:
     return {
-        "label": node.label, "layer": node.layer, "kind": node.kind, "score": node.score,
-        "position": node.position,
+        "label": node.label if node.name is None else f"{node.name} ({node.label})",
+        "site": None if node.position is None else node.label, "name": node.name,
+        "layer": node.layer, "kind": node.kind, "score": node.score, "position": node.position,
         "group": None if node.group is None else graph.groups[node.group],
     }  # fmt: skip
 

@@ -106,7 +106,13 @@
   const field = (name) => form.elements.namedItem(name); // form.action is the form's own
   const decisions = [];
 
+  // Which of its site's decisions a withdrawal takes back; null for all.
+  function withdrawn(action) {
+    return action === "withdraw" ? form.dataset.withdraw || null : null;
+  }
+
   function needsValue() {
+    delete form.dataset.withdraw;
     const wanted = ["name", "group"].includes(field("action").value);
     form.querySelector(".value").hidden = !wanted;
     field("value").required = wanted;
@@ -133,7 +139,8 @@
   }
 
   function problemWith(made) {
-    if (!/^(a\d+\.h\d+|m\d+|embed)@./.test(made.site)) {
+    const whole = made.action === "withdraw" && made.site === "verdict";
+    if (!whole && !/^(a\d+\.h\d+|m\d+|embed)@./.test(made.site)) {
       return `“${made.site}” is no site: expected a name such as a9.h6@last or m3@last`;
     }
     if (!made.reason) return "say why: a reason is needed";
@@ -145,12 +152,13 @@
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const action = field("action").value;
-    const value = ["name", "group"].includes(action) ? field("value").value.trim() : null;
+    const value = ["name", "group"].includes(action) ? field("value").value.trim() : withdrawn(action);
     const made = { site: field("site").value.trim(), action, value, reason: field("reason").value.trim() };
     const problem = problemWith(made);
     form.querySelector(".problem").textContent = problem;
     if (problem) return;
-    const same = decisions.findIndex((one) => one.site === made.site && one.action === action);
+    const same = decisions.findIndex((one) => one.site === made.site && one.action === action
+      && (action !== "withdraw" || one.value === value));
     decisions.splice(same < 0 ? decisions.length : same, same < 0 ? 0 : 1, made);
     list();
     form.reset();
@@ -160,7 +168,11 @@
   field("action").addEventListener("change", needsValue);
   all("[data-decide]").forEach((button) => button.addEventListener("click", () => {
     field("site").value = button.dataset.decide;
-    field("action").focus();
+    const part = button.dataset.withdraw; // which decision, on a button that takes one back
+    if (part !== undefined) field("action").value = "withdraw";
+    needsValue();
+    if (part) form.dataset.withdraw = part;
+    field(part === undefined ? "action" : "reason").focus();
     form.scrollIntoView({ block: "center" });
   }));
   byId("save-decisions").addEventListener("click", () => {

@@ -35,7 +35,8 @@ class Edge(Protocol):
 
 @dataclass(frozen=True)
 class Node:
-    """A member of the circuit, or the answer, under a generated id."""
+    """A member of the circuit, or the answer, under a generated id; `name` is what a person calls
+    it, `label` its site."""
 
     id: str
     label: str
@@ -45,11 +46,14 @@ class Node:
     score: float | None = None
     position: str | None = None
     group: int | None = None
+    name: str | None = None
 
     @property
     def lines(self) -> list[str]:
         """What a drawing writes in the node."""
-        return [shortened(self.label), *([] if self.score is None else [f"{self.score:.3g}"])]
+        named = [] if self.name is None else [shortened(self.name)]
+        score = [] if self.score is None else [f"{self.score:.3g}"]
+        return [*named, shortened(self.label), *score]
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,10 @@ class Graph:
 
 
 def build_graph(
-    circuit: Circuit, edges: Sequence[Edge], groups: Mapping[str, tuple[Site, ...]]
+    circuit: Circuit,
+    edges: Sequence[Edge],
+    groups: Mapping[str, tuple[Site, ...]],
+    names: Mapping[Site, str] | None = None,
 ) -> Graph:
     """The graph of a circuit in which `problems_of` finds nothing; groups without a site go."""
     groups = {name: sites for name, sites in groups.items() if sites}
@@ -110,7 +117,7 @@ def build_graph(
         rank = 2.0 * part.layer + {"embed": 0, "head": 1, "mlp": 2}[part.kind]
         known = float(score) if isfinite(score) else None
         told = str(site), part.kind, rank, part.layer, known, site.position, group_of.get(site)
-        nodes.append(Node(ids[site], *told))
+        nodes.append(Node(ids[site], *told, name=(names or {}).get(site)))
     if any(edge.receiver is None for edge in edges):
         nodes.append(Node(ANSWER, ANSWER, ANSWER, inf))
     peak = max((abs(edge.effect) for edge in edges), default=0.0) or 1.0
@@ -130,9 +137,12 @@ def build_graph(
 
 
 def problems_of(
-    circuit: Circuit, edges: Sequence[Edge], groups: Mapping[str, tuple[Site, ...]]
+    circuit: Circuit,
+    edges: Sequence[Edge],
+    groups: Mapping[str, tuple[Site, ...]],
+    names: Mapping[Site, str] | None = None,
 ) -> list[str]:
-    """What keeps these edges and groups from being a graph of the circuit."""
+    """What keeps these edges, groups and names from being a graph of the circuit."""
     found, members, taken = [], set(circuit.sites), set()
     for number, edge in enumerate(edges, 1):
         ends = [site for site in (edge.sender, edge.receiver) if site is not None]
@@ -145,7 +155,8 @@ def problems_of(
         found += [f"group {name!r}: {s} is not in the circuit" for s in sites if s not in members]
         found += [f"group {name!r}: {s} is in another group" for s in sites if s in taken]
         taken.update(sites)
-    return found
+    strangers = (site for site in names or {} if site not in members)
+    return [*found, *(f"{site}, which has a name, is not in the circuit" for site in strangers)]
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

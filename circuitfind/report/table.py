@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ..decisions import decisions_in
+from ..decisions_file import decisions_in
 from .sitegraph import on_one_line
 
 _MARKS = {
@@ -44,6 +44,8 @@ def print_decisions(console: Console, decisions: Mapping[str, Any] | None) -> No
         console.print(_plain(words + _because(decisions)))
     if decisions["decisions"]:
         console.print(_decisions_table(decisions))
+    if decisions.get("history"):
+        console.print(_history_table(decisions))
 
 
 def _decided(circuit: Mapping[str, Any]) -> list[Table | Text]:
@@ -54,7 +56,11 @@ def _decided(circuit: Mapping[str, Any]) -> list[Table | Text]:
         pinned = [site for site, row in chosen.items() if row["who"] == "person"]
         words = f"{len(pinned)} of {len(chosen)} sites were chosen by a person"
         lines.append(_plain(words + (f": {', '.join(pinned)}" if pinned else "")))
-    return [*lines, _decisions_table(decisions.as_json())] if decisions else lines
+    if decisions:
+        lines.append(_decisions_table(decisions.as_json()))
+    if decisions and decisions.history:
+        lines.append(_history_table(decisions.as_json()))
+    return lines
 
 
 def _decisions_table(decisions: Mapping[str, Any]) -> Table:
@@ -65,6 +71,18 @@ def _decisions_table(decisions: Mapping[str, Any]) -> Table:
         what = row["action"] + ("" if row["value"] is None else f": {row['value']}")
         who = [row.get(key, decisions[key]) for key in ("by", "when")]
         table.add_row(*(_plain(text) for text in (row["site"], what, *who, row["reason"])))
+    return table
+
+
+def _history_table(decisions: Mapping[str, Any]) -> Table:
+    table = Table(title="No longer", title_justify="left")
+    for name in ("site", "decision", "by", "when", "why", "how it ended"):
+        table.add_column(name)
+    for row in decisions["history"]:
+        what, ended = row["action"] + (f": {row['value']}" if row["value"] else ""), row["ended"]
+        end = f"{ended['how']} by {ended['by']}, {ended['when']}{_because(ended)}"
+        told = row["site"], what, row["by"], row["when"], row["reason"], end
+        table.add_row(*map(_plain, told))
     return table
 
 

@@ -64,11 +64,17 @@ def drawn(text: str) -> str:
     return text if len(text) <= 60 else text[:59].rstrip() + "…"
 
 
-def expected(circuit: Circuit, edges: list[Effect]) -> tuple[Nodes, Arrows]:
+def expected(
+    circuit: Circuit, edges: list[Effect], called: dict[Site, str]
+) -> tuple[Nodes, Arrows]:
     """Every node's and edge's label as a drawing shows it."""
     ids: dict[Site | None, str] = {site: f"n{n}" for n, site in enumerate(circuit.sites)}
     nodes = {
-        ids[site]: [drawn(str(site)), *([] if score != score else [f"{score:.3g}"])]
+        ids[site]: [
+            *([drawn(called[site])] if site in called else []),
+            drawn(str(site)),
+            *([] if score != score else [f"{score:.3g}"]),
+        ]
         for site, score in zip(circuit.sites, circuit.scores, strict=True)
     }
     if any(edge.receiver is None for edge in edges):
@@ -207,12 +213,13 @@ def read_tikz(text: str) -> tuple[Nodes, Arrows]:
     plain = r"[A-Za-z0-9 .:;=+/()!?@\]]"
     label = rf"((?:{plain}|\\text\w+\{{\}}|\\[{{}}$&#_%]|\{{(?:[-`',\[*]|'')\}})*)"
     number = r"-?\d+\.\d\d"
+    another = rf"(?: \\\\ {label})?"  # line of a node: name, site, score
     body = text.split("\n]\n")[1].split("\n\\end{tikzpicture}")[0]
     nodes, arrows = {}, []
     for line in body.split("\n"):
         at = rf"at \({number}, {number}\)"
         if match := re.fullmatch(
-            rf"\\node\[\w+ site\] \((\w+)\) {at} \{{{label}(?: \\\\ {label})?\}};", line
+            rf"\\node\[\w+ site\] \((\w+)\) {at} \{{{label}{another}{another}\}};", line
         ):
             nodes[match[1]] = [tex_plain(part) for part in match.groups()[1:] if part is not None]
         elif match := re.fullmatch(
@@ -253,21 +260,28 @@ READERS: dict[str, Callable[[str], tuple[Nodes, Arrows]]] = {
 }  # fmt: skip
 
 
+def named_ones(circuit: Circuit) -> dict[Site, str]:
+    """Two sites called by the case's own name."""
+    return dict.fromkeys(circuit.sites[:2], circuit.claim)
+
+
 def check_drawings(circuit: Circuit, edges: list[Effect], groups: dict) -> None:
-    nodes, arrows = expected(circuit, edges)
+    called = named_ones(circuit)
+    nodes, arrows = expected(circuit, edges, called)
     for kind in ("dot", "mermaid"):
-        text = export_graph(circuit, kind, edges=edges, groups=groups)
+        text = export_graph(circuit, kind, edges=edges, groups=groups, names=called)
         text.encode()  # a lone surrogate could not be written
         assert READERS[kind](text) == (nodes, arrows), kind
     ascii_nodes = {name: [in_ascii(line) for line in lines] for name, lines in nodes.items()}
     ascii_arrows = [(a, b, in_ascii(line)) for a, b, line in arrows]
-    text = export_graph(circuit, "tikz", edges=edges, groups=groups)
+    text = export_graph(circuit, "tikz", edges=edges, groups=groups, names=called)
     assert read_tikz(text) == (ascii_nodes, ascii_arrows)
 
 
 def check_data(circuit: Circuit, edges: list[Effect], groups: dict) -> None:
     """JSON says what the circuit says; GraphML says what JSON says, on one line."""
-    written = export_graph(circuit, "json", edges=edges, groups=groups)
+    called = named_ones(circuit)
+    written = export_graph(circuit, "json", edges=edges, groups=groups, names=called)
     told = json.loads(written)
     assert not re.search("[<>&]", written)
     assert written.isascii()
@@ -280,7 +294,9 @@ def check_data(circuit: Circuit, edges: list[Effect], groups: dict) -> None:
         ids[site] = node["id"]
         part = site.component
         assert node["score"] == (score if score == score else None)
-        assert (node["label"], node["layer"]) == (str(site), part.layer)
+        label = f"{called[site]} ({site})" if site in called else str(site)
+        assert (node["label"], node["site"], node["name"]) == (label, str(site), called.get(site))
+        assert node["layer"] == part.layer
         assert (node["kind"], node["position"]) == (part.kind, site.position)
         assert node["group"] == names.get(site)
     rest = [node["id"] for node in told["nodes"][len(circuit.sites) :]]
@@ -288,7 +304,8 @@ def check_data(circuit: Circuit, edges: list[Effect], groups: dict) -> None:
     assert [(e["source"], e["target"], e["channel"], e["effect"]) for e in told["edges"]] == [
         (ids[e.sender], ids[e.receiver], e.channel, e.effect) for e in edges
     ]
-    read = read_graphml(export_graph(circuit, "graphml", edges=edges, groups=groups))
+    xml = export_graph(circuit, "graphml", edges=edges, groups=groups, names=called)
+    read = read_graphml(xml)
     assert read == (one_line(told["nodes"]), one_line(told["edges"]))
 
 
@@ -363,7 +380,8 @@ def test_pdflatex_compiles_every_hostile_name(tmp_path) -> None:
     edges = [Effect(site, None, site.position, 0.1) for site in sites]
     groups = {site.position: [site] for site in sites}
     for name, case in {"many": (circuit, edges, groups), "none": empty_case()}.items():
-        text = export_graph(case[0], "tikz", edges=case[1], groups=case[2])
+        called = {site: site.position for site in case[0].sites}
+        text = export_graph(case[0], "tikz", edges=case[1], groups=case[2], names=called)
         (tmp_path / f"{name}.tex").write_text(text, encoding="utf-8")
         command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", f"{name}.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -437,12 +455,14 @@ def test_every_problem_is_named_at_once() -> None:
     low, stranger = circuit.sites[1], Site(head(9, 9), "x")
     edges = [Effect(stranger, low, "q", 1.0), Effect(low, low, "q", float("inf"))]
     with pytest.raises(ValueError) as caught:
-        export_graph(circuit, "dot", edges=edges, groups={"a": [low], "b": [low, stranger]})
+        groups = {"a": [low], "b": [low, stranger]}
+        export_graph(circuit, "dot", edges=edges, groups=groups, names={stranger: "mover"})
     said = str(caught.value)
     for part in (
         "edge 1: a9.h9@x is not in the circuit", "edge 2: a1.h3@x leads to itself",
         "edge 2: the effect must be a finite number; got inf",
         "group 'b': a9.h9@x is not in the circuit", "group 'b': a1.h3@x is in another group",
+        "a9.h9@x, which has a name, is not in the circuit",
     ):  # fmt: skip
         assert part in said
     with pytest.raises(ValueError, match="one of dot, mermaid, tikz, graphml, json; got 'svg'"):

@@ -7,15 +7,8 @@ import pytest
 
 from circuitfind.circuit import Circuit, load_circuit
 from circuitfind.component import parse_site
-from circuitfind.decisions import (
-    DECISIONS,
-    Decision,
-    Decisions,
-    merge,
-    parse_decisions,
-    read_decisions,
-    save_decisions,
-)
+from circuitfind.decisions import DECISIONS, Decision, Decisions, Past, merge
+from circuitfind.decisions_file import parse_decisions, read_decisions, save_decisions
 from circuitfind.foreign import read_foreign
 from circuitfind.report.graphs import KINDS
 
@@ -82,6 +75,66 @@ def test_decisions_of_several_people_keep_their_authors(tmp_path):
         merge(first, decisions(circuit="f" * 64))
 
 
+def test_what_is_withdrawn_or_replaced_goes_to_the_history(tmp_path):
+    later = "2026-03-02T10:00:00+00:00"
+    pin, name = decided("m0@last", "pin", reason="why not"), decided("m0@last", "name", "mover")
+    first = decisions(pin, name, verdict="accept", reason="fine")
+    rows = (decided("m0@last", "withdraw", "pin", "no", "Bob", later),
+            decided("m0@last", "name", "copier", "", "Bob", later),
+            decided("verdict", "withdraw", None, "too early", "Bob", later))  # fmt: skip
+    second = decisions(*rows, by="Bob", when=later)
+    both = merge(first, second)
+    assert both.pins == () and both.names == {"m0@last": "copier"} and both.verdict is None
+    assert both.decisions == (rows[1],) and (both.by, both.reason) == ("Bob", "")
+    accepted = decided("verdict", "accept", None, "fine")
+    assert both.history == (
+        Past(pin, "withdrawn", "Bob", later, "no"), Past(name, "replaced", "Bob", later),
+        Past(accepted, "withdrawn", "Bob", later, "too early"),
+    )  # fmt: skip
+    save_decisions(both, tmp_path / DECISIONS)
+    assert read_decisions(tmp_path / DECISIONS) == both
+    assert merge(both, second) == both  # a file that is read again
+    again = merge(both, decisions(pin, verdict="reject"))
+    assert again.pins == ("m0@last",) and again.history == both.history
+    # All that is decided about a site, and another verdict.
+    third = merge(again, decisions(decided("m0@last", "withdraw"), verdict="accept"))
+    assert not third.decisions and third.verdict == "accept"
+    assert [past.how for past in third.history[3:]] == ["withdrawn", "withdrawn", "replaced"]
+    for row, words in (
+        (decided("m0@last", "withdraw", "veto"), "no veto about m0@last to withdraw"),
+        (decided("m1@last", "withdraw"), "no decision about m1@last to withdraw"),
+        (decided("verdict", "withdraw"), "no verdict about the circuit to withdraw"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            merge(decisions(pin), decisions(row))
+        with pytest.raises(ValueError, match="to withdraw"):
+            merge(None, decisions(row))
+
+
+def test_every_problem_of_a_history_is_told():
+    row = {"site": "m0@last", "action": "pin", "value": None, "by": "Ada", "when": WHEN}
+    ended = {"how": "withdrawn", "by": "Bob", "when": WHEN}
+    fine = [{**row, "ended": ended},
+            {**row, "site": "verdict", "action": "reject", "ended": ended}]  # fmt: skip
+    assert len(parse_decisions({**PAGE, "history": fine}, "it").history) == 2
+    bad = [
+        3, {**row, "ended": "so"}, {**row, "ended": {**ended, "how": "lost"}},
+        {**row, "ended": {**ended, "by": ""}}, {**row, "ended": {**ended, "when": "then"}},
+        {**row, "action": "accept", "ended": ended}, {**row, "by": 1, "ended": ended},
+        {**row, "site": "verdict", "ended": ended}, {**row, "action": "withdraw", "ended": ended},
+    ]  # fmt: skip
+    for one in bad:
+        with pytest.raises(ValueError, match="past decision 1"):
+            parse_decisions({**PAGE, "history": [one]}, "it")
+    with pytest.raises(ValueError, match="history must be a list"):
+        parse_decisions({**PAGE, "history": {}}, "it")
+    for wrong in ({"site": "verdict", "action": "pin"}, {"site": "verdict", "action": "accept"},
+                  {"site": "m0@last", "action": "withdraw", "value": "all"},
+                  {"site": "verdict", "action": "withdraw", "value": "pin"}):  # fmt: skip
+        with pytest.raises(ValueError, match="decision 1"):
+            parse_decisions({**PAGE, "decisions": [wrong]}, "it")
+
+
 def test_every_problem_of_a_file_is_told_at_once():
     bad = {
         "format": "other", "circuit": "<b>", "verdict": "maybe", "by": " ", "when": "yesterday",
@@ -121,7 +174,8 @@ def test_what_is_no_decisions_file_is_refused(text, tmp_path):
 def test_hostile_texts_go_through_a_file_unchanged(tmp_path):
     for number, text in enumerate(hostile(200)):
         rows = [decided("m0@last", "pin", reason=text), decided("m0@last", "name", f"x{text}")]
-        made = decisions(*rows, by=f"x{text}", reason=text, verdict="accept")
+        past = (Past(rows[1], "replaced", f"x{text}", WHEN, text),)
+        made = decisions(*rows, by=f"x{text}", reason=text, verdict="accept", history=past)
         path = tmp_path / f"{number}.json"
         save_decisions(made, path)
         assert read_decisions(path) == made
@@ -177,6 +231,61 @@ def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  #
     assert last.provenance["chosen"]["m0@last"]["by"] == "Ada"
     assert "a1.h0@last" not in map(str, last.sites)
     assert last._repr_html_().count("Ada: seen elsewhere") == 1
+
+
+def test_a_withdrawn_decision_is_searched_without_and_told(call, found):  # noqa: F811
+    said = ["--pin", "m0@last", "--veto", "a1.h3@last", "--accept", "--by", "Ada"]
+    assert call("review", found, *said)[0] == 0
+    code, _, err = call("review", found, "--withdraw", "a1.h2@last", "--by", "Bob")
+    assert code == 2 and "no decision about a1.h2@last to withdraw" in err
+    code, _, err = call("review", found, "--withdraw", "m0@last=pins", "--by", "Bob")
+    assert code == 2 and "--withdraw is of pin, veto, name, group" in err
+    code, _, err = call("review", found, "--withdraw", "m0@last")
+    assert code == 2 and "say by --by who decides" in err
+    assert not read_decisions(found / DECISIONS).history
+    back = ["--withdraw", "m0@last=pin", "--withdraw", "verdict", "--by", "Bob <b>"]
+    code, out, err = call("review", found, *back, "--reason", "it is idle")
+    words = " ".join(out.split())
+    assert code == 0 and "withdrawn by Bob <b>" in words and "accepted" not in words, err
+    assert call("show", found, "--no-open")[0] == 0
+    page = (found / "report.html").read_text()
+    assert "withdrawn by Bob &lt;b&gt;" in page and ": it is idle" in page
+    assert 'data-withdraw="veto"' in page and 'data-withdraw="pin"' not in page
+    code, out, _ = call("review", found, "--search", "--out", "new", "--json")
+    told = json.loads(out)["circuit"]
+    assert code == 0 and "m0@last" not in {row["site"] for row in told["sites"]}
+    config = json.loads((found.parent / "new/config.json").read_text())
+    assert config["pins"] == [] and config["vetoes"] == ["a1.h3@last"]
+    past = told["provenance"]["decisions"]["history"]
+    assert [(row["action"], row["ended"]["by"]) for row in past] == [
+        ("pin", "Bob <b>"), ("accept", "Bob <b>"),
+    ]  # fmt: skip
+    # What was said about the circuit before as a whole is not told of the new one.
+    _, out, _ = call("review", "new", "--json")
+    assert [row["action"] for row in json.loads(out)["decisions"]["history"]] == ["pin"]
+
+
+def test_overwriting_a_run_loses_no_decision(call, found):  # noqa: F811
+    assert call("review", found, "--veto", "a1.h0@last", "--by", "Ada")[0] == 0
+    words = (found / DECISIONS).read_bytes()
+    again = ["discover", "planted", *QUICK, "--out", found, "--overwrite"]
+    code, out, _ = call(*again)  # the same circuit
+    assert code == 0 and (found / DECISIONS).read_bytes() == words
+    assert "it was kept" in " ".join(out.split())
+    assert call("show", found, "--no-open")[0] == 0
+    assert "<b>veto</b> by Ada" in (found / "report.html").read_text()
+    code, out, _ = call(*again, "--pin", "m0@last")
+    aside = found / "decisions.before-1.json"
+    assert code == 0 and aside.read_bytes() == words and not (found / DECISIONS).exists()
+    assert f"are in {aside.name}" in " ".join(out.split())
+    # Decisions about that circuit, too, and damaged ones: each has a file of its own.
+    (found / DECISIONS).write_text("no decisions at all")
+    assert call(*again, "--pin", "m1@last")[0] == 0
+    assert aside.read_bytes() == words
+    assert (found / "decisions.before-2.json").read_text() == "no decisions at all"
+    # The first circuit comes back, and with it what was decided about it.
+    assert call(*again)[0] == 0
+    assert (found / DECISIONS).read_bytes() == words and not aside.exists()
 
 
 def test_what_review_refuses(call, found):  # noqa: F811
