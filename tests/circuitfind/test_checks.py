@@ -195,6 +195,7 @@ def test_searching_again_costs_no_more_than_it_may(planted, sound, monkeypatch):
     assert found.verdict == "holds"
 
 
+@pytest.mark.slow
 def test_a_circuit_is_found_again_or_not(planted, sound):
     found = check_stability(sound)
     assert found.verdict == "holds"

@@ -342,7 +342,7 @@ def test_a_gallery_has_every_figure_and_how_it_was_made(call, tmp_path):
     code, out, err = call("gallery", "run", "--out", "shown", "--json")
     assert code == 0, err
     names = {"run.svg", "run.json", *(f"run-{kind}.svg" for kind in (
-        "circuit", "frontier", "bars", "effects"))}  # fmt: skip
+        "circuit", "frontier", "bars", "effects", "attention"))}  # fmt: skip
     assert {Path(path).name for path in json.loads(out)} == names
     assert {path.name for path in Path("shown").iterdir()} == names
     told = json.loads(Path("shown/run.json").read_text())
@@ -407,7 +407,7 @@ def start(arguments, cwd):
     return subprocess.Popen(command, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-@pytest.mark.parametrize("damage", [False, True])
+@pytest.mark.parametrize("damage", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_circuit(call, own_task, tmp_path, damage):
     arguments = [f"{own_task}:claim", *QUICK, "--steps", "150"]
     assert call("discover", *arguments, "--out", "whole")[0] == 0
