@@ -51,7 +51,8 @@ class Node:
     @property
     def lines(self) -> list[str]:
         """What a drawing writes in the node."""
-        named = [] if self.name is None else [shortened(self.name)]
+        called = shortened(self.name or "")
+        named = [called] if called else []  # a name of blanks is no line
         score = [] if self.score is None else [f"{self.score:.3g}"]
         return [*named, shortened(self.label), *score]
 

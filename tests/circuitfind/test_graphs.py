@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from circuitfind.circuit import Circuit
@@ -71,7 +71,7 @@ def expected(
     ids: dict[Site | None, str] = {site: f"n{n}" for n, site in enumerate(circuit.sites)}
     nodes = {
         ids[site]: [
-            *([drawn(called[site])] if site in called else []),
+            *filter(None, [drawn(called.get(site, ""))]),
             drawn(str(site)),
             *([] if score != score else [f"{score:.3g}"]),
         ]
@@ -350,6 +350,7 @@ def test_200_hostile_names() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=90).filter(lambda name: name not in ("last", "other")))
+@example(" ")
 def test_any_name(name: str) -> None:
     case = make_case(name, model=name)
     check_drawings(*case)
