@@ -14,7 +14,15 @@ from circuitfind.mask import membership_of
 from circuitfind.model import load_model
 from circuitfind.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import CHECKS, Subject, checks_named, selectivity, stability, validate
+from circuitfind.validate import (
+    CHECKS,
+    Subject,
+    checks_named,
+    rival,
+    selectivity,
+    stability,
+    validate,
+)
 from circuitfind.validate.controls import check_controls
 from circuitfind.validate.groups import check_groups
 from circuitfind.validate.pairs import check_pairs
@@ -180,6 +188,17 @@ def test_a_rival_is_found_where_there_is_one_and_not_where_there_is_none(sound):
     assert found.value < 1
     assert "not unique" in found.says
     assert check_rival(subject_of(model, held_out, carriers)).verdict == "inconclusive"
+
+
+def test_a_rival_is_sought_no_further_than_its_budget(sound, monkeypatch):
+    """Where there is none, every penalty would be tried."""
+    spent = []
+    for budget in (1.0, float("inf")):
+        monkeypatch.setattr(rival, "BUDGET", budget)
+        before = sound.objective.cost.flops
+        assert check_rival(sound).verdict == "holds"
+        spent.append(sound.objective.cost.flops - before)
+    assert 0 < 2 * spent[0] < spent[1]
 
 
 def test_searching_again_costs_no_more_than_it_may(planted, sound, monkeypatch):
