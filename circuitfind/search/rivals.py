@@ -118,7 +118,7 @@ def _seek(
         openness, rows = relax(selection, config, progress, 1 + penalty * mine)
         history += [row | {"penalty": penalty} for row in rows]
         order = ordered(openness)
-        start = _start(trials, members, order, config)
+        start = _start(trials, members, order, config, progress)
         if not trials.holds(start):
             continue
         other = _move_away(trials, start, members, order, config)
@@ -126,16 +126,17 @@ def _seek(
     return best, openness, history
 
 
-def _start(trials: Trials, members: Members, order: Sequence[int], config: SearchConfig) -> Members:
+def _start(
+    trials: Trials, members: Members, order: Sequence[int], config: SearchConfig,
+    progress: Progress,
+) -> Members:  # fmt: skip
     """A circuit that holds and shares little, from the first sites of an order; or the nearest."""
     reach = min(len(order), 2 * config.reach)
     prefixes = [frozenset(order[:size]) for size in range(reach + 1)]
-    trials.slacks(prefixes)
-    holding = [prefix for prefix in prefixes if trials.holds(prefix)]
-    if holding:
+    if holding := trials.reaching(prefixes):
         return min(holding, key=lambda prefix: (len(prefix & members), len(prefix)))
-    nearest = max(prefixes, key=lambda prefix: trials.slacks([prefix])[0])
-    return grow(trials, nearest, order, config)
+    clear = trials.slacks(prefixes)
+    return grow(trials, prefixes[clear.index(max(clear))], order, config, progress)
 
 
 def _move_away(
@@ -152,7 +153,7 @@ def _move_away(
             current -= {old}
             continue
         new = [site for site in others if site not in current][: 2 * config.reach]
-        if moves := trials.holding([current - {old} | {site} for site in new]):
+        if moves := trials.reaching([current - {old} | {site} for site in new]):
             current = max(moves, key=lambda one: trials.slacks([one])[0])
     return drop(trials, current)
 

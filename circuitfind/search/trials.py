@@ -6,6 +6,7 @@ desiderata, and what was tried on the way is the frontier.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf, nextafter
 
 import torch
 from jaxtyping import Float
@@ -61,18 +62,20 @@ class Trials:
         """Whether a circuit clears every live bound."""
         return self.slacks([members])[0] >= 0
 
-    def holding(self, circuits: Sequence[Members]) -> list[Members]:
-        """Those of these circuits that clear every live bound. One that does not is not scored on
-        all of them, and does not count as tried."""
+    def reaching(self, circuits: Sequence[Members], least: float = 0.0) -> list[Members]:
+        """Those of these circuits whose slack is at least this much: by default, those that hold.
+
+        One that falls short on a desideratum is not scored on the next, nor counted as tried.
+        """
         fresh = [members for members in dict.fromkeys(circuits) if members not in self.seen]
         left: set[Members] = set()
         if fresh:
             rows = self._rows(fresh)
-            clear = race(self.objective, rows, self.bounds, self.margin, self.live, 0.0)
-            left = {one for one, value in zip(fresh, clear.tolist(), strict=True) if value >= 0}
+            clear = race(self.objective, rows, self.bounds, self.margin, self.live, least)
+            left = {one for one, value in zip(fresh, clear.tolist(), strict=True) if value >= least}
         tried = [members for members in circuits if members in left or members in self.seen]
         return [members for members, value in zip(tried, self.slacks(tried), strict=True)
-                if value >= 0]  # fmt: skip
+                if value >= least]  # fmt: skip
 
     def _rows(self, circuits: Sequence[Members]) -> Float[Tensor, "mask site"]:
         rows = torch.zeros(len(circuits), len(self.objective.sites))
@@ -148,10 +151,11 @@ def polish(
     prefixes = [frozenset(ranking[:size]) for size in range(reach_size + 1)]
     clear = trials.slacks(prefixes)
     holding = [members for members, value in zip(prefixes, clear, strict=True) if value >= 0]
-    current = holding[0] if holding else grow(trials, trials.best(), ranking, config)
+    current = holding[0] if holding else grow(trials, trials.best(), ranking, config, progress)
+    if not trials.holds(current):
+        return trials.best()
     for number in range(config.rounds):
-        if trials.holds(current):
-            current = drop(trials, current)
+        current = drop(trials, current)
         progress.report("polish", number + 1, config.rounds, {"size": len(current)})
         better = exchange(trials, current, ranking, config)
         if better is None:
@@ -179,15 +183,31 @@ def swap(
     return current
 
 
-def grow(trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig) -> Members:
-    """Add or remove one site at a time, whichever comes nearest, until all desiderata hold."""
-    for _ in range(2 * config.rounds):
-        outside = [site for site in ranking if site not in current][: config.reach]
-        moves = [current | {site} for site in outside] + [current - {site} for site in current]
-        here, clear = trials.slacks([current])[0], trials.slacks(moves)
-        if not moves or here >= 0 or max(clear) <= here:
+def grow(
+    trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig,
+    progress: Progress,
+) -> Members:  # fmt: skip
+    """Add or remove one site at a time, whichever comes nearest, until all desiderata hold.
+
+    It ends, too, where nothing comes nearer, and after a round whose pace would not get there in
+    the rounds that are left: where nothing holds, the way is long and each step tries many sites.
+    """
+    steps = 2 * config.rounds
+    for number in range(config.rounds):
+        start = here = trials.slacks([current])[0]
+        for _ in range(steps):
+            if here >= 0:
+                return current
+            outside = [site for site in ranking if site not in current][: config.reach]
+            moves = [current | {site} for site in outside] + [current - {site} for site in current]
+            nearer = trials.reaching(moves, nextafter(here, inf))
+            if not nearer:
+                return current
+            current = max(nearer, key=lambda one: trials.slacks([one])[0])
+            here = trials.slacks([current])[0]
+            progress.report("grow", number + 1, config.rounds, {"size": len(current)})
+        if here + (here - start) * (config.rounds - 1 - number) < 0:
             break
-        current = moves[clear.index(max(clear))]
     return current
 
 
@@ -207,16 +227,10 @@ def drop(trials: Trials, current: Members) -> Members:
 def exchange(
     trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig
 ) -> Members | None:
-    """A smaller circuit that holds, found by adding one site and dropping others; or None.
-
-    Where the current circuit does not hold, one that comes nearer to holding, or None.
-    """
+    """A smaller circuit that holds, found by adding one site and dropping others; or None."""
     outside = [site for site in ranking if site not in current][: config.reach]
     wider = [current | {site} for site in outside]
     order = sorted(range(len(wider)), key=lambda n: -trials.slacks(wider)[n])
-    if not trials.holds(current):
-        nearer = grow(trials, current, ranking, config)
-        return nearer if trials.slacks([nearer]) > trials.slacks([current]) else None
     for number in order[: max(1, config.reach // 4)]:
         if trials.holds(wider[number]):
             smaller = drop(trials, wider[number])

@@ -10,7 +10,7 @@ from circuitfind.encoding import encode
 from circuitfind.objective import Bound, Objective, slack
 from circuitfind.search import Progress, SearchConfig, search
 from circuitfind.search.dcm_2023 import PENALTIES, _train
-from circuitfind.search.trials import Trials
+from circuitfind.search.trials import Trials, grow
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -257,6 +257,31 @@ def test_which_circuits_hold_is_known_without_scoring_all_on_everything(planted)
     expected = [each for each, clear in zip(circuits, one.slacks(circuits), strict=True)
                 if clear >= 0]  # fmt: skip
     assert 0 < len(expected) < len(circuits)
-    assert other.holding(circuits) == expected
+    assert other.reaching(circuits) == expected
     assert set(other.seen) == set(expected) and one.seen[whole][0] == other.seen[whole][0]
-    assert one.holding(circuits) == expected and other.holding([]) == []
+    assert one.reaching(circuits) == expected and other.reaching([]) == []
+
+
+class _ByCount(Trials):
+    """Trials in which each of the sites 0 to 99 brings a circuit nearer by this much."""
+
+    def __init__(self, gain: float) -> None:
+        self.gain, self.tried = gain, set()
+
+    def slacks(self, circuits):
+        self.tried |= set(circuits)
+        return [self.gain * len(members) - 1 for members in circuits]
+
+    def reaching(self, circuits, least=0.0):
+        return [one for one, clear in zip(circuits, self.slacks(circuits), strict=True)
+                if clear >= least]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.05, True), (0.04, True), (0.01, False)])
+def test_growing_goes_on_only_while_its_pace_would_get_there(gain, holds):
+    """Twenty and 25 of 32 steps get there; at a pace that needs 100, one round is enough to see."""
+    trials = _ByCount(gain)
+    grown = grow(trials, frozenset(), range(100), SearchConfig(rounds=4), Progress())
+    assert trials.holds(grown) == holds
+    assert len(grown) == (round(1 / gain) if holds else 8)
+    assert len(trials.tried) < 20 * 40
