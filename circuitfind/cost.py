@@ -52,12 +52,6 @@ class Cost:
         self.plain_flops += _flops(model, rows, source, source)
         self.plain_flops += _flops(model, rows, base, base) * (1 + backward)
 
-    def include(self, other: Mapping[str, int | float]) -> None:
-        """Count what another account reports; its seconds passed here, too."""
-        for name, value in other.items():
-            if name != "seconds":
-                setattr(self, name, getattr(self, name) + value)
-
     @property
     def seconds(self) -> float:
         """Wall-clock seconds since the account was opened, and before a resume."""

@@ -8,6 +8,7 @@ import torch
 from desiderata import Desideratum
 
 from ..component import Site, all_sites
+from ..cost import Cost
 from ..encoding import Batch, encode
 from ..model import Model
 from ..objective import NotANumber
@@ -25,20 +26,20 @@ from .hard_concrete import search_hard_concrete
 from .random_order import search_random
 from .result import (
     FrontierPoint,
-    Method,
     Progress,
     SearchConfig,
     SearchResult,
     unknown_sites,
 )
 from .rivals import search_rival
-from .selection import broken_off, conclude, open_selection
+from .selection import Method, Selection, broken_off, conclude, open_selection
 from .sigmoid import search_sigmoid
 from .trials import Choice, Trials
 
 __all__ = [
-    "METHODS", "Entry", "FrontierPoint", "Progress", "SearchConfig", "SearchResult",
-    "candidate_sites", "method_named", "search", "search_rival", "unknown_sites",
+    "METHODS", "Entry", "FrontierPoint", "Progress", "SearchConfig", "SearchResult", "Selection",
+    "candidate_sites", "method_named", "open_search", "search", "search_on", "search_rival",
+    "unknown_sites",
 ]  # fmt: skip
 
 
@@ -171,34 +172,67 @@ def search(
         ValueError: desiderata that cannot be encoded for this model; a size that the sites do
             not allow; pins and vetoes that are not among them.
     """
-    run = method_named(method).run
+    method_named(method)
+    selection = open_search(model, desiderata, sites=sites, config=config)
+    return search_on(selection, method, config, progress)
+
+
+def open_search(
+    model: Model,
+    desiderata: Sequence[Desideratum] | Sequence[Batch],
+    *,
+    sites: Sequence[Site] | None = None,
+    config: SearchConfig | None = None,
+    cost: Cost | None = None,
+) -> Selection:
+    """The pairs made ready for any number of searches that differ in method, seed or size.
+
+    Args:
+        desiderata, sites: as in `search`.
+        config: of it, the pins, the vetoes and the margin are used.
+        cost: the account that this and all those searches go to; otherwise a new one.
+
+    Raises:
+        ValueError: as in `search`.
+    """
     batches = tuple(
         item if isinstance(item, Batch) else encode(model, [item])[0] for item in desiderata
     )
     if sites is None:
         sites = candidate_sites(model, [batch.desideratum for batch in batches])
-    config, sites = config or SearchConfig(), tuple(sites)
+    config = config or SearchConfig()
     config.check_sites(sites)
-    free = tuple(site for site in sites if str(site) not in {*config.pins, *config.vetoes})
-    try:
-        if not free or config.left == 0:
-            return _nothing_left(model, batches, free, method, config)
-        return run(model, batches, free, config, progress or Progress())
-    except NotANumber as error:
-        return broken_off(model, sites, method, config, error)
+    free = [site for site in sites if str(site) not in {*config.pins, *config.vetoes}]
+    return open_selection(model, batches, free, config, cost)
 
 
-def _nothing_left(
-    model: Model,
-    batches: tuple[Batch, ...],
-    free: tuple[Site, ...],
-    method: str,
-    config: SearchConfig,
+def search_on(
+    selection: Selection,
+    method: str = "constrained",
+    config: SearchConfig | None = None,
+    progress: Progress | None = None,
 ) -> SearchResult:
+    """The circuit that a method finds on pairs that are ready; the cost is what is on their
+    account.
+
+    Raises:
+        LookupError: an unknown method.
+        ValueError: pairs that the method cannot use.
+    """
+    run, config = method_named(method).run, config or SearchConfig()
+    try:
+        if not selection.sites or config.left == 0:
+            return _nothing_left(selection, method, config)
+        return run(selection, config, progress or Progress())
+    except NotANumber as error:
+        return broken_off(selection, method, config, error)
+
+
+def _nothing_left(selection: Selection, method: str, config: SearchConfig) -> SearchResult:
     """The result where pins and vetoes leave a method nothing to choose: the pins."""
 
     def choose(trials: Trials) -> Choice:
         trials.slacks([frozenset()])
-        return Choice(frozenset(), torch.zeros(len(free)))
+        return Choice(frozenset(), torch.zeros(len(selection.sites)))
 
-    return conclude(method, open_selection(model, batches, free, config), choose, (), config)
+    return conclude(method, selection, choose, (), config)

@@ -6,22 +6,14 @@ output projection, an MLP's its output, so that the two kinds are not quite on o
 
 import torch
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 
 
 def search_activation_norm(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by norm that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
     norms = torch.stack([rows.norm(dim=1).mean() for rows in selection.fit.activations()])
     return conclude("activation-norm", selection, ranked(norms, config), (), config)

@@ -16,24 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from ..objective import Objective, lead
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 
 
 def search_attribution(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by attribution that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
     ranking = slopes(selection.fit, selection.live, 0.0)
     progress.report("attribution", 1, 1, {})
     return conclude("attribution", selection, ranked(ranking, config), (), config)

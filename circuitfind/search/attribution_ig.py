@@ -11,27 +11,19 @@ the number of points.
 
 import torch
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .attribution import slopes
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 
 POINTS = 5
 
 
 def search_attribution_ig(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by path attribution that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
-    points, total = config.steps or POINTS, torch.zeros(len(sites))
+    points, total = config.steps or POINTS, torch.zeros(len(selection.sites))
     for point in range(points):
         total += slopes(selection.fit, selection.live, point / points)
         progress.report("path", point + 1, points, {})

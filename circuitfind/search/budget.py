@@ -17,30 +17,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from ..objective import cross_entropy
 from .descent import Descent, add_losses, descend, noise_of
 from .ranks import grid, members_by_rank, ordered
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, minibatches, open_selection
+from .selection import Selection, conclude, minibatches
 from .trials import Choice, Trials
 
 STEPS, LEARNING_RATE, PAIRS = 400, 1e-2, 16
 BISECTIONS = 60
 
 
-def search_budget(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
-) -> SearchResult:
+def search_budget(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
     """The shortest prefix of the sites by theta that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
-    divided, steps, n_sites = minibatches(selection, PAIRS), config.steps or STEPS, len(sites)
+    divided, steps, n_sites = (
+        minibatches(selection, PAIRS),
+        config.steps or STEPS,
+        len(selection.sites),
+    )
     theta = torch.zeros(n_sites, requires_grad=True)
     optimiser = torch.optim.AdamW(
         [theta], lr=config.learning_rate or LEARNING_RATE, weight_decay=0.0

@@ -12,12 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .ranks import lifted, ordered
 from .result import Progress, SearchConfig, SearchResult
-from .selection import Selection, conclude, open_selection
+from .selection import Selection, conclude
 from .trials import Choice, Trials, polish, swap
 
 STEPS, LEARNING_RATE = 120, 0.08
@@ -27,14 +24,9 @@ OPEN = 0.1  # mean openness above which a site is a candidate at all
 
 
 def search_constrained(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The fewest sites such that every desideratum holds; see the module's text."""
-    selection = open_selection(model, batches, sites, config)
     openness, history = relax(selection, config, progress)
     order = ordered(openness)
     reach = min(len(order), int((openness > OPEN).sum()) + config.reach)

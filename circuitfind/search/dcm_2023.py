@@ -22,13 +22,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
 from ..encoding import UNKNOWN, Batch
-from ..model import Model
 from ..objective import Objective, Piece
 from .ranks import round_to
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 from .trials import Choice, Trials
 
 ROUNDS, LEARNING_RATE = 100, 1e-2
@@ -36,20 +34,13 @@ VALUE_WEIGHT = 5.0
 PENALTIES = (0.06, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12)
 
 
-def search_dcm_2023(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
-) -> SearchResult:
+def search_dcm_2023(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
     """The smallest of the released recipe's masks that satisfies the desiderata.
 
     Raises:
         ValueError: pairs that should keep, whose source's answer is not known.
     """
-    _check(batches)
-    selection = open_selection(model, batches, sites, config)
+    _check(selection.select.batches)
     masks, history = _train(selection.fit, config, progress)
     rounded = [frozenset(round_to(mask, config.left).nonzero()[:, 0].tolist()) for mask in masks]
 

@@ -15,32 +15,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .ranks import round_to
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, minibatches, open_selection
+from .selection import Selection, conclude, minibatches
 from .trials import Choice, Trials
 
 STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
 PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
 
 
-def search_dcm_2024(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
-) -> SearchResult:
+def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
     """The released recipe's mask with the best mean satisfaction on the selection pairs."""
-    selection = open_selection(model, batches, sites, config)
     divided = minibatches(selection, PAIRS)
-    gates = torch.zeros(len(sites), requires_grad=True)
+    gates = torch.zeros(len(selection.sites), requires_grad=True)
     optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
     steps = config.steps or STEPS
-    best, history, first = (-1.0, 0, torch.zeros(len(sites))), [], 0
+    best, history, first = (-1.0, 0, torch.zeros(len(selection.sites))), [], 0
     if state := progress.restore():
         first, best, history = state["step"], tuple(state["best"]), state["history"]
         gates.data.copy_(state["gates"])

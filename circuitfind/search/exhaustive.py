@@ -9,26 +9,19 @@ idle: that is the known limit of the method.
 
 import torch
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 
 AT_ONCE = 64  # sites between two reports
 
 
 def search_exhaustive(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by single effect that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
-    objective, ranking = selection.fit, torch.zeros(len(sites))
+    objective, sites = selection.fit, selection.sites
+    ranking = torch.zeros(len(sites))
     alone = torch.eye(len(sites))
     for number, index in enumerate(selection.live, 1):
         desideratum = objective.desiderata[index]

@@ -10,24 +10,15 @@ stayed above those that went.
 
 import torch
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .ranks import lifted, members_by_rank
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, open_selection
+from .selection import Selection, conclude
 from .trials import Choice, Trials
 
 
-def search_greedy(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
-) -> SearchResult:
+def search_greedy(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
     """The sites that are left; with a size, the first by rank."""
-    selection = open_selection(model, batches, sites, config)
+    sites = selection.sites
     kinds = {"embed": 0, "head": 1, "mlp": 2}  # within a layer, the MLP comes after the heads
     order = sorted(
         range(len(sites)),

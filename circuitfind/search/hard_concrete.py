@@ -21,13 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from .descent import Descent, add_losses, descend, noise_of
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, minibatches, open_selection
+from .selection import Selection, conclude, minibatches
 
 STEPS, RAMP, WARM_UP = 3000, 2500 / 3000, 200 / 3000
 LEARNING_RATE, PAIRS = 0.8, 32
@@ -37,17 +34,14 @@ TARGET = 0.94  # share of gates to close where no size is asked for
 
 
 def search_hard_concrete(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
+    selection: Selection, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by log alpha that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
     divided, steps = minibatches(selection, PAIRS), config.steps or STEPS
     noise = noise_of(config.seed, -1)
-    log_alpha = (OPEN + SPREAD * torch.randn(len(sites), generator=noise)).requires_grad_()
+    log_alpha = (
+        OPEN + SPREAD * torch.randn(len(selection.sites), generator=noise)
+    ).requires_grad_()
     multipliers = torch.zeros(2, requires_grad=True)
     rate = config.learning_rate or LEARNING_RATE
     optimiser = torch.optim.AdamW(
@@ -55,7 +49,7 @@ def search_hard_concrete(
         lr=rate,
         weight_decay=0.0,
     )
-    target = TARGET if config.left is None else 1 - config.left / len(sites)
+    target = TARGET if config.left is None else 1 - config.left / len(selection.sites)
 
     def gradients(step: int) -> dict[str, float]:
         for group in optimiser.param_groups:

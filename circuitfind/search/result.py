@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -11,9 +11,7 @@ from torch import Tensor
 
 from ..circuit import Circuit
 from ..component import Site
-from ..encoding import Batch
 from ..mask import Mask
-from ..model import Model
 
 Status = Literal["holds", "fails"]
 
@@ -173,17 +171,3 @@ class Silent(Progress):
 
     def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
         self.shown.report(stage, done, total, row)
-
-
-@runtime_checkable
-class Method(Protocol):
-    """The one signature of every search method."""
-
-    def __call__(
-        self,
-        model: Model,
-        batches: tuple[Batch, ...],
-        sites: tuple[Site, ...],
-        config: SearchConfig,
-        progress: Progress,
-    ) -> SearchResult: ...

@@ -21,13 +21,11 @@ from torch import Tensor
 
 from ..component import Site
 from ..cost import Cost
-from ..encoding import Batch
-from ..model import Model
 from ..objective import NotANumber
 from .constrained import relax
 from .ranks import lifted, ordered
 from .result import Progress, SearchConfig, SearchResult, Silent
-from .selection import Selection, broken_off, conclude, open_selection
+from .selection import Selection, broken_off, conclude
 from .trials import Choice, Members, Trials, drop, grow
 
 PENALTIES = (1.0, 4.0, 16.0)  # prices on top of a site's own that members cost, in turn
@@ -35,8 +33,7 @@ NOISE = 2.0  # standard errors by which the shared part must fall short
 
 
 def search_rival(
-    model: Model,
-    batches: Sequence[Batch],
+    selection: Selection,
     found: SearchResult,
     config: SearchConfig | None = None,
     progress: Progress | None = None,
@@ -45,8 +42,11 @@ def search_rival(
     """Another circuit than the one found, among the same sites: `success` says that it counts as
     a rival (see the module's text). Otherwise it is the one that differs most, and `message` says
     that none was found. Its size is its own, whatever `config.size`; pins and vetoes hold for it
-    too, so that it differs in members that nobody pinned. Once it has cost `budget` FLOPs, no
-    further penalty is tried.
+    too, so that it differs in members that nobody pinned.
+
+    Args:
+        selection: the search pairs, opened with the pins and vetoes of `config`.
+        budget: FLOPs, past which no further penalty is tried.
 
     Raises:
         ValueError: what was found does not hold, so that nothing can rival it.
@@ -57,8 +57,7 @@ def search_rival(
             + found.message
         )
     config = replace(config or SearchConfig(), size=None)
-    decided, place = {*config.pins, *config.vetoes}, {s: n for n, s in enumerate(found.mask.sites)}
-    sites = tuple(site for site in place if str(site) not in decided)
+    sites, place = selection.sites, {site: n for n, site in enumerate(found.mask.sites)}
     members = frozenset(n for n, site in enumerate(sites) if site in found.circuit.sites)
     if not members:
         words = "no other circuit was sought: every member is pinned"
@@ -67,7 +66,6 @@ def search_rival(
     ranking = found.ranking[[place[site] for site in sites]]
     quiet = Silent(progress or Progress())  # the checkpoint is the main search's
     try:
-        selection = open_selection(model, batches, sites, config)
         rival, openness, history = _seek(selection, members, ranking, config, quiet, budget)
 
         def choose(trials: Trials) -> Choice:
@@ -76,7 +74,7 @@ def search_rival(
         made = conclude("constrained", selection, choose, history, config)
         apart = made.success and is_rival(selection.trials(), members, rival)
     except NotANumber as error:
-        return broken_off(model, sites, "constrained", config, error)
+        return broken_off(selection, "constrained", config, error)
     return replace(
         made,
         success=apart,
@@ -111,9 +109,10 @@ def _seek(
     trials, history, openness = selection.trials(), [], ranking
     mine = torch.zeros(len(ranking))
     mine[list(members)] = 1.0
+    most = selection.fit.cost.flops + budget
     best = _move_away(trials, members, members, ordered(ranking), config)
     for penalty in PENALTIES:
-        if is_rival(trials, members, best) or selection.fit.cost.flops > budget:
+        if is_rival(trials, members, best) or selection.fit.cost.flops > most:
             break
         openness, rows = relax(selection, config, progress, 1 + penalty * mine)
         history += [row | {"penalty": penalty} for row in rows]

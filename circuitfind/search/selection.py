@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from ..mask import Mask
 from ..model import Model
 from ..objective import Bound, NotANumber, Objective
 from .decided import in_the_way, put_back, with_decided
-from .result import SearchConfig, SearchResult, Status
+from .result import Progress, SearchConfig, SearchResult, Status
 from .trials import Choice, Members, Trials
 
 LOW, HIGH = 0.1, 0.9  # a gate between them has not decided
@@ -38,25 +38,41 @@ class Selection:
     margin: tuple[float, ...]
     live: tuple[int, ...]
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites to choose among."""
+        return self.fit.sites
+
     def trials(self) -> Trials:
         """An empty record of hard circuits on the selection pairs."""
         return Trials(self.select, self.bounds, self.margin, self.live)
 
 
+@runtime_checkable
+class Method(Protocol):
+    """The one signature of every search method."""
+
+    def __call__(
+        self, selection: Selection, config: SearchConfig, progress: Progress
+    ) -> SearchResult: ...
+
+
 def open_selection(
-    model: Model, batches: Sequence[Batch], sites: Sequence[Site], config: SearchConfig
-) -> Selection:
+    model: Model, batches: Sequence[Batch], sites: Sequence[Site], config: SearchConfig,
+    cost: Cost | None = None,
+) -> Selection:  # fmt: skip
     """The search pairs divided and made ready, with bounds measured.
 
     Args:
         sites: those to choose among; pins and vetoes of `config` come beside them.
+        cost: the account that this and every search on it goes to; otherwise a new one.
 
     Raises:
         ValueError: a desideratum with fewer than three pairs.
     """
     if small := [batch.desideratum.name for batch in batches if len(batch) < 3]:
         raise ValueError(f"search needs at least three pairs of each desideratum; too few: {small}")
-    cost, (every, decided) = Cost(), with_decided(sites, batches, config)
+    cost, (every, decided) = cost or Cost(), with_decided(sites, batches, config)
     # Pairs come balanced over their answers in rounds, so that every third is a fair third. More
     # go to selection: it decides, and its noise is what makes a circuit fail on held-out pairs.
     parts = [
@@ -160,14 +176,15 @@ def conclude(
 
 
 def broken_off(
-    model: Model, sites: tuple[Site, ...], method: str, config: SearchConfig, error: NotANumber
+    selection: Selection, method: str, config: SearchConfig, error: NotANumber
 ) -> SearchResult:
     """The result of a search that met a loss, gradient or score that is not a number."""
+    sites = selection.select.every
     nothing = torch.zeros(len(sites))
     words = f"the search broke off: {error}"
     return SearchResult(
         Mask(sites, nothing),
-        Circuit(model.name, "", "", method, config.seed, (), ()),
+        Circuit(selection.model.name, "", "", method, config.seed, (), ()),
         False,
         "fails",
         words,

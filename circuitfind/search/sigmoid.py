@@ -15,31 +15,21 @@ circuit is its shortest prefix that satisfies the desiderata on the selection pa
 
 import torch
 
-from ..component import Site
-from ..encoding import Batch
-from ..model import Model
 from ..objective import cross_entropy
 from .descent import Descent, add_losses, descend
 from .ranks import ranked
 from .result import Progress, SearchConfig, SearchResult
-from .selection import conclude, minibatches, open_selection
+from .selection import Selection, conclude, minibatches
 
 STEPS, LEARNING_RATE, PAIRS = 300, 1e-2, 32
 HOT, COLD = 1.0, 0.01  # temperature at the first step and at the last
 PENALTY = 1e-4
 
 
-def search_sigmoid(
-    model: Model,
-    batches: tuple[Batch, ...],
-    sites: tuple[Site, ...],
-    config: SearchConfig,
-    progress: Progress,
-) -> SearchResult:
+def search_sigmoid(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
     """The shortest prefix of the sites by theta that satisfies the desiderata."""
-    selection = open_selection(model, batches, sites, config)
     divided, steps = minibatches(selection, PAIRS), config.steps or STEPS
-    theta = torch.zeros(len(sites), requires_grad=True)
+    theta = torch.zeros(len(selection.sites), requires_grad=True)
     optimiser = torch.optim.AdamW(
         [theta], lr=config.learning_rate or LEARNING_RATE, weight_decay=0.0
     )

@@ -123,7 +123,11 @@ class Trials:
         if not sizes:
             return ()
         names = [desideratum.name for desideratum in self.objective.desiderata]
-        scores = self.complete([best[size] for size in sizes])
+        rows = self._rows([best[size] for size in sizes])
+        vacuous = [index for index in range(len(names)) if index not in self.live]
+        scores = self.objective.scores(rows, vacuous)
+        for row, size in zip(scores, sizes, strict=True):
+            row[list(self.live)] = self.seen[best[size]][1][list(self.live)]
         return tuple(
             FrontierPoint(
                 size,

@@ -30,13 +30,14 @@ def check_controls(subject: Subject) -> Finding:
         return Finding("controls", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out",
                        "no desideratum asks that something follow")  # fmt: skip
     sites, rows = subject.objective.sites, subject.membership[None]
+    with weights_shuffled(subject.model, subject.seed) as other:
+        spoilt = Objective(other, [compared.batches[n] for n in chosen], sites, compared.cost)
+        shuffled = [spoilt.hits(place, rows)[0] for place in range(len(chosen))]
     details = []
-    for index in chosen:
+    for index, hit_shuffled in zip(chosen, shuffled, strict=True):
         batch, generator = compared.batches[index], torch.Generator().manual_seed(subject.seed)
         order = _derangement(len(batch), generator)
-        with weights_shuffled(subject.model, subject.seed) as other:
-            spoilt = Objective(other, [batch], sites, compared.cost)
-            hits = {"weights shuffled": spoilt.hits(0, rows)[0]}
+        hits = {"weights shuffled": hit_shuffled}
         hits["answers dealt anew"] = compared.hits(index, rows, batch.expected[order])[0]
         for control, hit in hits.items():
             low, high = interval(int(hit.sum()), len(hit))

@@ -30,9 +30,8 @@ def check_rival(subject: Subject) -> Finding:
         subject.membership, (), {},
     )  # fmt: skip
     config = SearchConfig(seed=subject.seed, **subject.decided)
-    other = search_rival(subject.model, subject.searched, found, config, subject.shown, BUDGET)
+    other = search_rival(subject.opened, found, config, subject.shown, BUDGET)
     n = min(map(len, subject.batches))
-    subject.objective.cost.include(other.cost)
     if not other.success:
         says = f"on {subject.pairs_searched}, {other.message}"
         return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", says)

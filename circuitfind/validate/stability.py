@@ -14,13 +14,13 @@ import torch
 
 from ..component import Site
 from ..encoding import Batch
-from ..search import METHODS, SearchConfig, search
+from ..search import METHODS, SearchConfig, search_on
 from ..search.result import Silent
 from .card import Finding, Verdict
 from .subject import Subject
 
 SEEDS, BOOTSTRAPS = 5, 5
-BUDGET = 4e13  # FLOPs: some seven minutes of two cores, past which no bootstrap is begun
+BUDGET = 3e13  # FLOPs: some six minutes of two cores, past which no bootstrap is begun
 STABLE = 0.8
 
 
@@ -36,23 +36,20 @@ def check_stability(subject: Subject) -> Finding:
         return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "search", why)
     known = [entry.name for entry in METHODS]
     method = subject.circuit.method if subject.circuit.method in known else "constrained"
-    circuits, spent = [frozenset(subject.circuit.sites)], 0.0
+    circuits, cost = [frozenset(subject.circuit.sites)], subject.objective.cost
+    before = cost.flops
     jobs = [(seed, False) for seed in range(1, SEEDS + 1)]
     jobs += [(seed, True) for seed in range(1, BOOTSTRAPS + 1)]
     for seed, resampled in jobs:
+        spent = cost.flops - before
         if resampled and spent + spent / (len(circuits) - 1) > BUDGET:
             break
-        batches = subject.searched
+        selection = subject.opened
         if resampled:
-            batches = tuple(_bootstrap(batch, seed) for batch in batches)
-        found = search(
-            subject.model, batches, method, sites=subject.objective.sites,
-            config=SearchConfig(seed=subject.seed + seed, **subject.decided),
-            progress=Silent(subject.shown),
-        )  # fmt: skip
+            selection = subject.open([_bootstrap(batch, seed) for batch in subject.searched])
+        config = SearchConfig(seed=subject.seed + seed, **subject.decided)
+        found = search_on(selection, method, config, Silent(subject.shown))
         circuits.append(frozenset(found.circuit.sites))
-        subject.objective.cost.include(found.cost)
-        spent += float(found.cost["flops"])
     told = f"{len(circuits) - 1} of {len(jobs)} searches by {method}, on {subject.pairs_searched}"
     return _judge(circuits, len(subject.objective.sites), told)
 

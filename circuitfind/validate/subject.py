@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from ..circuit import Circuit
 from ..encoding import Batch
 from ..model import Model
 from ..objective import Bound, Objective
-from ..search import Progress
+from ..search import Progress, SearchConfig, Selection, open_search
 from .card import Finding
 
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
@@ -74,6 +74,17 @@ class Subject:
             batch.take(sorted(rng.sample(range(len(batch)), min(len(batch), PAIRS_SEARCHED))))
             for batch in self.search
         )
+
+    @cached_property
+    def opened(self) -> Selection:
+        """Those pairs, ready to be searched on."""
+        return self.open(self.searched)
+
+    def open(self, batches: Sequence[Batch]) -> Selection:
+        """Pairs ready to be searched on with what was decided, on the card's account."""
+        config, cost = SearchConfig(**self.decided), self.objective.cost
+        sites = self.objective.sites
+        return open_search(self.model, batches, sites=sites, config=config, cost=cost)
 
     @property
     def pairs_searched(self) -> str:

@@ -12,7 +12,14 @@ from circuitfind.model import build_native
 from circuitfind.objective import Objective
 from circuitfind.planted import parse_planted, planted_truth
 from circuitfind.planted_weights import planted_native
-from circuitfind.search import METHODS, SearchConfig, candidate_sites, search, search_rival
+from circuitfind.search import (
+    METHODS,
+    SearchConfig,
+    candidate_sites,
+    open_search,
+    search,
+    search_rival,
+)
 from circuitfind.search.budget import open_gates
 from circuitfind.search.descent import noise_of
 from circuitfind.search.hard_concrete import expected_open, sample
@@ -248,7 +255,7 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
     train, _ = claims[claim].sample(24, 0)
     found = search(model, train, config=SearchConfig(steps=40))
     assert frozenset(found.circuit.sites) in truth
-    rival = search_rival(model, encode(model, train), found, SearchConfig(steps=40))
+    rival = search_rival(open_search(model, train), found, SearchConfig(steps=40))
     assert rival.success, rival.message
     assert frozenset(rival.circuit.sites) in truth
     assert len(set(found.circuit.sites) & set(rival.circuit.sites)) == shared
@@ -257,13 +264,13 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
 
 def test_a_circuit_that_is_the_only_one_has_no_rival(planted, train):
     found = search(planted, train, config=SearchConfig(steps=40))
-    rival = search_rival(planted, encode(planted, train), found, SearchConfig(steps=20))
+    rival = search_rival(open_search(planted, train), found, SearchConfig(steps=20))
     assert not rival.success
     assert rival.status == "fails"
     assert rival.message.startswith("no other circuit was found")
     lost = replace(found, success=False, message="it fails")
     with pytest.raises(ValueError, match="it fails"):
-        search_rival(planted, encode(planted, train), lost)
+        search_rival(open_search(planted, train), lost)
 
 
 def test_what_only_adds_or_leaves_out_idle_members_is_no_rival(planted, train):

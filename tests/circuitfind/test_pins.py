@@ -9,7 +9,14 @@ import torch
 from circuitfind.component import Site, head, mlp
 from circuitfind.encoding import encode
 from circuitfind.objective import Objective
-from circuitfind.search import METHODS, SearchConfig, candidate_sites, search, search_rival
+from circuitfind.search import (
+    METHODS,
+    SearchConfig,
+    candidate_sites,
+    open_search,
+    search,
+    search_rival,
+)
 from circuitfind.search.selection import open_selection
 
 from .. import planted as wired
@@ -144,11 +151,12 @@ def test_nothing_left_to_choose_is_a_result(planted, train):
 def test_a_rival_keeps_to_them_too(planted, train):
     config = SearchConfig(steps=20, pins=("a1.h0@last", "m0@last"), vetoes=("a1.h3@last",))
     found = search(planted, train, config=config)
-    rival = search_rival(planted, encode(planted, train), found, config)
+    rival = search_rival(open_search(planted, train, config=config), found, config)
     assert not rival.success and {"a1.h0@last", "m0@last"} <= names(rival.circuit)
     assert "a1.h3@last" not in names(rival.circuit)
     pinned = SearchConfig(pins=tuple(map(str, found.circuit.sites)))
-    assert "pinned" in search_rival(planted, encode(planted, train), found, pinned).message
+    opened = open_search(planted, train, config=pinned)
+    assert "pinned" in search_rival(opened, found, pinned).message
 
 
 def test_unknown_sites_come_with_near_ones(planted, train):

@@ -8,7 +8,7 @@ import torch
 from circuitfind.component import Site, mlp
 from circuitfind.encoding import encode
 from circuitfind.objective import Bound, Objective, slack
-from circuitfind.search import Progress, SearchConfig, search
+from circuitfind.search import Progress, SearchConfig, open_search, search, search_on
 from circuitfind.search.dcm_2023 import PENALTIES, _train
 from circuitfind.search.trials import Trials, grow
 from desiderata import CausalModel, choice, distinct, integers, item_of
@@ -285,3 +285,17 @@ def test_growing_goes_on_only_while_its_pace_would_get_there(gain, holds):
     assert trials.holds(grown) == holds
     assert len(grown) == (round(1 / gain) if holds else 8)
     assert len(trials.tried) < 20 * 40
+
+
+def test_pairs_made_ready_once_serve_many_searches(planted):
+    train, _ = wired.claim.sample(24, 0)
+    configs = [SearchConfig(steps=20, seed=seed) for seed in (0, 1)]
+    apart = [search(planted, train, config=config) for config in configs]
+    opened = open_search(planted, train)
+    for config, alone in zip(configs, apart, strict=True):
+        found = search_on(opened, "constrained", config)
+        assert found.circuit == alone.circuit and found.history == alone.history
+        assert torch.equal(found.mask.membership, alone.mask.membership)
+        assert found.frontier == alone.frontier
+    together = opened.fit.cost.tokens_forward
+    assert together < sum(int(alone.cost["tokens_forward"]) for alone in apart)
