@@ -1,17 +1,20 @@
 """Is every member of the circuit needed?"""
 
 from collections.abc import Sequence
+from itertools import count
 
 import torch
 from jaxtyping import Bool
 from scipy import stats
 from torch import Tensor
 
+from ..intervals import interval
 from ..objective import Objective
 from .card import Finding, Verdict
 from .subject import Subject
 
 LEVEL = 0.05
+MATERIAL = 0.05  # share of pairs that a member which is needed may be expected to carry
 
 
 def check_leave_one_out(subject: Subject) -> Finding:
@@ -21,6 +24,10 @@ def check_leave_one_out(subject: Subject) -> Finding:
     it takes the source's with the rest. An effect counts when an exact one-sided sign test over
     the pairs that change says so, at 5 % by Holm over sites and desiderata. The finding's value
     is the share of members with an effect.
+
+    *Holds* where every member has one. *Fails* where one is idle: no desideratum loses by its
+    removal, and for each the 95 % interval of the pairs lost lies below 0.05. Otherwise the check
+    is inconclusive, and where an idle member could not have been told, it says from what n on.
     """
     ablation = "the site's own gate flipped; donors as in each desideratum"
     objective, bounds, membership = subject.objective, subject.bounds, subject.membership
@@ -41,7 +48,7 @@ def check_leave_one_out(subject: Subject) -> Finding:
     for row, needed in zip(details, flagged, strict=True):
         row["needed"] = needed
     needed = sum(flagged)
-    idle = [row["site"] for row in details if row["effect"] <= 0]
+    idle = [row for row in details if row["effect"] <= 0 and row["most"] <= MATERIAL]
     verdict: Verdict = "holds" if all(flagged) else "fails" if idle else "inconclusive"
     weakest = min(details, key=lambda row: row["effect"])
     n = min(len(objective.batches[index]) for index in live)
@@ -51,7 +58,8 @@ def check_leave_one_out(subject: Subject) -> Finding:
         f"leaving out one site lowers a desideratum for {needed} of {len(details)} sites "
         f"(sign tests, Holm over {len(details) * len(live)}); the least missed is "
         f"{weakest['site']}, which costs {weakest['desideratum']!r} {weakest['effect']:.3f}; "
-        "low and high are the least and the greatest effect",
+        "low and high are the least and the greatest effect"
+        + ("" if idle or weakest["effect"] > 0 else _too_few(n)),
         tuple(details),
     )  # fmt: skip
 
@@ -68,11 +76,22 @@ def _effect(
     lost = int((hits[index][0] & ~hits[index][number]).sum())
     won = int((~hits[index][0] & hits[index][number]).sum())
     p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
+    most = max(
+        interval(int((table[0] & ~table[number]).sum()), table.shape[1])[1]
+        for table in hits.values()
+    )
     return {
         "site": site, "desideratum": objective.desiderata[index].name, "effect": drops[index],
-        "lost": lost, "won": won, "n": hits[index].shape[1], "p": float(p),
+        "lost": lost, "won": won, "n": hits[index].shape[1], "p": float(p), "most": most,
         "effects": {objective.desiderata[key].name: drop for key, drop in drops.items()},
     }  # fmt: skip
+
+
+def _too_few(n: int) -> str:
+    """From how many pairs on a member whose removal costs none is known to be idle, if not from
+    these."""
+    enough = next(n for n in count(1) if interval(0, n)[1] <= MATERIAL)
+    return "" if n >= enough else f"; an idle member can be told from {enough} pairs on"
 
 
 def holm(p_values: Sequence[float], n_tests: int) -> list[bool]:

@@ -82,6 +82,16 @@ def test_padding_with_idle_heads_is_caught_by_leave_one_out(name):
     assert verdicts(card)["leave one out"] == "fails"
 
 
+def test_on_few_pairs_a_member_is_not_called_idle():
+    """That none of 40 pairs is lost is no news of one that carries a pair in twenty."""
+    model, (_, held_out) = load_model(MODELS[0], device="cpu"), tasks.claim.sample(40, 0)
+    padded = [*truth_of(MODELS[0]), parse_site(f"{idle_heads(MODELS[0])[0]}@last")]
+    card = card_of(model, padded, held_out, checks=["leave one out"])
+    found = card.findings[-1]
+    assert (found.name, found.verdict) == ("leave one out", "inconclusive")
+    assert found.says.endswith("an idle member can be told from 72 pairs on")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_members_that_do_not_suffice_together_are_caught(name):
     """Each is needed, and what is needed is not all that is."""
