@@ -46,12 +46,10 @@ def measure_scores(model: Model, circuit: Circuit, held_out: Sequence[Batch]) ->
     ]  # fmt: skip
 
 
-def measure_stability(circuits: Sequence[Circuit], n_sites: int) -> Row | None:
-    """Mean pairwise Jaccard over seeds, what random circuits of the same sizes would have, and in
-    how many of the circuits each site is."""
+def measure_stability(circuits: Sequence[Circuit], n_sites: int) -> Row:
+    """Mean pairwise Jaccard over two seeds or more, what random circuits of the same sizes would
+    have, and in how many of the circuits each site is."""
     pairs = [overlap(a, b, n_sites, ("", "")) for a, b in combinations(circuits, 2)]
-    if not pairs:
-        return None
     sites = [str(site) for circuit in circuits for site in circuit.sites]
     return {
         "seeds": len(circuits),

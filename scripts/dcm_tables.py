@@ -68,16 +68,15 @@ def _searches(rows: Sequence[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
-def _stability(methods: dict[str, Any]) -> str:
+def _stability(searches: dict[str, Any]) -> str:
     return _table(
-        ("method", "seeds", "mean Jaccard of two seeds", "by chance", "sites (seeds they are in)"),
+        ("search", "seeds", "mean Jaccard of two seeds", "by chance", "sites (seeds they are in)"),
         (
             (
-                method, one["seeds"], f"{one['jaccard']:.2f}", f"{one['chance']:.3f}",
+                name, one["seeds"], f"{one['jaccard']:.2f}", f"{one['chance']:.3f}",
                 ", ".join(f"{site.split('@')[0]} {count}" for site, count in one["sites"].items()),
             )
-            for method, one in methods.items()
-            if one
+            for name, one in searches.items()
         ),
     )  # fmt: skip
 
