@@ -13,9 +13,9 @@ Values = np.ndarray[Any, np.dtype[np.float64]]  # a number for each pair, on the
 Statistic = Values | np.float64  # a number, or one for each resample
 
 
-def interval(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % Clopper-Pearson interval of a share of `hits` in `n`."""
-    found = stats.binomtest(hits, n).proportion_ci(method="exact")
+def interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The Clopper-Pearson interval of a share of `hits` in `n`, by default the 95 % one."""
+    found = stats.binomtest(hits, n).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
 
 

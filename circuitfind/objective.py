@@ -384,15 +384,17 @@ def gaps(
 def race(
     objective: Objective, table: Float[Tensor, "mask site"], bounds: Sequence[Bound],
     margin: Sequence[float], live: Sequence[int], least: float,
-) -> Float[Tensor, " mask"]:  # fmt: skip
-    """The slack of each mask that reaches `least`, and of the others an upper limit that does not:
-    a mask that trails on one of the live desiderata is not tried on the next."""
-    clear, racing = torch.full((len(table),), float("inf")), torch.arange(len(table))
+) -> Float[Tensor, "mask desideratum"]:  # fmt: skip
+    """The scores of each mask on the live desiderata as far as they tell whether its slack reaches
+    `least`: one that falls short on a desideratum is not tried on the next, and has NaN there, so
+    that its slack is an upper limit of what it would be."""
+    made = torch.full((len(table), len(bounds)), float("nan"))
+    racing = torch.arange(len(table))
     # What should follow first, since few sites do that, and many keep things as they are.
     for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
-        scores = objective.scores(table[racing], [index])
-        clear[racing] = clear[racing].minimum(slack(scores, bounds, margin))
-        racing = (clear >= least).nonzero()[:, 0]
+        made[racing, index] = objective.scores(table[racing], [index])[:, index]
+        # In double precision: in single, a `least` just above a slack would be as good as it.
+        racing = (slack(made, bounds, margin).double() >= least).nonzero()[:, 0]
         if not len(racing):
             break
-    return clear
+    return made

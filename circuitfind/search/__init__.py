@@ -45,13 +45,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table of methods. Baselines are there to be beaten."""
+    """A line of the table of methods. Baselines are there to be beaten; `seeded` ones draw at
+    random, so that another seed may give another circuit."""
 
     name: str
     run: Method
     idea: str
     source: str
     baseline: bool = False
+    seeded: bool = False
 
 
 METHODS = (
@@ -60,6 +62,7 @@ METHODS = (
         search_constrained,
         "fewest sites such that every desideratum reaches its bound; no penalty weight to tune",
         "here; multipliers after Cotter et al. 2019, arXiv 1804.06500",
+        seeded=True,
     ),
     Entry(
         "dcm-2023",
@@ -84,12 +87,14 @@ METHODS = (
         search_hard_concrete,
         "sampled gates, Lagrangian with a size target that ramps (Edge Pruning, on sites)",
         "Bhaskar et al. 2024, arXiv 2406.16778",
+        seeded=True,
     ),
     Entry(
         "budget",
         search_budget,
         "gates that sum to k, k drawn anew at each step: one ranking for the whole frontier",
         "goodfire-ai/causalab 2026, docs/methods/dbm.md",
+        seeded=True,
     ),
     Entry(
         "attribution",
@@ -115,7 +120,14 @@ METHODS = (
         "drop sites from the last layer down while the desiderata hold (ACDC, on sites)",
         "Conmy et al. 2023, arXiv 2304.14997",
     ),
-    Entry("random", search_random, "sites in a random order", "baseline", baseline=True),
+    Entry(
+        "random",
+        search_random,
+        "sites in a random order",
+        "baseline",
+        baseline=True,
+        seeded=True,
+    ),
     Entry(
         "activation-norm",
         search_activation_norm,
@@ -215,11 +227,15 @@ def search_on(
     """The circuit that a method finds on pairs that are ready; the cost is what is on their
     account.
 
+    Args:
+        config: by default what the pairs were opened with; its pins, vetoes and margin have to be.
+
     Raises:
         LookupError: an unknown method.
-        ValueError: pairs that the method cannot use.
+        ValueError: pairs that the method cannot use; other pins, vetoes or margin; a size that
+            the sites do not allow.
     """
-    run, config = method_named(method).run, config or SearchConfig()
+    run, config = method_named(method).run, selection.settings(config)
     try:
         if not selection.sites or config.left == 0:
             return _nothing_left(selection, method, config)

@@ -40,7 +40,7 @@ def search_dcm_2023(selection: Selection, config: SearchConfig, progress: Progre
     Raises:
         ValueError: pairs that should keep, whose source's answer is not known.
     """
-    _check(selection.select.batches)
+    _check((*selection.fit.batches, *selection.select.batches))
     masks, history = _train(selection.fit, config, progress)
     rounded = [frozenset(round_to(mask, config.left).nonzero()[:, 0].tolist()) for mask in masks]
 
@@ -54,14 +54,15 @@ def search_dcm_2023(selection: Selection, config: SearchConfig, progress: Progre
 
 
 def _check(batches: tuple[Batch, ...]) -> None:
-    unknown = [
+    unknown = dict.fromkeys(
         batch.desideratum.name
         for batch in batches
         if batch.desideratum.sense == "keeps" and bool((batch.source_answer == UNKNOWN).any())
-    ]
+    )
     if unknown:
         raise ValueError(
-            f"dcm-2023 measures drift towards the source's answer; give source_answer in {unknown}"
+            "dcm-2023 measures drift towards the source's answer; give source_answer in "
+            f"{list(unknown)}"
         )
 
 

@@ -24,7 +24,8 @@ class SearchConfig:
         steps: optimiser steps.
         margin: standard errors by which a score on the selection pairs must clear its bound, so
             that the circuit also clears it on pairs that search has not seen.
-        rounds: rounds of discrete polishing (drop, swap, re-add).
+        rounds: rounds of discrete polishing (drop, swap, re-add), and of growing, 2 * rounds
+            steps each, where no circuit of the ranking holds.
         reach: how many sites outside the circuit a round of polishing considers.
         size: how many sites the circuit is to have, exactly; None lets the desiderata decide.
         pins, vetoes: names of sites that are in the circuit, or are not, whatever the method
@@ -97,7 +98,8 @@ def unknown_sites(names: Sequence[str], known: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """The best circuit seen of one size: the one whose worst-off desideratum does best."""
+    """The best circuit of one size: the one whose worst-off desideratum does best, of those that
+    were scored on every live desideratum."""
 
     size: int
     sites: tuple[str, ...]

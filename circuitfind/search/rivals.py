@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..component import Site
-from ..cost import Cost
 from ..objective import NotANumber
 from .constrained import relax
 from .ranks import lifted, ordered
@@ -42,26 +41,34 @@ def search_rival(
     """Another circuit than the one found, among the same sites: `success` says that it counts as
     a rival (see the module's text). Otherwise it is the one that differs most, and `message` says
     that none was found. Its size is its own, whatever `config.size`; pins and vetoes hold for it
-    too, so that it differs in members that nobody pinned.
+    too, so that it differs in members that nobody pinned. The cost is what is on the account of
+    the pairs.
 
     Args:
-        selection: the search pairs, opened with the pins and vetoes of `config`.
+        selection: the search pairs, ready.
+        config: by default what the pairs were opened with; its pins, vetoes and margin have to be.
         budget: FLOPs, past which no further penalty is tried.
 
     Raises:
-        ValueError: what was found does not hold, so that nothing can rival it.
+        ValueError: what was found does not hold, so that nothing can rival it, or was not found
+            among these sites; other pins, vetoes or margin.
     """
     if not found.success:
         raise ValueError(
             "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
             + found.message
         )
-    config = replace(config or SearchConfig(), size=None)
+    config = replace(selection.settings(config), size=None)
     sites, place = selection.sites, {site: n for n, site in enumerate(found.mask.sites)}
+    if strangers := [str(site) for site in sites if site not in place]:
+        raise ValueError(
+            f"a rival is sought among the sites of what was found; {len(strangers)} of these pairs "
+            f"are none of them: {', '.join(strangers[:4])}"
+        )
     members = frozenset(n for n, site in enumerate(sites) if site in found.circuit.sites)
     if not members:
         words = "no other circuit was sought: every member is pinned"
-        cost = Cost().report()
+        cost = selection.fit.cost.report()
         return replace(found, success=False, status="fails", message=words, cost=cost)
     ranking = found.ranking[[place[site] for site in sites]]
     quiet = Silent(progress or Progress())  # the checkpoint is the main search's

@@ -28,10 +28,12 @@ class Selection:
     """Search pairs in two parts: a third to fit on, the rest to select hard circuits on.
 
     `bounds` are measured on the selection pairs; `margin` is by how much each must be cleared
-    there; `live` are the desiderata that are not vacuous.
+    there; `live` are the desiderata that are not vacuous. `config` is what they were opened with:
+    its pins, vetoes and margin are those of every search on these pairs.
     """
 
     model: Model
+    config: SearchConfig
     fit: Objective
     select: Objective
     bounds: tuple[Bound, ...]
@@ -42,6 +44,27 @@ class Selection:
     def sites(self) -> tuple[Site, ...]:
         """The sites to choose among."""
         return self.fit.sites
+
+    def settings(self, config: SearchConfig | None) -> SearchConfig:
+        """The settings of a search on these pairs, by default those that they were opened with.
+
+        Raises:
+            ValueError: other pins, vetoes or margin; a size that the sites do not allow.
+        """
+        if config is None:
+            return self.config
+        other = [
+            name
+            for name in ("pins", "vetoes", "margin")
+            if _plain(getattr(config, name)) != _plain(getattr(self.config, name))
+        ]
+        if other:
+            raise ValueError(
+                f"these pairs were opened with other {' and '.join(other)}; open them anew "
+                "(open_search) with those of the search"
+            )
+        config.check_sites(self.select.every)
+        return config
 
     def trials(self) -> Trials:
         """An empty record of hard circuits on the selection pairs."""
@@ -95,7 +118,11 @@ def open_selection(
         for bound, batch in zip(bounds, select.batches, strict=True)
     )
     live = tuple(index for index, bound in enumerate(bounds) if not bound.vacuous)
-    return Selection(model, fit, select, bounds, margin, live)
+    return Selection(model, config, fit, select, bounds, margin, live)
+
+
+def _plain(value: float | tuple[str, ...]) -> float | set[str]:
+    return {*value} if isinstance(value, tuple) else value
 
 
 def minibatches(selection: Selection, n_pairs: int) -> list[Objective]:

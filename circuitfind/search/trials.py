@@ -68,14 +68,14 @@ class Trials:
         One that falls short on a desideratum is not scored on the next, nor counted as tried.
         """
         fresh = [members for members in dict.fromkeys(circuits) if members not in self.seen]
-        left: set[Members] = set()
         if fresh:
             rows = self._rows(fresh)
-            clear = race(self.objective, rows, self.bounds, self.margin, self.live, least)
-            left = {one for one, value in zip(fresh, clear.tolist(), strict=True) if value >= least}
-        tried = [members for members in circuits if members in left or members in self.seen]
-        return [members for members, value in zip(tried, self.slacks(tried), strict=True)
-                if value >= least]  # fmt: skip
+            scores = race(self.objective, rows, self.bounds, self.margin, self.live, least)
+            clear = slack(scores, self.bounds, self.margin).tolist()
+            self.seen |= {members: (value, row)
+                          for members, value, row in zip(fresh, clear, scores, strict=True)
+                          if value >= least}  # fmt: skip
+        return [one for one in circuits if one in self.seen and self.seen[one][0] >= least]
 
     def _rows(self, circuits: Sequence[Members]) -> Float[Tensor, "mask site"]:
         rows = torch.zeros(len(circuits), len(self.objective.sites))

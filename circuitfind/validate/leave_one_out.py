@@ -1,7 +1,8 @@
 """Is every member of the circuit needed?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -9,12 +10,11 @@ from scipy import stats
 from torch import Tensor
 
 from ..intervals import interval
-from ..objective import Objective
 from .card import Finding, Verdict
 from .subject import Subject
 
 LEVEL = 0.05
-MATERIAL = 0.05  # share of pairs that a member which is needed may be expected to carry
+MATERIAL = 0.05  # the least share of pairs that a member is to carry
 
 
 def check_leave_one_out(subject: Subject) -> Finding:
@@ -26,8 +26,10 @@ def check_leave_one_out(subject: Subject) -> Finding:
     is the share of members with an effect.
 
     *Holds* where every member has one. *Fails* where one is idle: no desideratum loses by its
-    removal, and for each the 95 % interval of the pairs lost lies below 0.05. Otherwise the check
-    is inconclusive, and where an idle member could not have been told, it says from what n on.
+    removal, and none could lose more than 0.05 of its pairs. That is told by two exact intervals,
+    the upper end of the pairs lost less the lower end of those won, at 95 % over all members
+    together. Otherwise the check is inconclusive, and where a member looks idle, it says from what
+    n on that could be told.
     """
     ablation = "the site's own gate flipped; donors as in each desideratum"
     objective, bounds, membership = subject.objective, subject.bounds, subject.membership
@@ -40,9 +42,13 @@ def check_leave_one_out(subject: Subject) -> Finding:
     for row, site in zip(rows[1:], members, strict=True):
         row[site] = 0.0
     hits = {index: objective.hits(index, rows) for index in live}
+    names, level = [one.name for one in objective.desiderata], 1 - LEVEL / len(members)
+    changes = [_changes(hits, number) for number in range(1, len(rows))]
     details = [
-        _effect(objective, hits, number, str(objective.sites[site]))
-        for number, site in enumerate(members, 1)
+        effect_of_removal(
+            str(objective.sites[site]), {names[index]: one for index, one in changed.items()}, level
+        )
+        for changed, site in zip(changes, members, strict=True)
     ]
     flagged = holm([row["p"] for row in details], len(details) * len(live))
     for row, needed in zip(details, flagged, strict=True):
@@ -51,6 +57,10 @@ def check_leave_one_out(subject: Subject) -> Finding:
     idle = [row for row in details if row["effect"] <= 0 and row["most"] <= MATERIAL]
     verdict: Verdict = "holds" if all(flagged) else "fails" if idle else "inconclusive"
     weakest = min(details, key=lambda row: row["effect"])
+    words = ""
+    if weakest["effect"] <= 0 and not idle:
+        enough = pairs_to_tell(changes[details.index(weakest)].values(), level)
+        words = f"; if it loses no more, {enough} pairs would tell that it is idle"
     n = min(len(objective.batches[index]) for index in live)
     return Finding(
         "leave one out", verdict, needed / len(details), weakest["effect"],
@@ -58,40 +68,46 @@ def check_leave_one_out(subject: Subject) -> Finding:
         f"leaving out one site lowers a desideratum for {needed} of {len(details)} sites "
         f"(sign tests, Holm over {len(details) * len(live)}); the least missed is "
         f"{weakest['site']}, which costs {weakest['desideratum']!r} {weakest['effect']:.3f}; "
-        "low and high are the least and the greatest effect"
-        + ("" if idle or weakest["effect"] > 0 else _too_few(n)),
+        f"low and high are the least and the greatest effect{words}",
         tuple(details),
     )  # fmt: skip
 
 
-def _effect(
-    objective: Objective, hits: dict[int, Bool[Tensor, "mask pair"]], number: int, site: str
-) -> dict:
-    """The effect of one site's removal on every desideratum, and more on where it is greatest."""
-    drops = {
-        index: float((table[0].float() - table[number].float()).mean())
-        for index, table in hits.items()
-    }
-    index = max(drops, key=lambda key: drops[key])
-    lost = int((hits[index][0] & ~hits[index][number]).sum())
-    won = int((~hits[index][0] & hits[index][number]).sum())
-    p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
-    most = max(
-        interval(int((table[0] & ~table[number]).sum()), table.shape[1])[1]
-        for table in hits.values()
-    )
+def _changes(
+    hits: Mapping[int, Bool[Tensor, "mask pair"]], number: int
+) -> dict[int, tuple[int, int, int]]:
+    """Of each desideratum, the pairs that this row of the masks loses and those that it wins, and
+    of how many."""
     return {
-        "site": site, "desideratum": objective.desiderata[index].name, "effect": drops[index],
-        "lost": lost, "won": won, "n": hits[index].shape[1], "p": float(p), "most": most,
-        "effects": {objective.desiderata[key].name: drop for key, drop in drops.items()},
+        index: (int((table[0] & ~table[number]).sum()), int((~table[0] & table[number]).sum()),
+                table.shape[1])
+        for index, table in hits.items()
     }  # fmt: skip
 
 
-def _too_few(n: int) -> str:
-    """From how many pairs on a member whose removal costs none is known to be idle, if not from
-    these."""
-    enough = next(n for n in count(1) if interval(0, n)[1] <= MATERIAL)
-    return "" if n >= enough else f"; an idle member can be told from {enough} pairs on"
+def effect_of_removal(
+    site: str, changes: Mapping[str, tuple[int, int, int]], level: float
+) -> dict[str, Any]:
+    """The effect of one site's removal on every desideratum, and more on where it is greatest;
+    `most` is what any of them may lose at this level."""
+    drops = {name: (lost - won) / n for name, (lost, won, n) in changes.items()}
+    name = max(drops, key=lambda key: drops[key])
+    lost, won, n = changes[name]
+    p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
+    return {
+        "site": site, "desideratum": name, "effect": drops[name], "effects": drops,
+        "lost": lost, "won": won, "n": n, "p": float(p),
+        "most": max(interval(lost, n, level)[1] - interval(won, n, level)[0]
+                    for lost, won, n in changes.values()),
+    }  # fmt: skip
+
+
+def pairs_to_tell(changes: Iterable[tuple[int, int, int]], level: float) -> int:
+    """From how many pairs of each desideratum on these losses would be immaterial."""
+    return max(
+        next(m for m in count(n) if interval(lost, m, level)[1] <= MATERIAL)
+        for lost, _, n in changes
+    )
 
 
 def holm(p_values: Sequence[float], n_tests: int) -> list[bool]:

@@ -47,7 +47,7 @@ def check_random_circuits(subject: Subject) -> Finding:
         row[list(members)] = 1.0
     margin = [0.0] * len(bounds)
     mine = float(slack(objective.scores(membership[None], live), bounds, margin))
-    clear = race(objective, table, bounds, margin, live, mine)
+    clear = slack(race(objective, table, bounds, margin, live, mine), bounds, margin)
     others = dict(zip(rows, clear.tolist(), strict=True))
     best = max(others.values())
     wins, n = sum(mine > others[members] for members in drawn), len(drawn)

@@ -3,7 +3,7 @@
 import torch
 
 from ..mask import Mask
-from ..search import SearchConfig, SearchResult, search_rival
+from ..search import SearchResult, search_rival
 from .card import Finding
 from .satisfaction import score_desiderata
 from .subject import Subject
@@ -29,8 +29,7 @@ def check_rival(subject: Subject) -> Finding:
         Mask(sites, subject.membership), subject.circuit, True, "holds", "", (), (),
         subject.membership, (), {},
     )  # fmt: skip
-    config = SearchConfig(seed=subject.seed, **subject.decided)
-    other = search_rival(subject.opened, found, config, subject.shown, BUDGET)
+    other = search_rival(subject.opened, found, progress=subject.shown, budget=BUDGET)
     n = min(map(len, subject.batches))
     if not other.success:
         says = f"on {subject.pairs_searched}, {other.message}"

@@ -1,10 +1,10 @@
 """Is the circuit found again with other seeds and other pairs?
 
 The search that made it (or `constrained`, for circuits from elsewhere) is repeated with other
-seeds, and on pairs drawn anew from the search pairs with replacement (bootstrap), as Méloux et
-al. 2025 do for statistical stability; their bar is a mean pairwise Jaccard of 0.8. Searches see
-fewer pairs than the first one may have seen (`Subject.searched`), which tells for the circuit where
-it is stable all the same.
+seeds, where the method draws anything at random, and on pairs drawn anew from the search pairs with
+replacement (bootstrap), as Méloux et al. 2025 do for statistical stability; their bar is a mean
+pairwise Jaccard of 0.8. Searches see fewer pairs than the first one may have seen
+(`Subject.searched`), which tells for the circuit where it is stable all the same.
 """
 
 from itertools import combinations
@@ -14,13 +14,13 @@ import torch
 
 from ..component import Site
 from ..encoding import Batch
-from ..search import METHODS, SearchConfig, search_on
+from ..search import METHODS, Selection, search_on
 from ..search.result import Silent
 from .card import Finding, Verdict
 from .subject import Subject
 
 SEEDS, BOOTSTRAPS = 5, 5
-BUDGET = 3e13  # FLOPs: some six minutes of two cores, past which no bootstrap is begun
+BUDGET = 3e13  # FLOPs: some six minutes of two cores, past which no second bootstrap is begun
 STABLE = 0.8
 
 
@@ -34,23 +34,29 @@ def check_stability(subject: Subject) -> Finding:
     if not subject.search:
         why = "no search pairs were given, so that nothing could be searched again"
         return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "search", why)
-    known = [entry.name for entry in METHODS]
-    method = subject.circuit.method if subject.circuit.method in known else "constrained"
-    circuits, cost = [frozenset(subject.circuit.sites)], subject.objective.cost
-    before = cost.flops
-    jobs = [(seed, False) for seed in range(1, SEEDS + 1)]
-    jobs += [(seed, True) for seed in range(1, BOOTSTRAPS + 1)]
-    for seed, resampled in jobs:
-        spent = cost.flops - before
-        if resampled and spent + spent / (len(circuits) - 1) > BUDGET:
-            break
-        selection = subject.opened
-        if resampled:
-            selection = subject.open([_bootstrap(batch, seed) for batch in subject.searched])
-        config = SearchConfig(seed=subject.seed + seed, **subject.decided)
-        found = search_on(selection, method, config, Silent(subject.shown))
+    methods = {entry.name: entry for entry in METHODS}
+    method = methods.get(subject.circuit.method, methods["constrained"])
+    cost, shown = subject.objective.cost, Silent(subject.shown)
+    before, circuits = cost.flops, [frozenset(subject.circuit.sites)]
+
+    def repeat(selection: Selection, seed: int) -> None:
+        found = search_on(selection, method.name, subject.config(subject.seed + seed), shown)
         circuits.append(frozenset(found.circuit.sites))
-    told = f"{len(circuits) - 1} of {len(jobs)} searches by {method}, on {subject.pairs_searched}"
+
+    seeds = SEEDS if method.seeded else 0
+    for seed in range(1, seeds + 1):
+        repeat(subject.opened, seed)
+    for seed in range(1, BOOTSTRAPS + 1):
+        start = cost.flops
+        repeat(subject.open([_bootstrap(batch, seed) for batch in subject.searched]), seed)
+        spent, last = cost.flops - before, cost.flops - start
+        if spent + last > BUDGET:
+            break
+    told = (
+        f"{len(circuits) - 1} searches by {method.name}, {seeds} by other seeds"
+        f"{'' if seeds else ' (it draws nothing)'} and {seed} of {BOOTSTRAPS} on resampled pairs, "
+        f"on {subject.pairs_searched}"
+    )
     return _judge(circuits, len(subject.objective.sites), told)
 
 
@@ -63,8 +69,8 @@ def _judge(circuits: list[frozenset[Site]], n_sites: int, told: str) -> Finding:
     return Finding(
         "stability", verdict, value, min(shares), max(shares), len(circuits) - 1,
         "donors as in each desideratum", "search",
-        f"{told}, with other seeds and then resampled pairs: mean pairwise Jaccard {value:.2f} (by "
-        f"chance {chance:.2f}; {STABLE} counts as stable); "
+        f"{told}: mean pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} counts as "
+        "stable); "
         f"{sum(count == len(circuits) for count in counts.values())} sites are in every circuit",
         tuple({"site": str(site), "share": counts[site] / len(circuits)}
               for site in sorted(counts, key=lambda site: (-counts[site], str(site)))),

@@ -81,8 +81,8 @@ class Subject:
         return self.open(self.searched)
 
     def open(self, batches: Sequence[Batch]) -> Selection:
-        """Pairs ready to be searched on with what was decided, on the card's account."""
-        config, cost = SearchConfig(**self.decided), self.objective.cost
+        """Pairs ready to be searched on as the circuit was, on the card's account."""
+        config, cost = self.config(self.seed), self.objective.cost
         sites = self.objective.sites
         return open_search(self.model, batches, sites=sites, config=config, cost=cost)
 
@@ -99,15 +99,20 @@ class Subject:
         every = self.objective.desiderata
         return next((one for one in every if one.part == "outside"), every[0]).donor
 
-    @property
-    def decided(self) -> dict[str, Any]:
-        """The pins and vetoes that the circuit was searched with, for searching again."""
-        config = self.circuit.provenance.get("config", {})
-        known = set(map(str, self.objective.sites))
-        return {
-            name: tuple(site for site in config.get(name, ()) if site in known)
-            for name in ("pins", "vetoes")
+    def config(self, seed: int) -> SearchConfig:
+        """What the circuit was searched with, as far as its provenance tells, by another seed."""
+        told, known = self.circuit.provenance.get("config", {}), {*map(str, self.objective.sites)}
+        numbers = {
+            name: told[name]
+            for name in ("steps", "learning_rate", "margin")
+            if isinstance(told.get(name), int | float)
         }
+        pins, vetoes = (
+            tuple(site for site in told.get(name, ()) if site in known)
+            for name in ("pins", "vetoes")
+        )
+        size = len(self.circuit) if told.get("size") else None
+        return SearchConfig(seed=seed, size=size, pins=pins, vetoes=vetoes, **numbers)
 
     @property
     def binds(self) -> dict[str, str]:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from circuitfind.circuit import Circuit
-from circuitfind.component import Site, head
+from circuitfind.component import Site, head, mlp
 from circuitfind.drift import drifted
 from circuitfind.encoding import encode
 from circuitfind.mask import membership_of
 from circuitfind.model import load_model
 from circuitfind.objective import Objective
-from circuitfind.search import candidate_sites
+from circuitfind.search import SearchConfig, candidate_sites
 from circuitfind.validate import (
     CHECKS,
     Subject,
@@ -210,8 +210,28 @@ def test_searching_again_costs_no_more_than_it_may(planted, sound, monkeypatch):
     places = [every.index(pair) for pair in many.searched[0].desideratum.pairs]
     assert places == sorted(places) and max(places) > 150
     found = check_stability(many)
-    assert found.says.startswith("5 of 10 searches by constrained, on 48 of 200 search pairs")
+    assert found.says.startswith(
+        "6 searches by constrained, 5 by other seeds and 1 of 5 on resampled pairs, on 48 of 200 "
+        "search pairs: "
+    )
     assert found.verdict == "holds"
+
+
+def test_a_search_is_repeated_as_it_was_made(sound, monkeypatch):
+    """With its settings and its size, and by other seeds only where they make a difference."""
+    monkeypatch.setattr(stability, "BOOTSTRAPS", 1)
+    config = {"steps": 3, "margin": 1.0, "size": 3, "seed": 7, "pins": ["m0@last", "m9@last"]}
+    circuit = replace(
+        sound.circuit, method="attribution", provenance={"config": config},
+        sites=(*sound.circuit.sites, Site(mlp(0), "last")), scores=(0.0,) * 3,
+    )  # fmt: skip
+    again = replace(sound, circuit=circuit)
+    assert again.config(4) == SearchConfig(steps=3, margin=1.0, size=3, seed=4, pins=("m0@last",))
+    found = check_stability(again)
+    assert found.says.startswith(
+        "1 searches by attribution, 0 by other seeds (it draws nothing) and 1 of 1 on resampled"
+    )
+    assert sum(row["share"] for row in found.details) == 3
 
 
 @pytest.mark.slow
@@ -220,7 +240,7 @@ def test_a_circuit_is_found_again_or_not(planted, sound):
     assert found.verdict == "holds"
     assert found.value == 1.0
     assert found.n == 10
-    assert found.says.startswith("10 of 10 searches by constrained, on ")
+    assert found.says.startswith("10 searches by constrained, 5 by other seeds and 5 of 5 on ")
     search = sound.search
     lucky = replace(
         subject_of(planted, wired.claim.sample(90, 3)[1], [head(1, 2), head(0, 1)]),

@@ -8,6 +8,7 @@ import torch
 
 from circuitfind.component import Site, head, mlp
 from circuitfind.encoding import encode
+from circuitfind.mask import Mask
 from circuitfind.model import build_native
 from circuitfind.objective import Objective
 from circuitfind.planted import parse_planted, planted_truth
@@ -271,6 +272,9 @@ def test_a_circuit_that_is_the_only_one_has_no_rival(planted, train):
     lost = replace(found, success=False, message="it fails")
     with pytest.raises(ValueError, match="it fails"):
         search_rival(open_search(planted, train), lost)
+    part = replace(found, mask=Mask(found.mask.sites[1:], found.mask.membership[1:]))
+    with pytest.raises(ValueError, match="are none of them: "):
+        search_rival(open_search(planted, train), part)
 
 
 def test_what_only_adds_or_leaves_out_idle_members_is_no_rival(planted, train):

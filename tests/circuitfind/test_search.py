@@ -1,14 +1,22 @@
 """Search on models whose answer is known: what must be found, and what must fail."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 
 from circuitfind.component import Site, mlp
-from circuitfind.encoding import encode
+from circuitfind.encoding import UNKNOWN, encode
 from circuitfind.objective import Bound, Objective, slack
-from circuitfind.search import Progress, SearchConfig, open_search, search, search_on
+from circuitfind.search import (
+    METHODS,
+    Progress,
+    SearchConfig,
+    open_search,
+    search,
+    search_on,
+)
 from circuitfind.search.dcm_2023 import PENALTIES, _train
 from circuitfind.search.trials import Trials, grow
 from desiderata import CausalModel, choice, distinct, integers, item_of
@@ -298,4 +306,40 @@ def test_pairs_made_ready_once_serve_many_searches(planted):
         assert torch.equal(found.mask.membership, alone.mask.membership)
         assert found.frontier == alone.frontier
     together = opened.fit.cost.tokens_forward
+    assert search_on(opened).circuit.seed == 0  # what they were opened with
     assert together < sum(int(alone.cost["tokens_forward"]) for alone in apart)
+
+
+def test_pairs_serve_only_searches_with_the_decisions_that_they_were_opened_with(planted):
+    train, _ = wired.claim.sample(24, 0)
+    config = SearchConfig(steps=4, pins=("m0@last", "m1@last"))
+    opened = open_search(planted, train, config=config)
+    search_on(opened, config=replace(config, pins=("m1@last", "m0@last"), size=3))
+    for changes, words in (
+        ({"pins": ("m0@last",), "margin": 0.0}, "opened with other pins and margin; open them"),
+        ({"vetoes": ("a0.h0@last",)}, "opened with other vetoes"),
+        ({"size": 99}, "size must be between 1 and the 10 sites"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            search_on(opened, config=replace(config, **changes))
+
+
+@pytest.mark.parametrize(("method", "seeded"), [(one.name, one.seeded) for one in METHODS])
+def test_another_seed_makes_a_difference_where_the_table_says_so(planted, method, seeded):
+    opened = open_search(planted, wired.claim.sample(48, 0)[0])
+    first, second = (
+        search_on(opened, method, SearchConfig(steps=20, seed=seed)).ranking for seed in (1, 2)
+    )
+    assert torch.equal(first, second) != seeded
+
+
+@pytest.mark.parametrize("row", [0, 1])  # the first goes to fitting, the second to selection
+def test_dcm_2023_wants_the_answer_of_every_source(planted, row):
+    batches = encode(planted, wired.claim.sample(24, 0)[0])
+    keeps = next(n for n, one in enumerate(batches) if one.desideratum.sense == "keeps")
+    answers = batches[keeps].source_answer.clone()
+    answers[row] = UNKNOWN
+    batches = list(batches)
+    batches[keeps] = replace(batches[keeps], source_answer=answers)
+    with pytest.raises(ValueError, match="give source_answer in"):
+        search(planted, batches, "dcm-2023", config=SearchConfig(steps=1))

@@ -1,5 +1,7 @@
 """The validator, on a circuit that is known to be right and on ones that are known not to be."""
 
+from math import inf, nextafter
+
 import pytest
 import torch
 
@@ -10,7 +12,12 @@ from circuitfind.intervals import interval
 from circuitfind.objective import Objective, race, slack
 from circuitfind.search import candidate_sites
 from circuitfind.validate import DesideratumScore, card_from_json, validate
-from circuitfind.validate.leave_one_out import holm
+from circuitfind.validate.leave_one_out import (
+    MATERIAL,
+    effect_of_removal,
+    holm,
+    pairs_to_tell,
+)
 from circuitfind.validate.random_circuits import random_circuits
 from circuitfind.validate.satisfaction import judge
 
@@ -24,7 +31,7 @@ def circuit_of(*members):
 
 @pytest.fixture(scope="module")
 def held_out():
-    return wired.claim.sample(90, 3)[1]
+    return wired.claim.sample(96, 3)[1]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +58,8 @@ def test_the_true_circuit_holds_in_every_check(cards):
     assert card.holds
     assert {found.verdict for found in card.findings} == {"holds"}
     for score in card.desiderata:
-        assert (score.satisfaction, score.n, score.split) == (1.0, 90, "held-out")
-        assert (score.low, score.high) == interval(90, 90)
+        assert (score.satisfaction, score.n, score.split) == (1.0, 96, "held-out")
+        assert (score.low, score.high) == interval(96, 96)
         assert 0.9 < score.low < score.high == 1.0
     assert finding(card, "random circuits").value == 1.0
 
@@ -133,6 +140,21 @@ def test_holm_steps_down_and_stops():
     assert holm([0.001, 0.02], 8) == [True, False]
 
 
+def test_what_a_removal_may_cost_is_the_pairs_lost_less_those_won():
+    # The ends of the intervals by the rule of three and its like, closed forms.
+    idle = effect_of_removal("a0.h0", {"one": (0, 0, 72), "two": (0, 0, 90)}, 0.95)
+    assert idle["most"] == pytest.approx(1 - 0.025 ** (1 / 72)) and idle["effect"] == 0
+    assert idle["most"] <= MATERIAL < 1 - 0.025 ** (1 / 71)
+    assert pairs_to_tell([(0, 0, 40), (0, 0, 50)], 0.95) == 72
+    # A member that does harm is not needed, though some pairs are lost without it too.
+    harm = effect_of_removal("a0.h0", {"one": (6, 30, 192)}, 0.95)
+    assert harm["effect"] == -0.125 and harm["p"] > 0.99 and harm["most"] < 0
+    # What one desideratum wins pays for nothing that another loses.
+    mixed = effect_of_removal("a0.h0", {"one": (6, 30, 192), "two": (6, 6, 192)}, 0.95)
+    assert mixed["effect"] == 0 and mixed["most"] > MATERIAL
+    assert mixed["desideratum"] == "two" and (mixed["lost"], mixed["won"]) == (6, 6)
+
+
 @pytest.mark.parametrize("mine", [-1.0, -0.5, -0.2, 0.03])
 def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
     batches = encode(planted, held_out)
@@ -142,10 +164,15 @@ def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
     masks = torch.bernoulli(torch.full((60, len(sites)), 0.6))
     masks[0] = 1.0
     full = slack(objective.scores(masks), bounds, [0.0] * len(bounds))
-    raced = race(objective, masks, bounds, [0.0] * len(bounds), live, mine)
+    none = [0.0] * len(bounds)
+    raced = slack(race(objective, masks, bounds, none, live, mine), bounds, none)
     assert torch.equal(raced >= mine, full >= mine)
     assert torch.equal(raced[full >= mine], full[full >= mine])
     assert bool((raced >= full).all())
+    # What just falls short, or ties where more is asked, runs no further.
+    tie = nextafter(float(full[0]), inf)
+    beyond = race(objective, masks[:1], bounds, none, live, tie)
+    assert len(live) > 1 and bool(beyond.isnan().any())
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):
