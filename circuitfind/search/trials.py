@@ -157,7 +157,7 @@ def polish(
     holding = [members for members, value in zip(prefixes, clear, strict=True) if value >= 0]
     current = holding[0] if holding else grow(trials, trials.best(), ranking, config, progress)
     if not trials.holds(current):
-        return trials.best()
+        return _nearest(trials)
     for number in range(config.rounds):
         current = drop(trials, current)
         progress.report("polish", number + 1, config.rounds, {"size": len(current)})
@@ -215,17 +215,28 @@ def grow(
     return current
 
 
-def drop(trials: Trials, current: Members) -> Members:
-    """Leave out what is not needed: at each turn as many of the least missed sites as possible."""
+def drop(trials: Trials, current: Members, least: float = 0.0) -> Members:
+    """Leave out what is not needed to hold, or to have this slack: at each turn as many of the
+    least missed sites as possible."""
     while current:
         order = [site for site in _by_slack_without(trials, current)
-                 if trials.holds(current - {site})]  # fmt: skip
+                 if trials.slacks([current - {site}])[0] >= least]  # fmt: skip
         if not order:
             break
         smaller = [current - set(order[:count]) for count in range(1, len(order) + 1)]
         clear = trials.slacks(smaller)
-        current = [m for m, value in zip(smaller, clear, strict=True) if value >= 0][-1]
+        current = [m for m, value in zip(smaller, clear, strict=True) if value >= least][-1]
     return current
+
+
+def _nearest(trials: Trials) -> Members:
+    """Where none holds, the circuit nearest to it, without sites that bring it no nearer."""
+    best = trials.best()
+    while True:
+        drop(trials, best, trials.slacks([best])[0])
+        if trials.best() == best:
+            return best
+        best = trials.best()
 
 
 def exchange(

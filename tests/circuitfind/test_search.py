@@ -18,7 +18,7 @@ from circuitfind.search import (
     search_on,
 )
 from circuitfind.search.dcm_2023 import PENALTIES, _train
-from circuitfind.search.trials import Trials, grow
+from circuitfind.search.trials import Trials, grow, polish
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -70,6 +70,17 @@ def test_constraints_that_exclude_each_other_fail_and_are_named(planted):
     assert "no circuit of the" in result.message
     assert "'follows values' reaches" in result.message or "'nothing moves'" in result.message
     assert "in circuits that break another" in result.message
+
+
+def test_where_none_holds_the_nearest_circuit_has_no_site_that_brings_it_no_nearer(planted):
+    """One of two carriers brings what there is; the sites ranked before it are idle."""
+    train, _ = wired.claim.sample(48, 0)
+    idle, carrier = [Site(mlp(0), "last"), Site(mlp(1), "last")], Site(wired.CIRCUIT[0], "last")
+    trials = open_search(planted, train, sites=[*idle, carrier]).trials()
+    found = polish(trials, range(3), 3, SearchConfig(rounds=0), Progress())
+    assert not trials.holds(found)
+    assert trials.slacks([frozenset()])[0] < trials.slacks([found])[0]
+    assert found == {2}
 
 
 def test_a_variable_that_never_reaches_the_position_is_named(planted):
