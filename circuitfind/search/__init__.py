@@ -235,7 +235,7 @@ def search_on(
         ValueError: pairs that the method cannot use; other pins, vetoes or margin; a size that
             the sites do not allow.
     """
-    run, config = method_named(method).run, selection.settings(config)
+    run, config = method_named(method).run, selection.agreed(config)
     try:
         if not selection.sites or config.left == 0:
             return _nothing_left(selection, method, config)

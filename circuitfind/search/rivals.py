@@ -58,7 +58,7 @@ def search_rival(
             "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
             + found.message
         )
-    config = replace(selection.settings(config), size=None)
+    config = replace(selection.agreed(config), size=None)
     sites, place = selection.sites, {site: n for n, site in enumerate(found.mask.sites)}
     if strangers := [str(site) for site in sites if site not in place]:
         raise ValueError(

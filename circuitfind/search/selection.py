@@ -45,7 +45,7 @@ class Selection:
         """The sites to choose among."""
         return self.fit.sites
 
-    def settings(self, config: SearchConfig | None) -> SearchConfig:
+    def agreed(self, config: SearchConfig | None) -> SearchConfig:
         """The settings of a search on these pairs, by default those that they were opened with.
 
         Raises:
