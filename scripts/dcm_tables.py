@@ -20,6 +20,7 @@ def write_tables(found: dict[str, Any]) -> str:
     ]
     sections = (
         ("value dependence alone", "One desideratum alone", _alone, None),
+        ("strict", "What two desiderata leave open", _strict, None),
         ("band", "Size against satisfaction", lambda _: "", "sizes.svg"),
         ("transfer", "Transfer, without searching again", _transfer, None),
         ("before", "Before fine-tuning", _before, None),
@@ -52,6 +53,10 @@ def _scores(rows: Sequence[dict[str, Any]]) -> str:
 
 def _alone(rows: Sequence[dict[str, Any]]) -> str:
     return f"The circuit of value dependence alone, on both (needed): {_scores(rows)}."
+
+
+def _strict(rows: Sequence[dict[str, Any]]) -> str:
+    return f"The circuit of both (seed 0), on the claim that x alone is carried: {_scores(rows)}."
 
 
 def _searches(rows: Sequence[dict[str, Any]]) -> str:

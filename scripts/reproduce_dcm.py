@@ -204,8 +204,8 @@ def collect(plan: Plan, n_random: int, methods: list[str], out: Path) -> dict[st
     loose = others["constrained: arithmetic-value"][0][0]
     searches = {f"{method}: two desiderata": found for method, found in made.items()} | others
 
-    def held_out() -> tuple:
-        return plan.gather("arithmetic").held_out
+    def held_out(task: str = "arithmetic") -> tuple:
+        return plan.gather(task).held_out
 
     return {
         "command": "python -m scripts.reproduce_dcm " + " ".join(sys.argv[1:]),
@@ -221,6 +221,12 @@ def collect(plan: Plan, n_random: int, methods: list[str], out: Path) -> dict[st
         # What value dependence alone finds, on both desiderata.
         "value dependence alone": plan.measure(
             "alone", loose, lambda: measure_scores(plan.model(), loose, held_out())
+        ),
+        # What both together leave open: whether it is x alone that is carried.
+        "strict": plan.measure(
+            "strict",
+            chosen,
+            lambda: measure_scores(plan.model(), chosen, held_out("arithmetic-x")),
         ),
         "band": plan.measure(
             "band", chosen, lambda: measure_band(plan.model(), held_out(), n_random, BAND_PAIRS)
