@@ -52,21 +52,27 @@ def _scores(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _alone(rows: Sequence[dict[str, Any]]) -> str:
-    return f"The circuit of value dependence alone, on both (needed): {_scores(rows)}."
+    return (
+        f"The circuit of value dependence alone, on both (needed; n = {rows[0]['n']}): "
+        f"{_scores(rows)}."
+    )
 
 
 def _strict(rows: Sequence[dict[str, Any]]) -> str:
-    return f"The circuit of both (seed 0), on the claim that x alone is carried: {_scores(rows)}."
+    return (
+        "The circuit of both (seed 0), on the claim that x alone is carried (needed; n = "
+        f"{rows[0]['n']}): {_scores(rows)}."
+    )
 
 
 def _searches(rows: Sequence[dict[str, Any]]) -> str:
     return _table(
-        ("search", "seed", "heads", "MLPs", "desiderata", "random circuits beaten"),
+        ("search", "seed", "heads", "MLPs", "desiderata", "n", "random circuits beaten"),
         (
             (
                 row["search"], row["seed"], row["heads"], row["mlps"],
                 "; ".join(f"{name} {_score(one)}" for name, one in row["desiderata"].items()),
-                row["random beaten"],
+                min(one["n"] for one in row["desiderata"].values()), row["random beaten"],
             )
             for row in rows
         ),
