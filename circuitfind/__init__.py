@@ -15,6 +15,16 @@ from .search import SearchConfig, SearchResult, search
 from .validate import Card, validate
 
 __all__ = [
-    "Card", "Circuit", "Component", "Mask", "Model", "SearchConfig", "SearchResult", "Site",
-    "load_circuit", "load_model", "search", "validate",
-]  # fmt: skip
+    "Card",
+    "Circuit",
+    "Component",
+    "Mask",
+    "Model",
+    "SearchConfig",
+    "SearchResult",
+    "Site",
+    "load_circuit",
+    "load_model",
+    "search",
+    "validate",
+]

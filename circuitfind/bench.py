@@ -51,7 +51,7 @@ QUICK, QUICK_SEEDS = 3, 2  # the quick part has every third case, and two seeds
 Part = Literal["quick", "main", "all"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A model, a claim about it, and every circuit that is right; none where nothing is."""
 
@@ -70,7 +70,7 @@ class Case:
         return model, load_claim(self.task, self.model, self.donor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One search: what it found, how right that is, and what it cost.
 
@@ -110,18 +110,40 @@ def known_cases(part: Part = "main") -> tuple[Case, ...]:
             third case of main, and one control.
     """
     cases = [
-        Case(f"{name}: {task}", "planted", model, task, None,
-             planted_truth(parse_planted(model), task))
+        Case(
+            name=f"{name}: {task}",
+            kind="planted",
+            model=model,
+            task=task,
+            donor=None,
+            truth=planted_truth(parse_planted(model), task),
+        )
         for name, model in PLANTED.items()
         for task in CLAIMS
-    ]  # fmt: skip
+    ]
     for name in NATIVE:
         for donor, circuits in load_truth(name).items():
             kind: Kind = "trained" if "siit" in name else "compiled"
             sites = tuple(frozenset(parse_site(f"{one}@all") for one in c) for c in circuits)
-            cases.append(Case(f"{name}: {donor}", kind, name, SAVED, donor, sites))
+            cases.append(
+                Case(
+                    name=f"{name}: {donor}",
+                    kind=kind,
+                    model=name,
+                    task=SAVED,
+                    donor=donor,
+                    truth=sites,
+                )
+            )
     controls = [
-        Case(f"{name}: shuffled weights", "control", PLANTED[name], "planted-inside", None, ())
+        Case(
+            name=f"{name}: shuffled weights",
+            kind="control",
+            model=PLANTED[name],
+            task="planted-inside",
+            donor=None,
+            truth=(),
+        )
         for name in CONTROLS
     ]
     if part != "all":
@@ -158,13 +180,25 @@ def run_case(case: Case, method: str, seed: int) -> Row:
     scores = objective.scores(membership_of(sites, found)[None])
     clear = slack(scores, objective.bounds(), [0.0] * len(held_out))
     return Row(
-        case.name, case.kind, case.donor or "source", method, seed, result.success, len(found),
-        nearest and nearest.exact, nearest and nearest.f1, best and best.value,
-        best.inside if best else 0, best.outside if best else len(sites), float(clear[0]),
-        int(result.cost["tokens_forward"] + result.cost["tokens_backward"]),
-        int(result.cost["flops"]), float(result.cost["seconds"]),
-        "; ".join(result.problems), " ".join(map(str, found)),
-    )  # fmt: skip
+        case=case.name,
+        kind=case.kind,
+        ablation=case.donor or "source",
+        method=method,
+        seed=seed,
+        success=result.success,
+        size=len(found),
+        exact=nearest and nearest.exact,
+        f1=nearest and nearest.f1,
+        auroc=best and best.value,
+        inside=best.inside if best else 0,
+        outside=best.outside if best else len(sites),
+        slack=float(clear[0]),
+        tokens=int(result.cost["tokens_forward"] + result.cost["tokens_backward"]),
+        flops=int(result.cost["flops"]),
+        seconds=float(result.cost["seconds"]),
+        problems="; ".join(result.problems),
+        sites=" ".join(map(str, found)),
+    )
 
 
 def run_cases(

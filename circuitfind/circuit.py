@@ -19,7 +19,7 @@ CHANNELS: tuple[Channel, ...] = ("q", "k", "v", "in", "answer")
 MLPS: tuple[Mlps, ...] = ("frozen", "recomputed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Edge:
     """The direct effect of one member of a circuit on another, or on the answer.
 
@@ -54,7 +54,7 @@ class Edge:
         return asdict(self) | {"sender": str(self.sender), "receiver": receiver}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Circuit:
     """A set of sites with a score each, and the provenance that makes it checkable.
 
@@ -161,21 +161,31 @@ def circuit_from_json(read: Any) -> Circuit:
     if problems := list(_problems(read)):
         raise ValueError(f"not a circuit: {'; '.join(problems)}")
     return Circuit(
-        read["model"], read["task"], read["claim"], read["method"], read["seed"],
-        tuple(parse_site(row["site"]) for row in read["sites"]),
-        tuple(float(row["score"]) for row in read["sites"]),
-        read.get("provenance", {}),
-        tuple(_edge(row) for row in read.get("edges", ())),
-    )  # fmt: skip
+        model=read["model"],
+        task=read["task"],
+        claim=read["claim"],
+        method=read["method"],
+        seed=read["seed"],
+        sites=tuple(parse_site(row["site"]) for row in read["sites"]),
+        scores=tuple(float(row["score"]) for row in read["sites"]),
+        provenance=read.get("provenance", {}),
+        edges=tuple(_edge(row) for row in read.get("edges", ())),
+    )
 
 
 def _edge(row: Mapping[str, Any]) -> Edge:
     receiver = None if row["receiver"] is None else parse_site(row["receiver"])
     effect, low, high = (float(row[name]) for name in ("effect", "low", "high"))
     return Edge(
-        parse_site(row["sender"]), receiver, row["channel"],
-        effect, low, high, row["n"], row["mlps"],
-    )  # fmt: skip
+        sender=parse_site(row["sender"]),
+        receiver=receiver,
+        channel=row["channel"],
+        effect=effect,
+        low=low,
+        high=high,
+        n=row["n"],
+        mlps=row["mlps"],
+    )
 
 
 def _problems(read: Any) -> list[str]:

@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Say what a mechanism must do; get the smallest circuit that does it.",
-)  # fmt: skip
+)
 
 bench = typer.Typer(no_args_is_help=True, help="Measure search methods where truth is known.")
 app.add_typer(bench, name="bench")
@@ -92,11 +94,30 @@ def discover(
     from .settings import Settings
 
     settings = Settings(
-        task, model, method, tuple(at or ()), n, seed, n_random, steps, learning_rate, margin,
-        device, dtype, device_map, revision, prepend_bos, trust_remote_code, force,
-        size, rival, donor, batch,  # type: ignore[arg-type]
-        tuple(pin or ()), tuple(veto or ()),
-    )  # fmt: skip
+        task=task,
+        model=model,
+        method=method,
+        at=tuple(at or ()),
+        n=n,
+        seed=seed,
+        n_random=n_random,
+        steps=steps,
+        learning_rate=learning_rate,
+        margin=margin,
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+        revision=revision,
+        prepend_bos=prepend_bos,
+        trust_remote_code=trust_remote_code,
+        force=force,
+        size=size,
+        rival=rival,
+        donor=donor,  # type: ignore[arg-type]
+        batch=batch,
+        pins=tuple(pin or ()),
+        vetoes=tuple(veto or ()),
+    )
     folder = out or Path("runs") / _slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(Console(stderr=True)) as shown:
         made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
@@ -148,7 +169,7 @@ def validate(
             raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
         else:
             known = {name: value for name, value in given.items() if value is not None}
-            settings = Settings(task, model, **known)
+            settings = Settings(task=task, model=model, **known)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
     _show(made.circuit.as_json(), made.report, made.path, as_json)
 
@@ -233,7 +254,14 @@ def review(
 
     verdict = None if accept is None else "accept" if accept else "reject"
     said = reviewing.Said(
-        pin or (), veto or (), name or (), group or (), withdraw or (), verdict, by, reason
+        pin=pin or (),
+        veto=veto or (),
+        name=name or (),
+        group=group or (),
+        withdraw=withdraw or (),
+        verdict=verdict,
+        by=by,
+        reason=reason,
     )
     made = reviewing.review(run_path, said, decisions)
     if not search:
@@ -343,10 +371,16 @@ def paths(
         _print_json([edge.as_json() for edge in edges])
         return
     rows = [
-        (str(edge.sender), str(edge.receiver or "answer"), edge.channel, f"{edge.effect:+.3f}",
-         f"{edge.low:+.3f} to {edge.high:+.3f}", str(edge.n))
+        (
+            str(edge.sender),
+            str(edge.receiver or "answer"),
+            edge.channel,
+            f"{edge.effect:+.3f}",
+            f"{edge.low:+.3f} to {edge.high:+.3f}",
+            str(edge.n),
+        )
         for edge in sorted(edges, key=lambda edge: -abs(edge.effect))
-    ]  # fmt: skip
+    ]
     _print_rows(("from", "to", "channel", "logits", "95 %", "n"), rows, as_json)
 
 

@@ -30,7 +30,7 @@ from .validate import DesideratumScore
 from .validate.satisfaction import score_desiderata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overlap:
     """How many sites two circuits share.
 
@@ -57,7 +57,7 @@ class Side:
     held_out: tuple[Batch, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`matrix[circuit][claim]` are the scores of each desideratum of the claim, held out.
 
@@ -98,7 +98,10 @@ def overlap(first: Circuit, second: Circuit, n_sites: int, names: tuple[str, str
     law = stats.hypergeom
     chance = sum(float(law.pmf(k, n_sites, a, b)) * _jaccard(k, a, b) for k in range(min(a, b) + 1))
     p = float(law.sf(both - 1, n_sites, a, b))
-    return Overlap(*names, both, _jaccard(both, a, b), chance, p)
+    one, other = names
+    return Overlap(
+        first=one, second=other, shared=both, jaccard=_jaccard(both, a, b), chance=chance, p=p
+    )
 
 
 def _jaccard(both: int, a: int, b: int) -> float:
@@ -179,7 +182,9 @@ def compare(
     overlaps = [
         overlap(circuits[a], circuits[b], n_sites, (a, b)) for a, b in combinations(circuits, 2)
     ]
-    return Comparison(tuple(overlaps), matrix, circuits, found, n_sites)
+    return Comparison(
+        overlaps=tuple(overlaps), matrix=matrix, circuits=circuits, shared=found, n_sites=n_sites
+    )
 
 
 def command_for(

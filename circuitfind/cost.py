@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from .model import Model
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Cost:
     """A running account of passes through a model.
 

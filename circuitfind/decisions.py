@@ -24,7 +24,7 @@ ENDINGS: tuple[Ending, ...] = ("withdrawn", "replaced")
 WITH_VALUE = ("name", "group")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """One decision about one site; `value` is what it is called, or the group it is put in.
 
@@ -69,7 +69,7 @@ class Past:
         return {**ended.pop("decision"), "ended": ended}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decisions:
     """All decisions about the circuit with this digest: those that count, and the `history` of
     those that did, the first to end first.
@@ -91,7 +91,14 @@ class Decisions:
         """The decisions that count, the verdict among them."""
         if self.verdict is None:
             return self.decisions
-        said = Decision(WHOLE, self.verdict, None, self.reason, self.by, self.when)
+        said = Decision(
+            site=WHOLE,
+            action=self.verdict,
+            value=None,
+            reason=self.reason,
+            by=self.by,
+            when=self.when,
+        )
         return *self.decisions, said
 
     def of(self, action: Action) -> tuple[Decision, ...]:
@@ -168,7 +175,9 @@ def merge(before: Decisions | None, after: Decisions) -> Decisions:
         ValueError: they are about different circuits; a withdrawal of what is not decided.
     """
     if before is None:
-        before = Decisions(after.circuit, None, (), after.by, after.when)
+        before = Decisions(
+            circuit=after.circuit, verdict=None, decisions=(), by=after.by, when=after.when
+        )
     if before.circuit != after.circuit:
         raise ValueError(
             f"the decisions are about different circuits, with digests {before.circuit[:12]} and "
@@ -196,7 +205,15 @@ def merge(before: Decisions | None, after: Decisions) -> Decisions:
     decisions = tuple(one for one in kept.values() if one.site != WHOLE)
     by, when, reason = (said.by, said.when, said.reason) if said else (after.by, after.when, "")
     verdict: Any = said and said.action
-    return Decisions(after.circuit, verdict, decisions, by, when, reason, tuple(history))
+    return Decisions(
+        circuit=after.circuit,
+        verdict=verdict,
+        decisions=decisions,
+        by=by,
+        when=when,
+        reason=reason,
+        history=tuple(history),
+    )
 
 
 def _replaces(decision: Decision, other: Decision) -> bool:

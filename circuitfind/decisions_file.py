@@ -92,20 +92,35 @@ def parse_decisions(read: Any, name: str) -> Decisions:
 
     def decision(row: Mapping[str, Any]) -> Decision:
         return Decision(
-            row["site"], row["action"], row.get("value"), row.get("reason", ""),
-            row.get("by", by), row.get("when", when),
-        )  # fmt: skip
+            site=row["site"],
+            action=row["action"],
+            value=row.get("value"),
+            reason=row.get("reason", ""),
+            by=row.get("by", by),
+            when=row.get("when", when),
+        )
 
     history = tuple(
         Past(
-            decision(row), row["ended"]["how"], row["ended"]["by"], row["ended"]["when"],
+            decision(row),
+            row["ended"]["how"],
+            row["ended"]["by"],
+            row["ended"]["when"],
             row["ended"].get("reason", ""),
         )
         for row in read.get("history", ())
-    )  # fmt: skip
+    )
     rows = tuple(map(decision, read["decisions"]))
     reason = read.get("reason", "")
-    return Decisions(read["circuit"], read["verdict"], rows, by, when, reason, history)
+    return Decisions(
+        circuit=read["circuit"],
+        verdict=read["verdict"],
+        decisions=rows,
+        by=by,
+        when=when,
+        reason=reason,
+        history=history,
+    )
 
 
 def _problems(read: Any) -> Iterator[str]:
@@ -132,7 +147,9 @@ def _problems(read: Any) -> Iterator[str]:
         found = [*_row_problems(row), *_who_and_when({"by": "?", "when": _NOW, **row}, "its ")]
         yield from (f"decision {number}: {problem}" for problem in found)
         if not found:
-            about = Decision(row["site"], row["action"], None, "", "", "").about
+            about = Decision(
+                site=row["site"], action=row["action"], value=None, reason="", by="", when=""
+            ).about
             if (first := seen.setdefault(about, number)) != number:
                 what = f"the {about[1]} of {about[0]}"
                 yield f"decision {number}: {what} is decided already, by decision {first}"

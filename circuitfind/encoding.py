@@ -48,7 +48,7 @@ class Prompts:
         return self.tokens.numel()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """A desideratum's pairs as tensors, and the prompts that a mean is taken over, if any."""
 
@@ -68,10 +68,14 @@ class Batch:
         index = torch.as_tensor(rows, dtype=torch.long, device=self.expected.device)
         pairs = tuple(self.desideratum.pairs[row] for row in index.tolist())
         return Batch(
-            replace(self.desideratum, pairs=pairs), self.base.take(index), self.source.take(index),
-            self.expected[index], self.base_answer[index], self.source_answer[index],
-            self.mean_over,
-        )  # fmt: skip
+            desideratum=replace(self.desideratum, pairs=pairs),
+            base=self.base.take(index),
+            source=self.source.take(index),
+            expected=self.expected[index],
+            base_answer=self.base_answer[index],
+            source_answer=self.source_answer[index],
+            mean_over=self.mean_over,
+        )
 
 
 def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]:
@@ -305,16 +309,16 @@ def _batch(
 
     pairs, read = desideratum.pairs, desideratum.read
     return Batch(
-        desideratum,
-        prompts([pair.base for pair in pairs]),
-        prompts([pair.source for pair in pairs]),
-        answers(ids[pair.base.text, pair.expected, read] for pair in pairs),
-        answers(ids[pair.base.text, pair.base_answer, read] for pair in pairs),
-        answers(
+        desideratum=desideratum,
+        base=prompts([pair.base for pair in pairs]),
+        source=prompts([pair.source for pair in pairs]),
+        expected=answers(ids[pair.base.text, pair.expected, read] for pair in pairs),
+        base_answer=answers(ids[pair.base.text, pair.base_answer, read] for pair in pairs),
+        source_answer=answers(
             ids[pair.source.text, pair.source_answer, read] if pair.source_answer else UNKNOWN
             for pair in pairs
         ),
-        prompts(desideratum.mean_over) if desideratum.mean_over else None,
+        mean_over=prompts(desideratum.mean_over) if desideratum.mean_over else None,
     )
 
 

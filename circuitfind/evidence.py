@@ -70,15 +70,20 @@ def gather(
         "problems": _words(problems) + ([f"forced: {error}" for error in errors]),
         "solved": [
             {
-                "name": count.name, "split": split, "n": count.n, "solved": count.solved,
-                "share": count.share, "low": count.interval[0], "high": count.interval[1],
+                "name": count.name,
+                "split": split,
+                "n": count.n,
+                "solved": count.solved,
+                "share": count.share,
+                "low": count.interval[0],
+                "high": count.interval[1],
                 "missed": list(count.missed),
             }
             for split, side in counts.items()
             for count in side
         ],
         "cost": cost.report(),
-    }  # fmt: skip
+    }
     return Evidence(fitted, ready["search"], ready["held-out"], report)
 
 

@@ -28,7 +28,7 @@ FORMAT = "circuitfind-examples/1"
 SHOWN = 12  # pairs kept of each desideratum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Example:
     """One pair and the model's most likely next token under three patches; answers are tokens as
     the tokenizer writes them.
@@ -137,9 +137,18 @@ def _examples_of(
         other = None if source == UNKNOWN else model.tokenizer.decode([source])
         got, untouched, everything = made
         examples.append(
-            Example(pair.base.text, pair.source.text, expected, own, other, got, untouched,
-                    everything, bool(right[row]))
-        )  # fmt: skip
+            Example(
+                base=pair.base.text,
+                source=pair.source.text,
+                expected=expected,
+                base_answer=own,
+                source_answer=other,
+                got=got,
+                untouched=untouched,
+                everything=everything,
+                right=bool(right[row]),
+            )
+        )
     return ExampleSet(score.name, score.n, score.n - len(score.wrong), tuple(examples))
 
 
@@ -183,10 +192,14 @@ def load_examples(path: str | Path) -> Examples:
     if problems := _problems(read):
         raise ValueError(f"{path}: no examples: {'; '.join(problems)}")
     sets = tuple(
-        ExampleSet(row["name"], row["n"], row["right"],
-                   tuple(Example(**example) for example in row["examples"]))
+        ExampleSet(
+            row["name"],
+            row["n"],
+            row["right"],
+            tuple(Example(**example) for example in row["examples"]),
+        )
         for row in read["sets"]
-    )  # fmt: skip
+    )
     attention = read["attention"]
     weights = {name: tuple(map(float, row)) for name, row in attention["weights"].items()}
     looks = Attention(tuple(attention["tokens"]), attention["columns"], weights)

@@ -77,9 +77,17 @@ class RunFolder:
             if (self.path / DECISIONS).is_file():
                 (self.path / DECISIONS).rename(self._unused_name())
             for name in (
-                CONFIG, REPORT, CIRCUIT, HISTORY, FIGURE, EXAMPLES, PAGE, VALIDATED, CHECKPOINT,
+                CONFIG,
+                REPORT,
+                CIRCUIT,
+                HISTORY,
+                FIGURE,
+                EXAMPLES,
+                PAGE,
+                VALIDATED,
+                CHECKPOINT,
                 BEFORE,
-            ):  # fmt: skip
+            ):
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / CONFIG, _json(self.config))

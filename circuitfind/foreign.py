@@ -68,7 +68,16 @@ def circuit_of(
     wanted = Wanted(model.n_layers, model.n_heads, position, top)
     sites, scores, words = _read(_decoded(Path(path), raw), str(path), wanted)
     imported = {"format": words, "sha256": hashlib.sha256(raw).hexdigest()}
-    return Circuit(model.name, "", "", "imported", 0, sites, scores, {"imported": imported})
+    return Circuit(
+        model=model.name,
+        task="",
+        claim="",
+        method="imported",
+        seed=0,
+        sites=sites,
+        scores=scores,
+        provenance={"imported": imported},
+    )
 
 
 def write_foreign_mib(
@@ -116,11 +125,14 @@ def write_foreign_mib(
     edges += [f"{name}->logits" for name in earlier]
     return {
         "cfg": {
-            "n_layers": n_layers, "n_heads": n_heads, "parallel_attn_mlp": parallel, "d_model": 0,
+            "n_layers": n_layers,
+            "n_heads": n_heads,
+            "parallel_attn_mlp": parallel,
+            "d_model": 0,
         },
         "nodes": nodes,
         "edges": {name: {"in_graph": True, "score": 0.0} for name in edges},
-    }  # fmt: skip
+    }
 
 
 def _as_file(given: str | Path) -> Path | None:

@@ -57,9 +57,10 @@ class Mask:
     def members(self) -> tuple[Site, ...]:
         """The sites with more than half membership."""
         return tuple(
-            site for site, share in zip(self.sites, self.membership.tolist(), strict=True)
+            site
+            for site, share in zip(self.sites, self.membership.tolist(), strict=True)
             if share > 0.5
-        )  # fmt: skip
+        )
 
 
 def mask_from_json(read: Mapping[str, float]) -> Mask:

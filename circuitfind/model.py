@@ -68,7 +68,7 @@ class Tokens:
     offsets: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Model:
     """A transformer behind the few things that the engine asks of it. Weights stay frozen.
 
@@ -384,9 +384,15 @@ def wrap(
     bridge.eval()
     cfg = bridge.cfg
     return Model(
-        name, bridge, tokenizer, bool(prepend_bos),
-        cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_vocab,
-    )  # fmt: skip
+        name=name,
+        bridge=bridge,
+        tokenizer=tokenizer,
+        prepend_bos=bool(prepend_bos),
+        n_layers=cfg.n_layers,
+        n_heads=cfg.n_heads,
+        d_model=cfg.d_model,
+        d_vocab=cfg.d_vocab,
+    )
 
 
 def load_truth(name: str) -> dict[Donor, tuple[tuple[str, ...], ...]]:

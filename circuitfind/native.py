@@ -43,7 +43,7 @@ from .native_checks import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Native:
     """All that a native folder holds."""
 
@@ -76,10 +76,14 @@ def save_native(folder: str | Path, native: Native) -> Path:
     """
     contents: dict[str, Any] = {
         CONFIG: {
-            "format": FORMAT, "about": native.about, "config": dict(native.config),
-            "words": list(native.words), "pad": native.pad, "unk": native.unk,
+            "format": FORMAT,
+            "about": native.about,
+            "config": dict(native.config),
+            "words": list(native.words),
+            "pad": native.pad,
+            "unk": native.unk,
         },
-    }  # fmt: skip
+    }
     if native.inputs:
         contents[INPUTS] = {
             "inputs": [
@@ -136,13 +140,18 @@ def read_native(folder: str | Path, shapes_of: Callable[[Mapping[str, Any]], Sha
         raise ValueError(f"{folder} is no native model: {listed(problems)}")
     made = contents[CONFIG]
     return Native(
-        made["about"], made["config"], tuple(made["words"]), weights,
-        tuple(
+        about=made["about"],
+        config=made["config"],
+        words=tuple(made["words"]),
+        weights=weights,
+        inputs=tuple(
             Saved(each["text"], {int(index): word for index, word in each["outputs"].items()})
             for each in contents.get(INPUTS, {"inputs": []})["inputs"]
         ),
-        contents.get(TRUTH), made["pad"], made["unk"],
-    )  # fmt: skip
+        truth=contents.get(TRUTH),
+        pad=made["pad"],
+        unk=made["unk"],
+    )
 
 
 def full_config(config: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:

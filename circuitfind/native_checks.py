@@ -20,8 +20,13 @@ SHOWN = 12  # problems spelled out before the rest are counted
 
 # Whole numbers that a config must give, and the most that still is a small model.
 SIZES = {
-    "d_model": 4096, "d_head": 1024, "n_layers": 64, "n_heads": 128, "n_ctx": 2048, "d_mlp": 16384,
-}  # fmt: skip
+    "d_model": 4096,
+    "d_head": 1024,
+    "n_layers": 64,
+    "n_heads": 128,
+    "n_ctx": 2048,
+    "d_mlp": 16384,
+}
 CHOICES: dict[str, tuple[Any, ...]] = {
     "attention_dir": ("causal", "bidirectional"),
     "normalization_type": (None, "LN", "LNPre", "RMS", "RMSPre"),
@@ -32,9 +37,16 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "use_attn_scale": (False, True),
 }
 NUMBERS = (
-    "eps", "attn_scale", "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
-    "rotary_dim", "rotary_base", "d_vocab", "seed",
-)  # fmt: skip
+    "eps",
+    "attn_scale",
+    "attn_scores_soft_cap",
+    "output_logits_soft_cap",
+    "n_key_value_heads",
+    "rotary_dim",
+    "rotary_base",
+    "d_vocab",
+    "seed",
+)
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 KEYS = (*SIZES, *CHOICES, *NUMBERS)
 

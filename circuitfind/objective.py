@@ -146,10 +146,12 @@ class Objective:
             pieces = torch.arange(len(batch)).split(model.pairs_at_once)
             self._columns.append(torch.tensor(columns))
             ready = like._prepared[index] if like else [None] * len(pieces)
-            self._prepared.append([
-                prepare(model, batch.take(piece), mine, cost=self.cost, like=other)
-                for piece, other in zip(pieces, ready, strict=True)
-            ])  # fmt: skip
+            self._prepared.append(
+                [
+                    prepare(model, batch.take(piece), mine, cost=self.cost, like=other)
+                    for piece, other in zip(pieces, ready, strict=True)
+                ]
+            )
 
     @property
     def desiderata(self) -> tuple[Desideratum, ...]:
@@ -191,8 +193,10 @@ class Objective:
             gates = [self._gates(index, membership) for index, _ in mine]
             parts = [prepared for _, prepared in mine]
             found = run_together(parts, gates) if len(mine) > 1 else [run(parts[0], gates[0])]
-            yield [Piece(index, prepared.batch, logits)
-                   for (index, prepared), logits in zip(mine, found, strict=True)]  # fmt: skip
+            yield [
+                Piece(index, prepared.batch, logits)
+                for (index, prepared), logits in zip(mine, found, strict=True)
+            ]
 
     def undecided(self) -> "Objective":
         """The same with the membership of every site open, so that all are in `sites`."""
@@ -236,12 +240,14 @@ class Objective:
         wanted = expected.split([len(piece.batch) for piece in pieces])
         # Few masks at a time: their logits over a whole vocabulary take much memory.
         found = [
-            torch.cat([
-                correct(run(prepared, rows), mine)
-                for rows in gates.split(masks_per_pass(prepared))
-            ])
+            torch.cat(
+                [
+                    correct(run(prepared, rows), mine)
+                    for rows in gates.split(masks_per_pass(prepared))
+                ]
+            )
             for prepared, mine in zip(pieces, wanted, strict=True)
-        ]  # fmt: skip
+        ]
         return torch.cat(found, 1).cpu()
 
     def scores(
@@ -382,9 +388,13 @@ def gaps(
 
 
 def race(
-    objective: Objective, table: Float[Tensor, "mask site"], bounds: Sequence[Bound],
-    margin: Sequence[float], live: Sequence[int], least: float,
-) -> Float[Tensor, "mask desideratum"]:  # fmt: skip
+    objective: Objective,
+    table: Float[Tensor, "mask site"],
+    bounds: Sequence[Bound],
+    margin: Sequence[float],
+    live: Sequence[int],
+    least: float,
+) -> Float[Tensor, "mask desideratum"]:
     """The scores of each mask on the live desiderata as far as they tell whether its slack reaches
     `least`: one that falls short on a desideratum is not tried on the next, and has NaN there, so
     that its slack is an upper limit of what it would be."""

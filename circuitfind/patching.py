@@ -43,7 +43,7 @@ class Edit:
     sites: Int[Tensor, " gate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A batch made ready for patching: donors recorded, the common prefix run once."""
 
@@ -117,7 +117,16 @@ def prepare(
         tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
         _, prefix = model.forward(tokens, attends, keep_prefix=True)
         cost.add(model, len(batch), start, start)
-    return Prepared(model, batch, tuple(sites), edits, prefix, start, cost, reuse)
+    return Prepared(
+        model=model,
+        batch=batch,
+        sites=tuple(sites),
+        edits=edits,
+        prefix=prefix,
+        start=start,
+        cost=cost,
+        reuse=reuse,
+    )
 
 
 def run(
@@ -261,28 +270,35 @@ def _run_rows(
     if prefix is not None and n_masks > 1:
         prefix = repeat_cache(prefix, n_masks, first)
     bases = [part.batch.base for part in parts]
-    reads = [None if base.reads is None else base.reads - part.start
-             for base, part in zip(bases, parts, strict=True)]  # fmt: skip
+    reads = [
+        None if base.reads is None else base.reads - part.start
+        for base, part in zip(bases, parts, strict=True)
+    ]
     ends = [base.tokens.shape[1] - 1 - part.start for base, part in zip(bases, parts, strict=True)]
-    wanted = [torch.full((len(base.tokens),), end) if read is None else read
-              for base, read, end in zip(bases, reads, ends, strict=True)]  # fmt: skip
+    wanted = [
+        torch.full((len(base.tokens),), end) if read is None else read
+        for base, read, end in zip(bases, reads, ends, strict=True)
+    ]
     entry = (first, head.entries[first].repeat(n_masks, 1, 1)) if first else None
     backward = gates[0].requires_grad
     with hooked(model, _mixers(parts, gates)), torch.set_grad_enabled(backward):
         logits, _ = model.forward(
-            torch.cat([part.batch.base.tokens[:, part.start :].repeat(n_masks, 1)
-                       for part in parts]),
+            torch.cat(
+                [part.batch.base.tokens[:, part.start :].repeat(n_masks, 1) for part in parts]
+            ),
             torch.cat([base.attends.repeat(n_masks, 1) for base in bases]),
             prefix=prefix,
             entry=entry,
-            reads=None if all(read is None for read in reads)
+            reads=None
+            if all(read is None for read in reads)
             else torch.cat([read.repeat(n_masks) for read in wanted]),
-        )  # fmt: skip
+        )
     for part in parts:
         _count(part, n_masks, backward, first)
     rows = logits.split([n_masks * len(part.batch) for part in parts])
-    return [rearrange(mine, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks)
-            for mine in rows]  # fmt: skip
+    return [
+        rearrange(mine, "(mask pair) d_vocab -> mask pair d_vocab", mask=n_masks) for mine in rows
+    ]
 
 
 def _mixers(
@@ -295,8 +311,9 @@ def _mixers(
     sizes = [len(rows) * len(part.batch) for part, rows in zip(parts, moved, strict=True)]
 
     def mixer(name: str) -> Callable[..., Tensor]:
-        mine = [_mixer(part.edits.get(name, ()), rows)
-                for part, rows in zip(parts, moved, strict=True)]  # fmt: skip
+        mine = [
+            _mixer(part.edits.get(name, ()), rows) for part, rows in zip(parts, moved, strict=True)
+        ]
 
         def mix(own: Tensor, hook: Any) -> Tensor:
             chunks = own.split(sizes)

@@ -104,10 +104,16 @@ def find_edges(
         low, high = paired_interval(_mean, (values,), seed)
         edges.append(
             Edge(
-                path.sender, path.receiver, path.channel, float(values.mean()), low, high,
-                len(values), mlps,
+                sender=path.sender,
+                receiver=path.receiver,
+                channel=path.channel,
+                effect=float(values.mean()),
+                low=low,
+                high=high,
+                n=len(values),
+                mlps=mlps,
             )
-        )  # fmt: skip
+        )
     return tuple(edges)
 
 

@@ -123,10 +123,12 @@ def write_page(path: str | Path) -> Path:
     config, circuit, report = latest_run(path)
     page = Path(path) / PAGE
     made = render_page(
-        circuit, report, command=Settings.from_json(config).command(),
+        circuit,
+        report,
+        command=Settings.from_json(config).command(),
         examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
-    )  # fmt: skip
+    )
     write_text(page, made)
     return page
 

@@ -47,12 +47,19 @@ MLPS = ("idle", "busy", "carry")
 MOST_NOISE = 0.24  # times the number of heads, all of which add to it
 CLAIMS = ("planted", "planted-inside", "planted-alone")
 LIMITS: Mapping[str, tuple[float, float]] = {
-    "layers": (2, 8), "heads": (1, 16), "parts": (1, 3), "backups": (0, 4), "inhibitors": (0, 4),
-    "decoys": (0, 64), "distractors": (0, 256), "noise": (0.0, 0.01), "seed": (0, 2**31),
-}  # fmt: skip
+    "layers": (2, 8),
+    "heads": (1, 16),
+    "parts": (1, 3),
+    "backups": (0, 4),
+    "inhibitors": (0, 4),
+    "decoys": (0, 64),
+    "distractors": (0, 256),
+    "noise": (0.0, 0.01),
+    "seed": (0, 2**31),
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planted:
     """What a planted model is made of.
 

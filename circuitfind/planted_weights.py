@@ -30,7 +30,10 @@ def planted_native(planted: Planted) -> Native:
     made.wire_mlps()
     made.add_noise()
     return Native(
-        f"variable binding wired by hand: {planted}", made.config, planted_words(), made.weights
+        about=f"variable binding wired by hand: {planted}",
+        config=made.config,
+        words=planted_words(),
+        weights=made.weights,
     )
 
 
@@ -44,9 +47,14 @@ class _Wiring:
         code = planted.parts * planted.base
         carries = planted.mlps == "carry"
         widths = {
-            "keys": N_KEYS, "values": N_VALUES, "places": N_CTX, "key_before": N_KEYS,
-            "votes": code, "out": code if carries else 0, "unread": N_KEYS,
-        }  # fmt: skip
+            "keys": N_KEYS,
+            "values": N_VALUES,
+            "places": N_CTX,
+            "key_before": N_KEYS,
+            "votes": code,
+            "out": code if carries else 0,
+            "unread": N_KEYS,
+        }
         ends = torch.tensor(list(widths.values())).cumsum(0).tolist()
         at = {n: slice(end - widths[n], end) for n, end in zip(widths, ends, strict=True)}
         self.keys, self.values, self.places = at["keys"], at["values"], at["places"]
@@ -56,10 +64,16 @@ class _Wiring:
         # A square, so that dividing scores by its root rounds nothing.
         self.d_head = 16 if code <= 16 else 25
         self.config = {
-            "d_model": self.d_model, "d_head": self.d_head, "n_layers": planted.layers,
-            "n_heads": planted.heads, "n_ctx": N_CTX, "d_mlp": self.d_mlp,
-            "normalization_type": None, "act_fn": "relu", "attention_dir": "causal",
-        }  # fmt: skip
+            "d_model": self.d_model,
+            "d_head": self.d_head,
+            "n_layers": planted.layers,
+            "n_heads": planted.heads,
+            "n_ctx": N_CTX,
+            "d_mlp": self.d_mlp,
+            "normalization_type": None,
+            "act_fn": "relu",
+            "attention_dir": "causal",
+        }
         self.weights = self._empty()
         tokens = slice(0, N_KEYS + N_VALUES)
         self.weights["tok_embed.weight"][tokens, tokens] = torch.eye(tokens.stop)
@@ -70,9 +84,10 @@ class _Wiring:
         stream, inner = self.d_model, self.planted.heads * self.d_head
         n_words = len(planted_words())
         shapes: dict[str, tuple[int, ...]] = {
-            "tok_embed.weight": (n_words, stream), "pos.weight": (N_CTX, stream),
+            "tok_embed.weight": (n_words, stream),
+            "pos.weight": (N_CTX, stream),
             "head.weight": (n_words, stream),
-        }  # fmt: skip
+        }
         for layer in range(self.planted.layers):
             at = f"layers.{layer}"
             for name in "qkv":

@@ -59,8 +59,12 @@ def revalidate(
     """
     config, circuit, report = read_run(path)
     given = {
-        "model": model_name, "n": n, "seed": seed, "n_random": n_random, "force": force or None,
-    }  # fmt: skip
+        "model": model_name,
+        "n": n,
+        "seed": seed,
+        "n_random": n_random,
+        "force": force or None,
+    }
     changes = {name: value for name, value in given.items() if value is not None}
     own = Settings.from_json(config)
     settings = replace(own, **changes)
@@ -104,9 +108,11 @@ def validate_file(
     signed = sign(circuit, model, claim, settings)
     signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
     size = {
-        "heads": len(signed.heads), "mlps": len(signed.mlps), "sites": len(signed),
+        "heads": len(signed.heads),
+        "mlps": len(signed.mlps),
+        "sites": len(signed),
         "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
-    }  # fmt: skip
+    }
     checking = checking or Checking()
     evidence = _evidence(settings, model, checking)
     fresh = _check(settings, model, signed, evidence, checking)
@@ -153,9 +159,10 @@ def add_paths(
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
     held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
     fitting = [
-        batch for batch in held_out
+        batch
+        for batch in held_out
         if batch.desideratum.sense == "follows" and positions <= set(batch.desideratum.at)
-    ]  # fmt: skip
+    ]
     if not fitting:
         raise ValueError(f"no desideratum of the claim follows at {', '.join(sorted(positions))}")
     seed = settings.seed
@@ -204,10 +211,17 @@ def _check(
 ) -> dict[str, Any]:
     """The part of a report that checks make anew."""
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search, mask=mask,
-        seed=settings.seed, n_random=settings.n_random, checks=checking.checks,
-        thorough=checking.thorough, progress=checking.shown,
-    )  # fmt: skip
+        model,
+        circuit,
+        evidence.held_out,
+        search=evidence.search,
+        mask=mask,
+        seed=settings.seed,
+        n_random=settings.n_random,
+        checks=checking.checks,
+        thorough=checking.thorough,
+        progress=checking.shown,
+    )
     reached = sum(score.holds for score in card.desiderata)
     return {
         "success": card.holds,

@@ -17,7 +17,7 @@ from .settings import Settings
 WITH_TEXT = "name", "group", "withdraw"  # are given as site=text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Said:
     """What somebody says in one go, as the command line gives it; `name` and `group` hold
     `site=text`, `withdraw` a site, `site=action` for one of its decisions, or `verdict`."""
@@ -126,11 +126,19 @@ def _from_settings(config: dict, circuit: Circuit, when: str) -> Decisions | Non
     settings = Settings.from_json(config)
     given: dict[Action, Sequence[str]] = {"pin": settings.pins, "veto": settings.vetoes}
     rows = [
-        Decision(site, action, None, "", f"discover --{action}", when)
+        Decision(
+            site=site, action=action, value=None, reason="", by=f"discover --{action}", when=when
+        )
         for action, sites in given.items()
         for site in sites
     ]
-    return Decisions(circuit.digest, None, tuple(rows), rows[0].by, when) if rows else None
+    return (
+        Decisions(
+            circuit=circuit.digest, verdict=None, decisions=tuple(rows), by=rows[0].by, when=when
+        )
+        if rows
+        else None
+    )
 
 
 def _spoken(said: Said, circuit: Circuit, known: Sequence[str]) -> tuple[Decisions, list[str]]:
@@ -141,8 +149,11 @@ def _spoken(said: Said, circuit: Circuit, known: Sequence[str]) -> tuple[Decisio
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     given: dict[Action, Sequence[str]] = {
         "withdraw": said.withdraw,  # first, so that another decision may be given in its place
-        "pin": said.pin, "veto": said.veto, "name": said.name, "group": said.group,
-    }  # fmt: skip
+        "pin": said.pin,
+        "veto": said.veto,
+        "name": said.name,
+        "group": said.group,
+    }
     for action, texts in given.items():
         for text in texts:
             site, _, value = text.partition("=") if action in WITH_TEXT else (text, "", "")
@@ -150,8 +161,19 @@ def _spoken(said: Said, circuit: Circuit, known: Sequence[str]) -> tuple[Decisio
                 problems.append(f"--{action} is given as a9.h6@last=text; got {text[:60]!r}")
             if action == "withdraw" and value and (value not in ACTIONS or site == WHOLE):
                 problems.append(f"--withdraw is of {', '.join(ACTIONS)}; got {text[:60]!r}")
-            rows.append(Decision(site, action, value or None, said.reason, said.by, now))
-    made = Decisions(circuit.digest, said.verdict, tuple(rows), said.by, now)
+            rows.append(
+                Decision(
+                    site=site,
+                    action=action,
+                    value=value or None,
+                    reason=said.reason,
+                    by=said.by,
+                    when=now,
+                )
+            )
+    made = Decisions(
+        circuit=circuit.digest, verdict=said.verdict, decisions=tuple(rows), by=said.by, when=now
+    )
     problems += _unknown(made, known)
     abouts = [row.about for row in rows]
     problems += [

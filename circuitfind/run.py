@@ -94,10 +94,16 @@ def discover(
         told = chosen_by(circuit, settings.pins, decisions)
         circuit = replace(circuit, provenance={**circuit.provenance, **told})
     card = validate(
-        model, circuit, evidence.held_out, search=evidence.search, mask=soft_mask(result),
-        seed=settings.seed, n_random=settings.n_random, progress=progress,
+        model,
+        circuit,
+        evidence.held_out,
+        search=evidence.search,
+        mask=soft_mask(result),
+        seed=settings.seed,
+        n_random=settings.n_random,
+        progress=progress,
         also=("rival",) if settings.rival and result.success else (),
-    )  # fmt: skip
+    )
     notes = [*progress.notes, *folder.put_back(circuit)]
     report = summarise(circuit, result, card, evidence, notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
@@ -204,9 +210,13 @@ def _git_commit() -> str | None:
     """The commit of the code that runs, where it is a checkout."""
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()

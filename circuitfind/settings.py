@@ -16,7 +16,7 @@ LATER = ("size", "rival", "donor", "batch", "pins", "vetoes")
 LISTS = ("at", "pins", "vetoes")  # settings that are lists in config.json
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that decides what a run finds. The same settings give the same circuit."""
 
@@ -101,10 +101,14 @@ class Settings:
     def load_model(self) -> Model:
         """The model that these settings name."""
         model = load_model(
-            self.model, device=self.device, dtype=self.dtype, device_map=self.device_map,
-            revision=self.revision, prepend_bos=self.prepend_bos,
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            device_map=self.device_map,
+            revision=self.revision,
+            prepend_bos=self.prepend_bos,
             trust_remote_code=self.trust_remote_code,
-        )  # fmt: skip
+        )
         return replace(model, pairs_at_once=self.batch) if self.batch else model
 
     def load_claim(self) -> Sampleable:

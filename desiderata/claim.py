@@ -82,10 +82,16 @@ class Claim:
                     continue
                 side.append(
                     Desideratum(
-                        rule.name, rule.part, rule.sense, pairs, self.at,
-                        rule.at_least, rule.weight, rule.donor,
+                        name=rule.name,
+                        part=rule.part,
+                        sense=rule.sense,
+                        pairs=pairs,
+                        at=self.at,
+                        at_least=rule.at_least,
+                        weight=rule.weight,
+                        donor=rule.donor,
                     )
-                )  # fmt: skip
+                )
             sides.append(tuple(side))
         if problems:
             raise SamplingError(problems)
@@ -237,23 +243,45 @@ def carries(
     others = model.inputs_behind(model.answer, cut=names)
     shapes: list[Rule] = []
     if follows:
-        shapes.append(Rule(f"follows {label}", "inside", "follows", movers, names, names))
-    shapes += [Rule(f"keeps {name}", "inside", "keeps", frozenset({name})) for name in kept]
+        shapes.append(
+            Rule(
+                name=f"follows {label}",
+                part="inside",
+                sense="follows",
+                vary=movers,
+                forced=names,
+                must_move=names,
+            )
+        )
+    shapes += [
+        Rule(name=f"keeps {name}", part="inside", sense="keeps", vary=frozenset({name}))
+        for name in kept
+    ]
     if crossed:
         everything = frozenset(model.inputs)
         shapes.append(
             Rule(
-                f"crossed {label}", "inside", "follows", everything, names, names,
+                name=f"crossed {label}",
+                part="inside",
+                sense="follows",
+                vary=everything,
+                forced=names,
+                must_move=names,
                 must_be_novel=bool(others),
             )
-        )  # fmt: skip
+        )
     if complete:
         shapes.append(
             Rule(
-                f"nothing else carries {label}", "outside", "keeps", movers, (), names,
+                name=f"nothing else carries {label}",
+                part="outside",
+                sense="keeps",
+                vary=movers,
+                forced=(),
+                must_move=names,
                 answers_differ=True,
             )
-        )  # fmt: skip
+        )
     rules = _with_degrees(shapes, at_least, weight, donor, problems)
     loosened = (
         [] if keeps is None else [f"keeping only {', '.join(kept)}" if kept else "keeping nothing"]
@@ -288,7 +316,7 @@ def suffices(
     model.check_known(same)
     vary = frozenset(model.inputs) - set(same)
     problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
-    rule = Rule("suffices", "outside", "keeps", vary, answers_differ=True)
+    rule = Rule(name="suffices", part="outside", sense="keeps", vary=vary, answers_differ=True)
     rules = _with_degrees([rule], at_least, weight, donor, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
     loosened += _degree_words(at_least, donor)
@@ -313,7 +341,14 @@ def pairs_hold(
         ValueError: every problem with the arguments at once.
     """
     desideratum = Desideratum(
-        name, part, sense, tuple(pairs), positions_of(at), at_least, weight, donor
+        name=name,
+        part=part,
+        sense=sense,
+        pairs=tuple(pairs),
+        at=positions_of(at),
+        at_least=at_least,
+        weight=weight,
+        donor=donor,
     )
     return GivenPairs(name, (desideratum,))
 

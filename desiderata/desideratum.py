@@ -21,7 +21,7 @@ DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
 AT_LEAST = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """A base and a source prompt, the answer expected under the patch, and their own answers.
 
@@ -58,7 +58,7 @@ def check_degree(name: str, at_least: float, weight: float, donor: str) -> list[
     return problems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Desideratum:
     """One constraint on the circuit, with the pairs that test it.
 
@@ -117,7 +117,7 @@ class Desideratum:
         return all(pair.is_novel for pair in self.pairs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """How the pairs of one desideratum are made from a causal model.
 

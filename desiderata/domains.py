@@ -70,10 +70,9 @@ class Distinct:
         return tuple(rng.sample(self.pool.items, self.n))
 
     def accepts(self, value: Any, values: Values) -> bool:
-        return (
-            len(value) == self.n == len(set(value))
-            and all(item in self.pool.items for item in value)
-        )  # fmt: skip
+        return len(value) == self.n == len(set(value)) and all(
+            item in self.pool.items for item in value
+        )
 
     def narrowed(self, items: Iterable[Any]) -> "Distinct":
         """The same domain over only these items."""

@@ -43,9 +43,12 @@ def read_pairs(
         problems += [f"line {line}: {problem}" for problem in wrong]
         if not wrong:
             pair = Pair(
-                Prompt(row["base"]), Prompt(row["source"]), row["expected"], row["base_answer"],
-                row.get("source_answer") or None,
-            )  # fmt: skip
+                base=Prompt(row["base"]),
+                source=Prompt(row["source"]),
+                expected=row["expected"],
+                base_answer=row["base_answer"],
+                source_answer=row.get("source_answer") or None,
+            )
             sense = "keeps" if pair.expected == pair.base_answer else "follows"
             grouped[row.get("desideratum") or sense, row.get("part") or "inside", sense].append(
                 pair
@@ -59,7 +62,16 @@ def read_pairs(
     for (name, part, sense), pairs in grouped.items():
         others = [key for key in grouped if key[0] == name]
         label = name if len(others) == 1 else f"{name} ({part} {sense})"
-        made.append(Desideratum(label, part, sense, tuple(pairs), positions, at_least))  # type: ignore[arg-type]
+        made.append(
+            Desideratum(
+                name=label,
+                part=part,
+                sense=sense,
+                pairs=tuple(pairs),
+                at=positions,
+                at_least=at_least,
+            )
+        )  # type: ignore[arg-type]
     return GivenPairs(path.stem, tuple(made))
 
 

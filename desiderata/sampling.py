@@ -170,9 +170,14 @@ def _draw_pair(
     if rule.answers_differ and base_answer == source_answer:
         return "both prompts answer the same"
     return Pair(
-        model.render(at_base), model.render(at_source), expected, base_answer, source_answer,
-        base, source,
-    )  # fmt: skip
+        base=model.render(at_base),
+        source=model.render(at_source),
+        expected=expected,
+        base_answer=base_answer,
+        source_answer=source_answer,
+        base_inputs=base,
+        source_inputs=source,
+    )
 
 
 def _can_differ(model: "CausalModel", name: str) -> bool:

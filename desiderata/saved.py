@@ -143,13 +143,17 @@ class SavedInputs:
             sources = self._sources(at, order, rng)
             pairs += [self._pair(at, base, sources[base]) for base in bases]
         return Desideratum(
-            f"suffices@{at}", "outside", "keeps", tuple(pairs[:n]), self.at,
+            name=f"suffices@{at}",
+            part="outside",
+            sense="keeps",
+            pairs=tuple(pairs[:n]),
+            at=self.at,
             at_least=1.0,
             donor=self.donor if self.donor in ("zero", "mean") else "source",
             read=str(at),
             mean_over=self._prompts() if self.donor == "mean" else (),
             exhaustive=not self.is_divided,
-        )  # fmt: skip
+        )
 
     def _sources(self, at: int, order: Sequence[int], rng: random.Random) -> dict[int, int]:
         """The source of each of these inputs."""
@@ -168,7 +172,13 @@ class SavedInputs:
     def _pair(self, at: int, base: int, source: int) -> Pair:
         own, theirs = (self.inputs[index].outputs[at] for index in (base, source))
         base_prompt, source_prompt = (Prompt(self.inputs[index].text) for index in (base, source))
-        return Pair(base_prompt, source_prompt, f" {own}", f" {own}", f" {theirs}")
+        return Pair(
+            base=base_prompt,
+            source=source_prompt,
+            expected=f" {own}",
+            base_answer=f" {own}",
+            source_answer=f" {theirs}",
+        )
 
     def _prompts(self) -> tuple[Prompt, ...]:
         return tuple(Prompt(saved.text) for saved in self.inputs)

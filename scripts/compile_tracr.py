@@ -90,10 +90,16 @@ def wire(program: Program, compiled: Compiled) -> tuple[dict[str, Any], Arrays, 
     rng, words = np.random.default_rng(program.seed), words_of(program, compiled)
     width, context = len(compiled.labels) + UNREAD, program.max_length + 1
     config = {
-        "d_model": width, "d_head": compiled.d_head, "n_layers": compiled.n_layers,
-        "n_heads": program.n_heads, "n_ctx": context, "d_mlp": compiled.d_mlp + NEURONS,
-        "act_fn": "relu", "normalization_type": None, "attention_dir": "bidirectional",
-    }  # fmt: skip
+        "d_model": width,
+        "d_head": compiled.d_head,
+        "n_layers": compiled.n_layers,
+        "n_heads": program.n_heads,
+        "n_ctx": context,
+        "d_mlp": compiled.d_mlp + NEURONS,
+        "act_fn": "relu",
+        "normalization_type": None,
+        "attention_dir": "bidirectional",
+    }
     weights = {
         "tok_embed.weight": np.zeros((len(words), width)),
         "pos.weight": np.zeros((context, width)),
@@ -162,9 +168,11 @@ def _attention(
     rows = {name: array.reshape(-1, width + UNREAD) for name, array in made.items()}
     biases = {f"{name}.bias": np.zeros(len(rows[name])) for name in "qkv"}
     return {
-        **{f"{name}.weight": rows[name] for name in "qkv"}, "o.weight": rows["o"].T,
-        **biases, "o.bias": np.zeros(width + UNREAD),
-    }, mine  # fmt: skip
+        **{f"{name}.weight": rows[name] for name in "qkv"},
+        "o.weight": rows["o"].T,
+        **biases,
+        "o.bias": np.zeros(width + UNREAD),
+    }, mine
 
 
 def _mlp(compiled: Compiled, layer: int, rng: np.random.Generator) -> tuple[Arrays, bool]:
@@ -179,9 +187,11 @@ def _mlp(compiled: Compiled, layer: int, rng: np.random.Generator) -> tuple[Arra
     reads[hidden:, :width] = rng.normal(0, 0.8, (NEURONS, width))
     writes[width:, hidden:] = rng.normal(0, _loudness(rng) / UNREAD, (UNREAD, NEURONS))
     return {
-        "fc_in.weight": reads, "fc_in.bias": np.zeros(hidden + NEURONS),
-        "fc_out.weight": writes, "fc_out.bias": np.zeros(width + UNREAD),
-    }, bool(np.any(second))  # fmt: skip
+        "fc_in.weight": reads,
+        "fc_in.bias": np.zeros(hidden + NEURONS),
+        "fc_out.weight": writes,
+        "fc_out.bias": np.zeros(width + UNREAD),
+    }, bool(np.any(second))
 
 
 def _loudness(rng: np.random.Generator) -> float:

@@ -30,29 +30,44 @@ def draw_sizes(found: dict[str, Any], path: Path) -> None:
             band = [row for row in found["band"] if row["desideratum"] == name]
             sizes = [row["size"] for row in band]
             axes.fill_between(
-                sizes, [row["low"] for row in band], [row["high"] for row in band],
-                color="#d8d8d8", label=f"{band[0]['n_random']} random circuits, 5 to 95 %",
-            )  # fmt: skip
-            axes.plot(sizes, [row["best"] for row in band], color="#9a9a9a", linewidth=0.8,
-                      label="the best of them")  # fmt: skip
+                sizes,
+                [row["low"] for row in band],
+                [row["high"] for row in band],
+                color="#d8d8d8",
+                label=f"{band[0]['n_random']} random circuits, 5 to 95 %",
+            )
+            axes.plot(
+                sizes,
+                [row["best"] for row in band],
+                color="#9a9a9a",
+                linewidth=0.8,
+                label="the best of them",
+            )
             for method, frontier in found["frontiers"].items():
                 points = [point for point in frontier if 0 < point["size"] <= max(sizes)]
                 axes.plot(
                     [point["size"] for point in points],
                     [point["satisfaction"][name] for point in points],
-                    **LOOKS[method], markersize=2, linewidth=0.9,
+                    **LOOKS[method],
+                    markersize=2,
+                    linewidth=0.9,
                     label=f"{method}, selection pairs",
-                )  # fmt: skip
+                )
                 rows = [r for r in found["searches"] if r["search"] == f"{method}: two desiderata"]
                 axes.plot(
                     [row["heads"] + row["mlps"] for row in rows],
                     [row["desiderata"][name]["satisfaction"] for row in rows],
-                    **LOOKS[method] | {"linestyle": "none"}, markersize=7, markeredgecolor="black",
+                    **LOOKS[method] | {"linestyle": "none"},
+                    markersize=7,
+                    markeredgecolor="black",
                     label=f"{method}, {len(rows)} seed{'s'[: len(rows) > 1]}, held out",
-                )  # fmt: skip
+                )
             # Not of the other claims, which have desiderata of the same name on other pairs.
-            needs = [row["desiderata"][name]["need"] for row in found["searches"]
-                     if row["search"].endswith(": two desiderata")]  # fmt: skip
+            needs = [
+                row["desiderata"][name]["need"]
+                for row in found["searches"]
+                if row["search"].endswith(": two desiderata")
+            ]
             axes.axhline(
                 float(np.mean(needs)), color="#a8321a", linewidth=1, label="needed to hold"
             )
@@ -64,8 +79,12 @@ def draw_sizes(found: dict[str, Any], path: Path) -> None:
             axes.set_xscale("log")
             axes.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
             axes.minorticks_off()
-            axes.set(title=name, xlabel="sites in the circuit", ylabel="share of pairs",
-                     ylim=(-0.03, 1.06))  # fmt: skip
+            axes.set(
+                title=name,
+                xlabel="sites in the circuit",
+                ylabel="share of pairs",
+                ylim=(-0.03, 1.06),
+            )
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         save_figure(figure, path)
@@ -89,9 +108,14 @@ def draw_backups(backups: dict[str, Any], path: Path) -> None:
             if np.isfinite(value):
                 dark = abs(value) > 0.6 * reach
                 axes.text(
-                    column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center",
-                    color="white" if dark else "black", fontsize=5.5,
-                )  # fmt: skip
+                    column,
+                    row,
+                    f"{value:.2f}".replace("-0.00", "0.00"),
+                    ha="center",
+                    va="center",
+                    color="white" if dark else "black",
+                    fontsize=5.5,
+                )
         axes.set_xticks(range(len(names)), [name.split("@")[0] for name in names], rotation=60)
         axes.set_yticks(range(len(names)), [name.split("@")[0] for name in names])
         axes.set_title(

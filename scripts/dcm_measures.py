@@ -38,12 +38,18 @@ def measure_scores(model: Model, circuit: Circuit, held_out: Sequence[Batch]) ->
     membership = membership_of(objective.sites, circuit.sites)
     return [
         {
-            "desideratum": score.name, "n": score.n, "null": score.null, "ceiling": score.ceiling,
-            "need": score.need, "low": score.low, "high": score.high,
-            "satisfaction": score.satisfaction, "holds": score.holds,
+            "desideratum": score.name,
+            "n": score.n,
+            "null": score.null,
+            "ceiling": score.ceiling,
+            "need": score.need,
+            "low": score.low,
+            "high": score.high,
+            "satisfaction": score.satisfaction,
+            "holds": score.holds,
         }
         for score in score_desiderata(objective, objective.bounds(), membership)
-    ]  # fmt: skip
+    ]
 
 
 def measure_stability(circuits: Sequence[Circuit], n_sites: int) -> Row:
@@ -80,12 +86,18 @@ def measure_band(model: Model, held_out: Sequence[Batch], n_random: int, n_pairs
             low, middle, high = scores[:, index].quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
             rows.append(
                 {
-                    "size": size, "desideratum": desideratum.name, "n_random": n_random,
-                    "n": len(few[index]), "low": low, "median": middle, "high": high,
+                    "size": size,
+                    "desideratum": desideratum.name,
+                    "n_random": n_random,
+                    "n": len(few[index]),
+                    "low": low,
+                    "median": middle,
+                    "high": high,
                     "best": float(scores[:, index].max()),
-                    "null": bounds[index].null, "ceiling": bounds[index].ceiling,
+                    "null": bounds[index].null,
+                    "ceiling": bounds[index].ceiling,
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -96,9 +108,10 @@ def measure_backups(model: Model, circuit: Circuit, held_out: Sequence[Batch]) -
     """
     objective = open_objective(model, held_out)
     out: list[frozenset] = [
-        frozenset(), *(frozenset({s}) for s in circuit.sites),
+        frozenset(),
+        *(frozenset({s}) for s in circuit.sites),
         *map(frozenset, combinations(circuit.sites, 2)),
-    ]  # fmt: skip
+    ]
     clear = slack(
         objective.scores(_without(objective, circuit, out)),
         objective.bounds(),
@@ -108,11 +121,13 @@ def measure_backups(model: Model, circuit: Circuit, held_out: Sequence[Batch]) -
     alone = {site: lost[frozenset({site})] for site in circuit.sites}
     pairs = [
         {
-            "first": str(a), "second": str(b), "lost": lost[frozenset({a, b})],
+            "first": str(a),
+            "second": str(b),
+            "lost": lost[frozenset({a, b})],
             "extra": lost[frozenset({a, b})] - alone[a] - alone[b],
         }
         for a, b in combinations(circuit.sites, 2)
-    ]  # fmt: skip
+    ]
     return {
         "n": min(map(len, objective.batches)),
         "sites": {str(site): value for site, value in alone.items()},

@@ -70,13 +70,17 @@ def _searches(rows: Sequence[dict[str, Any]]) -> str:
         ("search", "seed", "heads", "MLPs", "desiderata", "n", "random circuits beaten"),
         (
             (
-                row["search"], row["seed"], row["heads"], row["mlps"],
+                row["search"],
+                row["seed"],
+                row["heads"],
+                row["mlps"],
                 "; ".join(f"{name} {_score(one)}" for name, one in row["desiderata"].items()),
-                min(one["n"] for one in row["desiderata"].values()), row["random beaten"],
+                min(one["n"] for one in row["desiderata"].values()),
+                row["random beaten"],
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )
 
 
 def _stability(searches: dict[str, Any]) -> str:
@@ -84,12 +88,15 @@ def _stability(searches: dict[str, Any]) -> str:
         ("search", "seeds", "mean Jaccard of two seeds", "by chance", "sites (seeds they are in)"),
         (
             (
-                name, one["seeds"], f"{one['jaccard']:.2f}", f"{one['chance']:.3f}",
+                name,
+                one["seeds"],
+                f"{one['jaccard']:.2f}",
+                f"{one['chance']:.3f}",
                 ", ".join(f"{site.split('@')[0]} {count}" for site, count in one["sites"].items()),
             )
             for name, one in searches.items()
         ),
-    )  # fmt: skip
+    )
 
 
 def _sizes(rows: Sequence[dict[str, Any]]) -> str:
@@ -117,12 +124,16 @@ def _transfer(rows: Sequence[dict[str, Any]]) -> str:
             (row["claim"], row["says"], "", "", "", "")
             if "says" in row
             else (
-                row["claim"], row["desideratum"], row["n"], f"{row['null']:.2f}",
-                f"{row['ceiling']:.2f}", _score(row),
+                row["claim"],
+                row["desideratum"],
+                row["n"],
+                f"{row['null']:.2f}",
+                f"{row['ceiling']:.2f}",
+                _score(row),
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )
 
 
 def _before(found: dict[str, Any]) -> str:
@@ -166,12 +177,15 @@ def _tasks(found: dict[str, Any]) -> str:
         ("circuits", "shared sites", "Jaccard", "by chance", "p"),
         (
             (
-                f"{row['first']}, {row['second']}", row["shared"], f"{row['jaccard']:.2f}",
-                f"{row['chance']:.3f}", f"{row['p']:.1e}",
+                f"{row['first']}, {row['second']}",
+                row["shared"],
+                f"{row['jaccard']:.2f}",
+                f"{row['chance']:.3f}",
+                f"{row['p']:.1e}",
             )
             for row in found["overlaps"]
         ),
-    )  # fmt: skip
+    )
     claims = list(next(iter(found["matrix"].values())))
     matrix = _table(
         ("circuit (sites) on the claim of", *claims),

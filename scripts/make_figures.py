@@ -17,10 +17,10 @@ from circuitfind.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY, KEPT = ROOT / "figures", ROOT / "runs" / "figures"
 RUNS = {
-    "variable_binding": Settings("variable_binding", "binder"),
-    "ioi": Settings("ioi", "smollm2-135m"),
-    "arithmetic": Settings("arithmetic", "smollm2-135m-binding"),
-    "arithmetic-value": Settings("arithmetic-value", "smollm2-135m-binding"),
+    "variable_binding": Settings(task="variable_binding", model="binder"),
+    "ioi": Settings(task="ioi", model="smollm2-135m"),
+    "arithmetic": Settings(task="arithmetic", model="smollm2-135m-binding"),
+    "arithmetic-value": Settings(task="arithmetic-value", model="smollm2-135m-binding"),
 }
 
 

@@ -103,27 +103,48 @@ def _bindings() -> Iterator[tuple[Value, ...]]:
 
 PROGRAMS = (
     Program(
-        "tracr-reverse", "the input backwards", reverse,
-        tuple("abc"), tuple(product("abc", repeat=4)), max_length=4,
+        "tracr-reverse",
+        "the input backwards",
+        reverse,
+        tuple("abc"),
+        tuple(product("abc", repeat=4)),
+        max_length=4,
     ),
     Program(
-        "tracr-frac-prevs", "the share of x so far", frac_prevs,
-        tuple("xyz"), tuple(product("xyz", repeat=4)), max_length=4,
+        "tracr-frac-prevs",
+        "the share of x so far",
+        frac_prevs,
+        tuple("xyz"),
+        tuple(product("xyz", repeat=4)),
+        max_length=4,
         values=tuple(sorted({Fraction(n, d) for d in range(1, 5) for n in range(d + 1)})),
     ),
     Program(
-        "tracr-sort-unique", "the input's numbers, all different, in order", sort_unique,
-        tuple(range(1, 6)), tuple(permutations(range(1, 6), 4)), max_length=4,
+        "tracr-sort-unique",
+        "the input's numbers, all different, in order",
+        sort_unique,
+        tuple(range(1, 6)),
+        tuple(permutations(range(1, 6), 4)),
+        max_length=4,
     ),
     Program(
-        "tracr-recall", "what stood after this token: `a 1 b 2 a` gives 1 at its end", recall,
-        tuple("abc123"), tuple(_bindings()), max_length=5,
+        "tracr-recall",
+        "what stood after this token: `a 1 b 2 a` gives 1 at its end",
+        recall,
+        tuple("abc123"),
+        tuple(_bindings()),
+        max_length=5,
     ),
     Program(
-        "tracr-half", "whether half of the input or more is this token", half,
-        tuple("abc"), tuple(product("abc", repeat=4)), max_length=5, n_heads=4,
+        "tracr-half",
+        "whether half of the input or more is this token",
+        half,
+        tuple("abc"),
+        tuple(product("abc", repeat=4)),
+        max_length=5,
+        n_heads=4,
     ),
-)  # fmt: skip
+)
 
 
 def compile_program(program: Program) -> Compiled:
@@ -156,8 +177,14 @@ def compile_program(program: Program) -> Compiled:
     said = tuple(program.values or made.output_encoder.encoding_map)
     names = [sop.label] if program.values else [f"{sop.label}:{value}" for value in said]
     return Compiled(
-        params, labels, config.num_layers, config.num_heads, config.key_size,
-        config.mlp_hidden_size, made.input_encoder.encoding_map,
-        said, tuple(map(labels.index, names)),
+        params,
+        labels,
+        config.num_layers,
+        config.num_heads,
+        config.key_size,
+        config.mlp_hidden_size,
+        made.input_encoder.encoding_map,
+        said,
+        tuple(map(labels.index, names)),
         tuple(tuple(made.apply(["BOS", *tokens]).decoded[1:]) for tokens in program.inputs),
-    )  # fmt: skip
+    )

@@ -79,7 +79,7 @@ class Plan:
 
     def settings(self, task: str, method: str, seed: int, size: int | None = None) -> Settings:
         n = min(self.n, PAIRS_COMPARED) if task in OTHER_TASKS else self.n
-        return Settings(task, self.name, method, n=n, seed=seed, size=size)
+        return Settings(task=task, model=self.name, method=method, n=n, seed=seed, size=size)
 
     def gather(self, task: str, seed: int = 0) -> Evidence:
         """The pairs of an installed claim that the model solves."""
@@ -130,15 +130,17 @@ def describe(name: str, circuit: Circuit, report: dict[str, Any]) -> dict[str, A
         "of": report["size"]["of"],
         "holds": report["success"],
         "desiderata": {
-            row["name"]: {k: row[k] for k in ("satisfaction", "low", "high", "need", "null",
-                                              "ceiling", "n", "holds")}
+            row["name"]: {
+                k: row[k]
+                for k in ("satisfaction", "low", "high", "need", "null", "ceiling", "n", "holds")
+            }
             for row in report["desiderata"]
         },
         "random beaten": f"{round(beaten['value'] * beaten['n'])}/{beaten['n']}",
         "sites": [str(site) for site in circuit.sites],
         "flops": report["cost"]["stages"]["search"]["flops"],
         "message": report["message"],
-    }  # fmt: skip
+    }
 
 
 def transfer_claims() -> dict[str, Claim]:

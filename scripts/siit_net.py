@@ -19,9 +19,12 @@ ANSWERS = slice(WORDS.index(DIGITS[0]), WORDS.index(DIGITS[-1]) + 1)
 LENGTH = 10
 VALUES_AT = (2, 4, 6)  # tokens that are bound digits, each after its letter
 READ_OUT = {  # variable: how many values it has
-    "places": len(LETTERS), "first": len(LETTERS), "left": len(DIGITS), "right": len(DIGITS),
+    "places": len(LETTERS),
+    "first": len(LETTERS),
+    "left": len(DIGITS),
+    "right": len(DIGITS),
     "op": len(OPS),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Shape:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """A setting of the causal model's inputs in each row, letters and digits as numbers.
 
@@ -65,7 +68,7 @@ class Settings:
 
     def take(self, rows: Tensor) -> "Settings":
         """These rows, in this order."""
-        return Settings(*(column[rows] for column in vars(self).values()))
+        return Settings(**{name: column[rows] for name, column in vars(self).items()})
 
     @property
     def left(self) -> Tensor:
@@ -111,7 +114,17 @@ def all_settings() -> Settings:
             + [LETTERS.index(first), LETTERS.index(second), 1 if op == "+" else -1]
         )
     columns = torch.tensor(rows).split([LENGTH, 3, 3, 3, 1, 1, 1], dim=1)
-    return Settings(*columns[:4], *(column.squeeze(1) for column in columns[4:]))
+    tokens, letters, places, digits, *single = columns
+    first, second, sign = (column.squeeze(1) for column in single)
+    return Settings(
+        tokens=tokens,
+        letters=letters,
+        places=places,
+        digits=digits,
+        first=first,
+        second=second,
+        sign=sign,
+    )
 
 
 class Net(nn.Module):
@@ -204,10 +217,12 @@ def _block(shape: Shape) -> nn.ModuleDict:
     }
     return nn.ModuleDict(
         {
-            "ln1": _norm(shape), "attn": nn.ModuleDict(attention),
-            "ln2": _norm(shape), "mlp": nn.ModuleDict(mlp),
+            "ln1": _norm(shape),
+            "attn": nn.ModuleDict(attention),
+            "ln2": _norm(shape),
+            "mlp": nn.ModuleDict(mlp),
         }
-    )  # fmt: skip
+    )
 
 
 class ReadOut(nn.Module):
@@ -220,9 +235,12 @@ class ReadOut(nn.Module):
     def forward(self, base: Settings, outputs: Sequence[Tensor]) -> Tensor:
         """The cross-entropy of all variables, summed."""
         told = {
-            "places": base.letters, "first": base.first, "left": base.left, "right": base.right,
+            "places": base.letters,
+            "first": base.first,
+            "left": base.left,
+            "right": base.right,
             "op": (base.sign + 1) // 2,
-        }  # fmt: skip
+        }
         losses = []
         for variable, made in self.maps.items():
             layer, head = (int(part[1:]) for part in ALIGNED[variable].split("."))

@@ -99,7 +99,7 @@ class Recipe:
 # ---------------------------------------------------------------------------------- the training
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Rows padded on the right; the label at position p is the token expected at p + 1."""
 
@@ -166,7 +166,7 @@ def make_batch(
     tokens = [row + [ids["<pad>"]] * (length - len(row)) for row, _ in rows]
     labels = [row + [IGNORED] * (length - len(row)) for _, row in rows]
     is_copy = torch.tensor([kind == "copy" or kind.startswith("scrambled") for kind in kinds])
-    return Batch(torch.tensor(tokens), torch.tensor(labels), is_copy)
+    return Batch(tokens=torch.tensor(tokens), labels=torch.tensor(labels), is_copy=is_copy)
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

@@ -253,10 +253,13 @@ def train(
         if step % 20 == 0 or step == phase.steps:
             right = (logits.argmax(-1) == labels).float().mean().item()
             row = {
-                "step": step, "loss": round(loss.item(), 4), "right": round(right, 3),
-                "text_drift": round(divergence.item(), 4), "tokens": tokens_seen,
+                "step": step,
+                "loss": round(loss.item(), 4),
+                "right": round(right, 3),
+                "text_drift": round(divergence.item(), 4),
+                "tokens": tokens_seen,
                 "seconds": round(time.monotonic() - began),
-            }  # fmt: skip
+            }
             log.append(row)
             print(json.dumps(row), flush=True)
             save()

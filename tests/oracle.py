@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 Donors = Mapping[str, np.ndarray]  # what each component takes when it is ablated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Oracle:
     """A native model without normalisation, bidirectional, relu; its inputs and their outputs."""
 
@@ -112,10 +112,12 @@ def read_oracle(folder: Path) -> Oracle:
     ids = {word: index for index, word in enumerate(made["words"])}
     at = tuple(sorted(map(int, saved["inputs"][0]["outputs"])))
     return Oracle(
-        {k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items()},
-        made["config"]["n_layers"],
-        made["config"]["n_heads"],
-        np.array([[ids[word] for word in each["text"].split()] for each in saved["inputs"]]),
-        np.array([[ids[each["outputs"][str(i)]] for i in at] for each in saved["inputs"]]),
-        at,
+        weights={
+            k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items()
+        },
+        n_layers=made["config"]["n_layers"],
+        n_heads=made["config"]["n_heads"],
+        tokens=np.array([[ids[word] for word in each["text"].split()] for each in saved["inputs"]]),
+        outputs=np.array([[ids[each["outputs"][str(i)]] for i in at] for each in saved["inputs"]]),
+        at=at,
     )

@@ -9,11 +9,21 @@ from circuitfind.examples import Attention, Example, Examples, ExampleSet
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
 HOSTILE = (
-    "<script>alert(1)</script>", "</script><script>alert(2)</script>", "<!-- <script>",
-    '"><img src=x onerror=alert(3)>', "{{ 7 * 7 }} {% raw %}", "' onfocus='alert(4)",
-    "&lt;b&gt;", "a\nb\r\tc\x00", "\u202egnp.exe\u2066", "🦊" * 50, "$\\alpha$ ${x}", "]]> --> */",
-    "javascript:alert(5)", "x" * 3000,
-)  # fmt: skip
+    "<script>alert(1)</script>",
+    "</script><script>alert(2)</script>",
+    "<!-- <script>",
+    '"><img src=x onerror=alert(3)>',
+    "{{ 7 * 7 }} {% raw %}",
+    "' onfocus='alert(4)",
+    "&lt;b&gt;",
+    "a\nb\r\tc\x00",
+    "\u202egnp.exe\u2066",
+    "🦊" * 50,
+    "$\\alpha$ ${x}",
+    "]]> --> */",
+    "javascript:alert(5)",
+    "x" * 3000,
+)
 
 
 class Elements(HTMLParser):
@@ -41,33 +51,103 @@ def a_page(*texts, **changes):
     sites = tuple(parse_site(f"a0.h{n}@{place}") for n, place in enumerate(places))
     last = parse_site(f"m1@{places[0]}")
     circuit = Circuit(
-        told, told, told, told, 0, (*sites, last), (*(0.4 for _ in sites), -0.1),
-        {"n_layers": 2, "n_heads": len(sites), "positions": places, told: told},
-        (Edge(sites[0], last, "in", 0.5, 0.25, 0.75, 9),
-         Edge(last, None, "answer", -1.5, -2.0, -1.0, 9)),
-    )  # fmt: skip
+        model=told,
+        task=told,
+        claim=told,
+        method=told,
+        seed=0,
+        sites=(*sites, last),
+        scores=(*(0.4 for _ in sites), -0.1),
+        provenance={"n_layers": 2, "n_heads": len(sites), "positions": places, told: told},
+        edges=(
+            Edge(
+                sender=sites[0], receiver=last, channel="in", effect=0.5, low=0.25, high=0.75, n=9
+            ),
+            Edge(
+                sender=last, receiver=None, channel="answer", effect=-1.5, low=-2.0, high=-1.0, n=9
+            ),
+        ),
+    )
     scores = tuple(
-        DesideratumScore(text, "inside", "follows", 96, 0.0, 1.0, 0.9, 0.8, 0.95, 0.95, 0.95,
-                         False, False, text, "held-out")
+        DesideratumScore(
+            name=text,
+            part="inside",
+            sense="follows",
+            n=96,
+            null=0.0,
+            ceiling=1.0,
+            satisfaction=0.9,
+            low=0.8,
+            high=0.95,
+            at_least=0.95,
+            need=0.95,
+            holds=False,
+            vacuous=False,
+            ablation=text,
+            split="held-out",
+        )
         for text in texts
-    )  # fmt: skip
-    row = {"site": str(sites[0]), "desideratum": texts[0], "effect": 0.25, "lost": 24, "won": 0,
-           "n": 96, "p": 0.001, "effects": dict.fromkeys(texts, 0.25), "needed": True}  # fmt: skip
+    )
+    row = {
+        "site": str(sites[0]),
+        "desideratum": texts[0],
+        "effect": 0.25,
+        "lost": 24,
+        "won": 0,
+        "n": 96,
+        "p": 0.001,
+        "effects": dict.fromkeys(texts, 0.25),
+        "needed": True,
+    }
     findings = tuple(
-        Finding(name, "fails", 0.5, 0.0, 1.0, 96, text, "held-out", text, (row, {text: text}))
+        Finding(
+            name=name,
+            verdict="fails",
+            value=0.5,
+            low=0.0,
+            high=1.0,
+            n=96,
+            ablation=text,
+            split="held-out",
+            says=text,
+            details=(row, {text: text}),
+        )
         for name, text in zip(("leave one out", *texts), (told, *texts), strict=True)
     )
     card = Card(scores, findings, binds={"circuit": circuit.digest, "pairs": told})
     report = {
-        "success": False, "message": told, "size": {"of": 8}, **card.as_json(), "notes": [told],
-        "problems": [told], "created": told, "cost": None,
+        "success": False,
+        "message": told,
+        "size": {"of": 8},
+        **card.as_json(),
+        "notes": [told],
+        "problems": [told],
+        "created": told,
+        "cost": None,
         "frontier": [
             {"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n), "slack": 0.3 * n - 0.95}
             for n in range(4)
         ],
-    }  # fmt: skip
+    }
     sets = tuple(
-        ExampleSet(text, 96, 86, (Example(text, text, text, text, text, text, text, text, False),))
+        ExampleSet(
+            text,
+            96,
+            86,
+            (
+                Example(
+                    base=text,
+                    source=text,
+                    expected=text,
+                    base_answer=text,
+                    source_answer=text,
+                    got=text,
+                    untouched=text,
+                    everything=text,
+                    right=False,
+                ),
+            ),
+        )
         for text in texts
     )
     weights = {str(site): (*(0.1 for _ in texts), 0.9) for site in sites}
@@ -97,5 +177,11 @@ def a_comparison(*texts, shared=True):
         for row in names
     }
     made = {"success": True, "message": " ".join(texts)} if shared else None
-    return {"circuits": circuits, "overlaps": overlaps, "matrix": matrix, "shared": made,
-            "n_sites": 8, "command": " ".join(texts)}  # fmt: skip
+    return {
+        "circuits": circuits,
+        "overlaps": overlaps,
+        "matrix": matrix,
+        "shared": made,
+        "n_sites": 8,
+        "command": " ".join(texts),
+    }

@@ -138,9 +138,12 @@ def half(run: Run) -> Row:
 
 
 PROGRAMS = {
-    "tracr-reverse": reverse, "tracr-frac-prevs": frac_prevs, "tracr-sort-unique": sort_unique,
-    "tracr-recall": recall, "tracr-half": half,
-}  # fmt: skip
+    "tracr-reverse": reverse,
+    "tracr-frac-prevs": frac_prevs,
+    "tracr-sort-unique": sort_unique,
+    "tracr-recall": recall,
+    "tracr-half": half,
+}
 
 
 def lead(name: str, value: Any, own: str, other: str) -> float:
@@ -163,7 +166,9 @@ def edges_of(name: str, read: int, mlps: Any) -> dict[Path, Edge]:
     """Every path between all components, at all tokens, to the answer at this one."""
     model = load_model(name, device="cpu")
     sites = (Site(EMBED, "all"), *all_sites(model.n_layers, model.n_heads, ("all",)))
-    circuit = Circuit(name, "t", "c", "x", 0, sites, (0.0,) * len(sites))
+    circuit = Circuit(
+        model=name, task="t", claim="c", method="x", seed=0, sites=sites, scores=(0.0,) * len(sites)
+    )
     batch = encode(model, SavedInputs(load_saved(name)).everything())[read - 1]
     return {
         (

@@ -43,7 +43,9 @@ def loud(tmp_path_factory):
 
 
 def circuit_of(*sites: Site) -> Circuit:
-    return Circuit("m", "t", "c", "x", 0, sites, (0.0,) * len(sites))
+    return Circuit(
+        model="m", task="t", claim="c", method="x", seed=0, sites=sites, scores=(0.0,) * len(sites)
+    )
 
 
 def batch_of(model, at=("last",), n=5, **options):
@@ -79,9 +81,14 @@ class BruteForce:
             return self.bridge.run_with_cache(prompts.tokens, attention_mask=prompts.attends)[1]
 
     def at(self, prompts, site):
-        return (slice(None), slice(None)) if site.position == "all" else (
-            self.rows, prompts.columns[site.position],
-        )  # fmt: skip
+        return (
+            (slice(None), slice(None))
+            if site.position == "all"
+            else (
+                self.rows,
+                prompts.columns[site.position],
+            )
+        )
 
     def run(self, hooks):
         base = self.batch.base
@@ -226,9 +233,14 @@ def greatest(edges):
 
 
 SITES = (
-    Site(head(0, 1), "x"), Site(mlp(0), "x"), Site(head(0, 3), "last"), Site(head(1, 2), "last"),
-    Site(mlp(1), "last"), Site(head(2, 0), "last"), Site(mlp(2), "last"),
-)  # fmt: skip
+    Site(head(0, 1), "x"),
+    Site(mlp(0), "x"),
+    Site(head(0, 3), "last"),
+    Site(head(1, 2), "last"),
+    Site(mlp(1), "last"),
+    Site(head(2, 0), "last"),
+    Site(mlp(2), "last"),
+)
 
 
 @pytest.mark.parametrize("mlps", ["frozen", "recomputed"])
@@ -345,8 +357,19 @@ def planted_batch(model, at):
     for base, source in BOUND:
         base, source = Bound(base), Bound(source)
         own, other = f" v{base.answer}", f" v{source.answer}"
-        pairs.append(Pair(base.prompt, source.prompt, other, own, other))
-    return encode(model, [Desideratum("by hand", "inside", "follows", tuple(pairs), at)])[0]
+        pairs.append(
+            Pair(
+                base=base.prompt,
+                source=source.prompt,
+                expected=other,
+                base_answer=own,
+                source_answer=other,
+            )
+        )
+    return encode(
+        model,
+        [Desideratum(name="by hand", part="inside", sense="follows", pairs=tuple(pairs), at=at)],
+    )[0]
 
 
 def lost_by_pair(fetched, parts=(0, 1)):
@@ -427,9 +450,12 @@ def test_the_interval_is_scipys_over_pairs(planted):
     (edge,) = find_edges(planted, circuit, planted_batch(planted, ("last",)), seed=3)
     lost = lost_by_pair(lambda base, source: source.answer, (0,))
     expected = stats.bootstrap(
-        (lost,), np.mean, n_resamples=4000, method="percentile",
+        (lost,),
+        np.mean,
+        n_resamples=4000,
+        method="percentile",
         random_state=np.random.default_rng(3),  # pyright: ignore[reportCallIssue]
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     assert (edge.low, edge.high) == pytest.approx((expected.low, expected.high), abs=1e-3)
     assert edge.n == len(BOUND)
 
@@ -480,8 +506,25 @@ def test_a_model_whose_hooks_pass_nothing_is_refused(planted, monkeypatch):
 
 
 EDGES = (
-    Edge(Site(head(0, 1), "x.2"), Site(head(1, 0), "last"), "k", 0.5, -0.1, 1.0, 32),
-    Edge(Site(head(1, 0), "last"), None, "answer", -2.0, -3.0, -1.0, 32, "recomputed"),
+    Edge(
+        sender=Site(head(0, 1), "x.2"),
+        receiver=Site(head(1, 0), "last"),
+        channel="k",
+        effect=0.5,
+        low=-0.1,
+        high=1.0,
+        n=32,
+    ),
+    Edge(
+        sender=Site(head(1, 0), "last"),
+        receiver=None,
+        channel="answer",
+        effect=-2.0,
+        low=-3.0,
+        high=-1.0,
+        n=32,
+        mlps="recomputed",
+    ),
 )
 
 
@@ -507,10 +550,17 @@ def test_every_problem_of_the_edges_in_a_file_is_listed(tmp_path):
     circuit = replace(circuit_of(Site(head(0, 1), "x.2"), Site(head(1, 0), "last")), edges=EDGES)
     good = EDGES[0].as_json()
     bad = [
-        good | {"sender": "a9.h9@last"}, good | {"receiver": 3}, good | {"channel": "w"},
-        good | {"channel": "answer"}, good | {"mlps": None}, good | {"n": 1.5},
-        good | {"effect": float("nan")}, good | {"low": True}, {"sender": "a0.h1@x.2"}, 7,
-    ]  # fmt: skip
+        good | {"sender": "a9.h9@last"},
+        good | {"receiver": 3},
+        good | {"channel": "w"},
+        good | {"channel": "answer"},
+        good | {"mlps": None},
+        good | {"n": 1.5},
+        good | {"effect": float("nan")},
+        good | {"low": True},
+        {"sender": "a0.h1@x.2"},
+        7,
+    ]
     path.write_text(json.dumps(circuit.as_json() | {"edges": [good, *bad]}))
     with pytest.raises(ValueError) as error:
         load_circuit(path)

@@ -56,16 +56,21 @@ def pairs(variable=None, n=N, seed=0):
         base, source = model.run(base), model.run(source)
         made.append(
             Pair(
-                model.render(base), model.render(source), model.write_answer(after),
-                model.write_answer(base), model.write_answer(source),
+                base=model.render(base),
+                source=model.render(source),
+                expected=model.write_answer(after),
+                base_answer=model.write_answer(base),
+                source_answer=model.write_answer(source),
             )
-        )  # fmt: skip
+        )
     return tuple(made)
 
 
 def accuracies(engine_model, circuits, variable=None):
     """The share of pairs that come out as expected, components of each set interchanged."""
-    made = Desideratum("interchange", "inside", "follows", pairs(variable), ("all",))
+    made = Desideratum(
+        name="interchange", part="inside", sense="follows", pairs=pairs(variable), at=("all",)
+    )
     (batch,) = encode(engine_model, [made])
     gates = torch.tensor([[float(name in each) for name in SHAPE.components] for each in circuits])
     logits = run(prepare(engine_model, batch, SITES), gates)

@@ -17,7 +17,7 @@ from transformers import (
 
 from circuitfind.model import Model, build_native, native_shapes, wrap
 from circuitfind.native import Native, full_config
-from desiderata import Desideratum, Pair, Prompt, fill
+from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
 
 from .planted import word_tokenizer
 
@@ -51,16 +51,21 @@ def tiny_native(name: str) -> Native:
     grow from layer to layer, and rounding with them."""
     loud = 0.3 if NATIVE[name].get("normalization_type") else 0.15
     config = {
-        "d_model": 32, "d_head": 8, "n_layers": N_LAYERS, "n_heads": N_HEADS, "n_ctx": 64,
-        "d_mlp": 48, **NATIVE[name],
-    }  # fmt: skip
+        "d_model": 32,
+        "d_head": 8,
+        "n_layers": N_LAYERS,
+        "n_heads": N_HEADS,
+        "n_ctx": 64,
+        "d_mlp": 48,
+        **NATIVE[name],
+    }
     words = (*WORDS, "<pad>", "<unk>")
     generator = torch.Generator().manual_seed(0)
     weights = {
         name: loud * torch.randn(shape, generator=generator)
         for name, shape in native_shapes(full_config(config, words)).items()
     }
-    return Native("random", config, words, weights)
+    return Native(about="random", config=config, words=words, weights=weights)
 
 
 def save_tiny_model(architecture: str, folder: Path) -> Path:
@@ -104,7 +109,9 @@ def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:
         base = prompt(before, after)
         source = prompt(before, after) if even else prompt(after + 2, before)
         expected, own = f" {words(1)[0]}", f" {words(1)[0]}"
-        pairs.append(Pair(base, source, expected, own, own))
+        pairs.append(
+            Pair(base=base, source=source, expected=expected, base_answer=own, source_answer=own)
+        )
     return tuple(pairs)
 
 
@@ -112,10 +119,12 @@ def random_desideratum(
     at: tuple[str, ...],
     n: int = 5,
     seed: int = 0,
-    part: str = "inside",
-    donor: str = "source",
+    part: Part = "inside",
+    donor: Donor = "source",
     read: str = "last",
 ) -> Desideratum:
     """A desideratum of random pairs; its lengths are even where `all` needs them to be."""
     pairs = random_pairs(n, seed, even="all" in at)
-    return Desideratum("random", part, "follows", pairs, at, donor=donor, read=read)  # type: ignore[arg-type]
+    return Desideratum(
+        name="random", part=part, sense="follows", pairs=pairs, at=at, donor=donor, read=read
+    )

@@ -26,7 +26,7 @@ NO_EXAMPLES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """The rows and columns that have room: members, and tokens by their number in the prompt
     (None: some are left out there); in inches, the width of a column, the room for the heads'
@@ -94,7 +94,14 @@ def _grid(circuit: Circuit, heads: Sequence[Site], seen: Attention, page: float)
     pitch = min(BROAD, room / len(columns))
     labels = max(inches(_token(seen, column)) for column in columns)
     upright = labels + 0.02 <= pitch
-    return Grid(kept, columns, pitch, names, (0.12 if upright else labels) + 0.06, upright)
+    return Grid(
+        heads=kept,
+        columns=columns,
+        pitch=pitch,
+        names=names,
+        labels=(0.12 if upright else labels) + 0.06,
+        upright=upright,
+    )
 
 
 def _columns(seen: Attention, heads: Sequence[Site], room: int) -> tuple[int | None, ...]:
@@ -179,8 +186,16 @@ def _put_tokens(
         right = column is not None and _is(answer, seen.tokens[column])
         look: dict[str, Any] = {"weight": "bold" if right else "normal", "color": theme.ink}
         look |= {} if right or column in own else {"color": theme.muted}
-        axes.text(place + 0.5, -0.06 / ROW, _token(seen, column), ha="center", va="bottom",
-                  rotation=0 if grid.upright else 90, gid=f"token-{place}", **look)  # fmt: skip
+        axes.text(
+            place + 0.5,
+            -0.06 / ROW,
+            _token(seen, column),
+            ha="center",
+            va="bottom",
+            rotation=0 if grid.upright else 90,
+            gid=f"token-{place}",
+            **look,
+        )
     return axes
 
 
@@ -193,13 +208,21 @@ def _put_row(
         weight = weights[column]
         fill = score_fill(shades, weight)
         axes.add_patch(
-            Rectangle((place, row + 0.06), 1, 0.88, facecolor=fill, linewidth=0,
-                      gid=f"cell-{row}-{place}")
-        )  # fmt: skip
+            Rectangle(
+                (place, row + 0.06), 1, 0.88, facecolor=fill, linewidth=0, gid=f"cell-{row}-{place}"
+            )
+        )
         if grid.pitch >= 0.22 and weight >= 0.05:
             ink = "white" if sum(fill[:3]) < 1.5 else INK
-            axes.text(place + 0.5, row + 0.5, number(weight), ha="center", va="center_baseline",
-                      color=ink, size=5)  # fmt: skip
+            axes.text(
+                place + 0.5,
+                row + 0.5,
+                number(weight),
+                ha="center",
+                va="center_baseline",
+                color=ink,
+                size=5,
+            )
 
 
 def _frame(axes: Axes, place: int, row: int, theme: Theme) -> None:

@@ -18,9 +18,15 @@ LIGHT = THEMES["light"]
 
 
 def put_bars(
-    figure: Figure, scores: Sequence[DesideratumScore], left: float, top: float,
-    *, labels: float = LABELS, bar: float = BAR, theme: Theme = LIGHT,
-) -> None:  # fmt: skip
+    figure: Figure,
+    scores: Sequence[DesideratumScore],
+    left: float,
+    top: float,
+    *,
+    labels: float = LABELS,
+    bar: float = BAR,
+    theme: Theme = LIGHT,
+) -> None:
     """A bar per desideratum; below each, a rail from null to ceiling. `left` and `top` are the
     corner, `labels` and `bar` the widths of those columns, all in inches."""
     middle, start = left + labels, top + 0.17
@@ -75,23 +81,45 @@ def _looks(theme: Theme) -> dict[str, dict[str, Any]]:
     bound = "#a8321a" if theme is LIGHT else "#ff8a66"
     return {
         "interval": {"label": "95% interval", "linewidth": 1, "marker": "|", "markersize": 5},
-        "need": {"label": "needed to hold", "linewidth": 0, "marker": "|", "markersize": 25,
-                 "markeredgewidth": 1.6, "markeredgecolor": bound,
-                 "path_effects": [withStroke(linewidth=3, foreground=theme.paper)]},
-        "null": {"label": "null: empty circuit", "linewidth": 0, "marker": "o", "markersize": 6,
-                 "markerfacecolor": theme.paper},
-        "ceiling": {"label": "ceiling: every site", "linewidth": 0, "marker": "D",
-                    "markersize": 2.6},
-    }  # fmt: skip
+        "need": {
+            "label": "needed to hold",
+            "linewidth": 0,
+            "marker": "|",
+            "markersize": 25,
+            "markeredgewidth": 1.6,
+            "markeredgecolor": bound,
+            "path_effects": [withStroke(linewidth=3, foreground=theme.paper)],
+        },
+        "null": {
+            "label": "null: empty circuit",
+            "linewidth": 0,
+            "marker": "o",
+            "markersize": 6,
+            "markerfacecolor": theme.paper,
+        },
+        "ceiling": {
+            "label": "ceiling: every site",
+            "linewidth": 0,
+            "marker": "D",
+            "markersize": 2.6,
+        },
+    }
 
 
 def put_legend(figure: Figure, handles: list, columns: int, left: float, top: float) -> None:
     """What marks and fills mean, in so many columns, its upper left corner there."""
     w, h = figure.get_size_inches()
     legend = figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(left / w, 1 - top / h), ncols=columns,
-        frameon=False, borderpad=0, borderaxespad=0, handlelength=1.6, columnspacing=1.2,
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(left / w, 1 - top / h),
+        ncols=columns,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.6,
+        columnspacing=1.2,
         labelspacing=0.35,
-    )  # fmt: skip
+    )
     for line in legend.findobj(Line2D):
         line.set_markersize(min(line.get_markersize(), 8))

@@ -38,8 +38,12 @@ def draw_bench(rows: Sequence[Row], summary: Sequence[Mapping[str, Any]]) -> Fig
     height = TOP + CELL[1] * len(methods) + BOTTOM
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure((width, height))
-        box = (LEFT / width, BOTTOM / height,
-               CELL[0] * len(cases) / width, CELL[1] * len(methods) / height)  # fmt: skip
+        box = (
+            LEFT / width,
+            BOTTOM / height,
+            CELL[0] * len(cases) / width,
+            CELL[1] * len(methods) / height,
+        )
         axes = figure.add_axes(box)
         shades = LinearSegmentedColormap.from_list("shares", ["white", *GAINS])
         axes.imshow(table, cmap=shades, vmin=0, vmax=1.15, aspect="auto")
@@ -52,8 +56,10 @@ def draw_bench(rows: Sequence[Row], summary: Sequence[Mapping[str, Any]]) -> Fig
         axes.tick_params(length=0, labelsize=6)
         axes.set_title(
             "share of seeds that returned a right circuit exactly\n"
-            "(shuffled weights: that claimed no circuit)", size=7, loc="left",
-        )  # fmt: skip
+            "(shuffled weights: that claimed no circuit)",
+            size=7,
+            loc="left",
+        )
         unit = summary[max(0, methods.index("constrained") if "constrained" in methods else 0)]
         for y, row in enumerate(summary):
             area = row["median auroc"]
@@ -106,10 +112,15 @@ def print_bench(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="left" if mine else "right", no_wrap=mine)
     for row in summary:
         table.add_row(
-            row["method"], _share_of(row["exact"]), _range(row["interval"]), str(row["n"]),
-            _share_of(row["mean f1"]), _share_of(row["median auroc"]),
-            f"{row['median flops']:.2g}", f"{row['successes on controls']} of {row['controls']}",
-        )  # fmt: skip
+            row["method"],
+            _share_of(row["exact"]),
+            _range(row["interval"]),
+            str(row["n"]),
+            _share_of(row["mean f1"]),
+            _share_of(row["median auroc"]),
+            f"{row['median flops']:.2g}",
+            f"{row['successes on controls']} of {row['controls']}",
+        )
     console.print(table)
 
 

@@ -15,9 +15,14 @@ STEPS = 48
 
 
 def put_colour_bar(
-    figure: Figure, corner: tuple[float, float], wide: float, colours: ScalarMappable,
-    ticks: Sequence[float], words: str, theme: Theme,
-) -> None:  # fmt: skip
+    figure: Figure,
+    corner: tuple[float, float],
+    wide: float,
+    colours: ScalarMappable,
+    ticks: Sequence[float],
+    words: str,
+    theme: Theme,
+) -> None:
     """The bar with its upper left corner there, in inches, from the least to the greatest value;
     `words` tell what is measured and in which unit."""
     low, high = colours.get_clim()

@@ -39,13 +39,23 @@ def render_comparison(made: Mapping[str, Any], commands: Mapping[str, str]) -> s
     told = [one for one in overlaps if {one["first"], one["second"]} <= set(claims)]
     groups = _site_groups(circuits, claims)
     return render_template(
-        "comparison", made, shared=made.get("shared"), command=made.get("command"),
-        n_sites=made.get("n_sites"), circuits=circuits, matrix=matrix, claims=claims,
-        commands=commands, overlaps=overlaps, groups=groups, models=_models(circuits),
-        verdict=_in_words(told, groups, matrix, claims), soft=soft,
+        "comparison",
+        made,
+        shared=made.get("shared"),
+        command=made.get("command"),
+        n_sites=made.get("n_sites"),
+        circuits=circuits,
+        matrix=matrix,
+        claims=claims,
+        commands=commands,
+        overlaps=overlaps,
+        groups=groups,
+        models=_models(circuits),
+        verdict=_in_words(told, groups, matrix, claims),
+        soft=soft,
         served={name: _served(matrix, name, claims) for name in circuits},
         figure=Markup(page_overlap(made["overlaps"])),
-    )  # fmt: skip
+    )
 
 
 def soft(name: str) -> Markup:
@@ -98,9 +108,11 @@ def _site_groups(
 
 
 def _in_words(
-    overlaps: Sequence[Mapping[str, Any]], groups: Sequence[tuple[str, list]], matrix: Matrix,
+    overlaps: Sequence[Mapping[str, Any]],
+    groups: Sequence[tuple[str, list]],
+    matrix: Matrix,
     claims: Sequence[str],
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """What the comparison comes to, in sentences; the overlaps are sorted, the greatest first."""
     total = sum(len(its) for _, its in groups)
     shared = next((len(its) for title, its in groups if title.startswith("in all")), 0)

@@ -109,7 +109,7 @@ class _Subject:
         return sorted(self.graph.positions, key=lambda name: columns.get(name, inf))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Plan:
     """What a diagram says around its nodes, where all is, and how much smaller it is drawn.
 
@@ -151,7 +151,16 @@ def _plan_at(scale: float, subject: _Subject, page: float) -> _Plan:
     below = 0.07 + LINE * SMALL * names
     width = max(inner, placed.width + LAYERS) + 2 * MARGIN
     size = width, above + placed.height + below + margin
-    return _Plan(placed, title, about, legend, below, below + margin, size, scale)
+    return _Plan(
+        placed=placed,
+        title=title,
+        about=about,
+        legend=legend,
+        below=below,
+        margin=below + margin,
+        size=size,
+        scale=scale,
+    )
 
 
 def _draw(subject: _Subject, theme: Theme, page: float) -> Figure:

@@ -180,10 +180,20 @@ def _places(graph: Graph) -> dict[str, tuple[float, float]]:
 
 
 TEX = {
-    "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "-": r"{-}", "`": r"{`}", "'": r"{'}", ",": "{,}", '"': "{''}", "[": "{[}", "*": "{*}",
-} | {letter: "\\" + letter for letter in "{}$&#_%"}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "-": r"{-}",
+    "`": r"{`}",
+    "'": r"{'}",
+    ",": "{,}",
+    '"': "{''}",
+    "[": "{[}",
+    "*": "{*}",
+} | {letter: "\\" + letter for letter in "{}$&#_%"}
 
 
 def _tikz_text(text: str) -> str:

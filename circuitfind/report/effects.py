@@ -75,9 +75,14 @@ def _cells(members: Sequence[str], wide: float) -> tuple[float, float]:
 
 
 def _put_pairs(
-    figure: Figure, members: Sequence[str], pairs: Sequence[Mapping[str, Any]],
-    corner: tuple[float, float], cell: float, names: float, theme: Theme,
-) -> None:  # fmt: skip
+    figure: Figure,
+    members: Sequence[str],
+    pairs: Sequence[Mapping[str, Any]],
+    corner: tuple[float, float],
+    cell: float,
+    names: float,
+    theme: Theme,
+) -> None:
     """The excess of each pair of members, as the lower half of a matrix."""
     left, top = corner
     put_text(
@@ -103,13 +108,27 @@ def _put_pairs(
         axes.add_patch(Rectangle((x, y), 1, 1, hatch=hatch, gid=f"pair-{x}-{y}", **look))
         if cell >= NUMBERED:
             ink = "white" if sum(fill[:3]) < 1.35 else INK
-            axes.text(x + 0.5, y + 0.5, number(excess), ha="center", va="center_baseline",
-                      color=ink, size=5.2)  # fmt: skip
+            axes.text(
+                x + 0.5,
+                y + 0.5,
+                number(excess),
+                ha="center",
+                va="center_baseline",
+                color=ink,
+                size=5.2,
+            )
     known = {frozenset(row["sites"].split()) for row in pairs}
     for x, y in combinations(range(n), 2):
         if frozenset((members[x], members[y])) not in known and cell >= CROSSED:
-            axes.plot(x + 0.5, y + 0.5, marker="x", markersize=14 * cell, markeredgewidth=0.5,
-                      color=theme.muted, gid=f"unknown-{x}-{y}")  # fmt: skip
+            axes.plot(
+                x + 0.5,
+                y + 0.5,
+                marker="x",
+                markersize=14 * cell,
+                markeredgewidth=0.5,
+                color=theme.muted,
+                gid=f"unknown-{x}-{y}",
+            )
     size = min(SMALL, 62 * cell)
     for k, name in enumerate(members):
         words = cut(name, names - 0.06, size)
@@ -119,9 +138,14 @@ def _put_pairs(
 
 
 def _put_key(
-    figure: Figure, n: int, pairs: Sequence[Mapping[str, Any]], corner: tuple[float, float],
-    wide: float, cell: float, theme: Theme,
-) -> None:  # fmt: skip
+    figure: Figure,
+    n: int,
+    pairs: Sequence[Mapping[str, Any]],
+    corner: tuple[float, float],
+    wide: float,
+    cell: float,
+    theme: Theme,
+) -> None:
     """What the shades of pairs are worth, and what a hatch, a cross and a blank mean."""
     left, top = corner
     colours = score_colours([row["excess"] for row in pairs])
@@ -138,9 +162,13 @@ def _put_key(
 
 
 def _put_rows(
-    figure: Figure, rows: Sequence[tuple[str, float, bool]], corner: tuple[float, float],
-    wide: float, head: tuple[str, str], theme: Theme,
-) -> None:  # fmt: skip
+    figure: Figure,
+    rows: Sequence[tuple[str, float, bool]],
+    corner: tuple[float, float],
+    wide: float,
+    head: tuple[str, str],
+    theme: Theme,
+) -> None:
     """A bar for each site, hatched where the third value is false, as many as there is room for."""
     (left, top), shown = corner, rows[:MOST_ROWS]
     spare = f" (+ {len(rows) - len(shown)} more)" if len(rows) > len(shown) else ""
@@ -160,8 +188,9 @@ def _put_rows(
         (bar,) = axes.barh(n, value, 0.7, **look)
         bar.set(hatch=None if sure else LOSS_HATCH, gid=f"row-{n}", clip_on=False)
         y = top + 0.32 + ROW * (n + 0.5) - LINE * SMALL / 2
-        put_text(figure, left + names - 0.06, y, [cut(name, names - 0.08)], ha="right",
-                 color=theme.ink)  # fmt: skip
+        put_text(
+            figure, left + names - 0.06, y, [cut(name, names - 0.08)], ha="right", color=theme.ink
+        )
         put_text(figure, left + wide, y, [number(value)], ha="right", color=theme.ink)
 
 

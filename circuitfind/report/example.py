@@ -13,7 +13,7 @@ TOKEN, SPACE, MOST = 6.0, 0.05, 0.8  # points, inches between tokens, greatest w
 HEIGHT, JOIN = 0.17, 0.26  # of the line of tokens, and of the lines that lead to it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Example:
     """A prompt to stand below a diagram: its tokens, and the index of the one at each position."""
 
@@ -34,9 +34,13 @@ def problems_of_example(example: Example | None) -> list[str]:
 
 
 def put_example(
-    pen: Pen, example: Example, lanes: Sequence[tuple[str, float, float]], left: float,
-    room: float, top: float,
-) -> None:  # fmt: skip
+    pen: Pen,
+    example: Example,
+    lanes: Sequence[tuple[str, float, float]],
+    left: float,
+    room: float,
+    top: float,
+) -> None:
     """The tokens below `top`, as many around those at the lanes' positions as there is room for."""
     here = [(lane, example.columns[lane[0]]) for lane in lanes if lane[0] in example.columns]
     named = {column for _, column in here}

@@ -61,7 +61,7 @@ def draw(circuit: Circuit, card: Card | None = None) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Grid:
     """What the panels show and how they are laid out; `key` is the height of the key, `cell`
     the size of a cell, `columns` how many columns of names stand beside a grid too fine for
@@ -116,7 +116,14 @@ def _grid(circuit: Circuit) -> _Grid:
     embeds = any(part.kind == "embed" for part in parts.values())
     side = max(min(0.17, 4.2 / n_layers, 3.6 / n_heads), 0.03)
     key = 0.62 if members else 0.2
-    grid = _Grid(positions or ("",), n_layers, n_heads, embeds, key, (side, side))
+    grid = _Grid(
+        positions=positions or ("",),
+        n_layers=n_layers,
+        n_heads=n_heads,
+        embeds=embeds,
+        key=key,
+        cell=(side, side),
+    )
     if n_heads <= 9 and n_layers <= 14:
         return replace(grid, cell=(0.33, 0.28))
     most = max(map(members.count, members), default=0)
@@ -140,9 +147,13 @@ def _arranged(grid: _Grid, right: float, least: float) -> tuple[_Grid, float]:
 
 
 def _panel(
-    figure: Figure, grid: _Grid, circuit: Circuit, position: str, colours: ScalarMappable,
+    figure: Figure,
+    grid: _Grid,
+    circuit: Circuit,
+    position: str,
+    colours: ScalarMappable,
     corner: tuple[float, float],
-) -> None:  # fmt: skip
+) -> None:
     left, top = corner[0] + GUTTER, corner[1] + 0.17
     name = f"position: {position}" if position else "no members"
     name = wrap(name, grid.panel[0] - GUTTER - 0.1, 1, SMALL, "bold")

@@ -49,11 +49,17 @@ def write_graphml(graph: Graph) -> str:
     types = {
         "graph": dict.fromkeys(graph.about, "string"),
         "node": {
-            "label": "string", "site": "string", "name": "string", "layer": "int",
-            "kind": "string", "score": "double", "position": "string", "group": "string",
+            "label": "string",
+            "site": "string",
+            "name": "string",
+            "layer": "int",
+            "kind": "string",
+            "score": "double",
+            "position": "string",
+            "group": "string",
         },
         "edge": {"channel": "string", "effect": "double"},
-    }  # fmt: skip
+    }
     for owner, keys in types.items():
         for name, type_ in keys.items():
             told = {"id": f"{owner}_{name}", "for": owner, "attr.name": name, "attr.type": type_}
@@ -95,10 +101,14 @@ def write_json(graph: Graph) -> str:
 def _node_facts(graph: Graph, node: Node) -> dict[str, Any]:
     return {
         "label": node.label if node.name is None else f"{node.name} ({node.label})",
-        "site": None if node.position is None else node.label, "name": node.name,
-        "layer": node.layer, "kind": node.kind, "score": node.score, "position": node.position,
+        "site": None if node.position is None else node.label,
+        "name": node.name,
+        "layer": node.layer,
+        "kind": node.kind,
+        "score": node.score,
+        "position": node.position,
         "group": None if node.group is None else graph.groups[node.group],
-    }  # fmt: skip
+    }
 
 
 KINDS = {

@@ -94,10 +94,15 @@ def put_arrow(pen: Pen, arrow: Arrow, route: Route, gid: str | None) -> None:
     colour = pen.theme.loss if arrow.effect < 0 else pen.theme.gain
     head = f"-|>,head_length={0.28 + 0.1 * wide:.3f},head_width={0.14 + 0.07 * wide:.3f}"
     shaft = FancyArrowPatch(
-        path=way, arrowstyle=head, mutation_scale=7 * pen.scale, shrinkA=0, shrinkB=0,
-        joinstyle="miter", capstyle="butt",
-path_effects=[_Cased((wide + 1.4) * pen.scale, pen.theme.fill)],
-    )  # fmt: skip
+        path=way,
+        arrowstyle=head,
+        mutation_scale=7 * pen.scale,
+        shrinkA=0,
+        shrinkB=0,
+        joinstyle="miter",
+        capstyle="butt",
+        path_effects=[_Cased((wide + 1.4) * pen.scale, pen.theme.fill)],
+    )
     shaft.set_linestyle(DASHES[arrow.effect < 0])
     pen.add(shaft, color=colour, linewidth=wide, zorder=2 + arrow.weight, gid=gid)
 
@@ -143,10 +148,14 @@ def _shape(kind: str, box: Box) -> Patch:
         high = box.top - box.bottom
         return _rectangle(box, {"head": 0.4 * high, ANSWER: 0.03}.get(kind, 0.0))
     slant = 0.06
-    return Polygon([
-        (box.left, box.bottom), (box.right, box.bottom), (box.right - slant, box.top),
-        (box.left + slant, box.top),
-    ])  # fmt: skip
+    return Polygon(
+        [
+            (box.left, box.bottom),
+            (box.right, box.bottom),
+            (box.right - slant, box.top),
+            (box.left + slant, box.top),
+        ]
+    )
 
 
 def _rectangle(box: Box, rounding: float = 0.0) -> Patch:

@@ -59,13 +59,21 @@ def _cell(axes: Axes, x: float, y: float, score: DesideratumScore) -> None:
     box = (x + inset, y + inset), CELL[0] - 2 * inset, CELL[1] - 2 * inset
     axes.add_patch(
         Rectangle(
-            *box, facecolor=shade if score.holds else "white", edgecolor="#b0b0b0", linewidth=0.6,
+            *box,
+            facecolor=shade if score.holds else "white",
+            edgecolor="#b0b0b0",
+            linewidth=0.6,
             hatch=None if score.holds else LOSS_HATCH,
         )
-    )  # fmt: skip
+    )
     verdict = "holds" if score.holds else "fails"
     axes.text(
-        x + CELL[0] / 2, y + CELL[1] / 2, f"{score.satisfaction:.2f}\n{verdict}", ha="center",
-        va="center", color=INK, linespacing=1.15,
+        x + CELL[0] / 2,
+        y + CELL[1] / 2,
+        f"{score.satisfaction:.2f}\n{verdict}",
+        ha="center",
+        va="center",
+        color=INK,
+        linespacing=1.15,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if not score.holds else None,
-    )  # fmt: skip
+    )

@@ -41,11 +41,16 @@ def card_html(card: Card) -> str:
     """A card: every desideratum with its interval, and every check with what it says."""
     desiderata = [
         [
-            row.name, row.part, str(row.n), _number(row.need), _number(row.satisfaction),
-            f"{_number(row.low)} to {_number(row.high)}", _mark(row.holds),
+            row.name,
+            row.part,
+            str(row.n),
+            _number(row.need),
+            _number(row.satisfaction),
+            f"{_number(row.low)} to {_number(row.high)}",
+            _mark(row.holds),
         ]
         for row in card.desiderata
-    ]  # fmt: skip
+    ]
     checks = [[row.name, MARKS[row.verdict], str(row.n), row.says] for row in card.findings]
     reached = sum(row.holds for row in card.desiderata)
     words = f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs"

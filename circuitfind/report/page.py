@@ -57,14 +57,26 @@ def render_page(
     diagram = page_diagram(circuit, attention, {name: its for name, its in groups.items() if its})
     told = {"circuit": circuit.as_json(), "digest": circuit.digest}
     return render_template(
-        "page", told, circuit=circuit, report=report, card=card, command=command,
-        decisions=decisions, names=decisions.names if decisions else {},
-        counts=_counts(card), sites=_sites(circuit, card, attention), asks=ASKS,
+        "page",
+        told,
+        circuit=circuit,
+        report=report,
+        card=card,
+        command=command,
+        decisions=decisions,
+        names=decisions.names if decisions else {},
+        counts=_counts(card),
+        sites=_sites(circuit, card, attention),
+        asks=ASKS,
         sets={one.name: one for one in examples.sets} if examples else {},
-        diagram=Markup(diagram), n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),
+        diagram=Markup(diagram),
+        n_drawn=len(re.findall(r'id="edge-\d+"', diagram)),
         frontier=Markup(page_frontier(circuit, report)) if report.get("frontier") else None,
-        citation=_citation(circuit, card, report), rows=ROWS, few=FEW, strongest=STRONGEST,
-    )  # fmt: skip
+        citation=_citation(circuit, card, report),
+        rows=ROWS,
+        few=FEW,
+        strongest=STRONGEST,
+    )
 
 
 def _counts(card: Card) -> list[tuple[str, int]]:
@@ -78,22 +90,32 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
     where it looks."""
     left_out = {
         str(row.get("site")): row
-        for finding in card.findings if finding.name == "leave one out"
+        for finding in card.findings
+        if finding.name == "leave one out"
         for row in finding.details
-    }  # fmt: skip
+    }
     told, chosen = [], circuit.provenance.get("chosen", {})
     for number, (site, score) in enumerate(zip(circuit.sites, circuit.scores, strict=True)):
         part, row = site.component, left_out.get(str(site))
         edges = list(enumerate(circuit.edges))
         kind = {"head": f"attention head {part.head}", "mlp": "MLP", "embed": "embedding"}
-        told.append({
-            "number": number, "name": str(site), "score": score, "position": site.position,
-            "component": str(part), "kind": kind[part.kind], "layer": part.layer, "row": row,
-            "bars": _bars(row, card.desiderata) if row else [],
-            "into": _strongest([pair for pair in edges if pair[1].receiver == site]),
-            "out_of": _strongest([pair for pair in edges if pair[1].sender == site]),
-            "looks": _looks(str(site), attention), "person": _person(chosen, str(site)),
-        })  # fmt: skip
+        told.append(
+            {
+                "number": number,
+                "name": str(site),
+                "score": score,
+                "position": site.position,
+                "component": str(part),
+                "kind": kind[part.kind],
+                "layer": part.layer,
+                "row": row,
+                "bars": _bars(row, card.desiderata) if row else [],
+                "into": _strongest([pair for pair in edges if pair[1].receiver == site]),
+                "out_of": _strongest([pair for pair in edges if pair[1].sender == site]),
+                "looks": _looks(str(site), attention),
+                "person": _person(chosen, str(site)),
+            }
+        )
     return told
 
 
@@ -116,12 +138,13 @@ def _bars(row: Mapping[str, Any], scores: Sequence[DesideratumScore]) -> list[di
     effects = row.get("effects", {row["desideratum"]: row["effect"]})
     return [
         {
-            "score": score, "known": score.name in effects,
+            "score": score,
+            "known": score.name in effects,
             "effect": effects.get(score.name, 0.0),
             "without": min(1.0, max(0.0, score.satisfaction - effects.get(score.name, 0.0))),
         }
         for score in scores
-    ]  # fmt: skip
+    ]
 
 
 def _looks(site: str, attention: Attention | None) -> list[tuple[str, float]]:

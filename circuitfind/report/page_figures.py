@@ -39,7 +39,7 @@ def page_diagram(
     Raises:
         ValueError: as in `draw_diagram`.
     """
-    prompt = Example(attention.tokens, attention.columns) if attention else None
+    prompt = Example(tokens=attention.tokens, columns=attention.columns) if attention else None
     width = "one" if len(circuit) <= FEW else "two"
     figure = draw_diagram(circuit, example=prompt, width=width, groups=groups)
     return inline_svg(figure, "diagram")

@@ -56,7 +56,7 @@ class GroupBox:
     label: Box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Placed:
     """All places. `nodes` are in the graph's order, with the number of their line in `line_of`;
     `lanes` are position, left and right; `layers` are number and height."""
@@ -181,8 +181,11 @@ def _rows(graph: Graph, strips: Sequence[_Strip]) -> list[_Row]:
                 for n, cell in cells.items()
             }
             rows.append(_Row({n: part for n, part in parts.items() if part}, {}, layer))
-        ended = [n for n, s in enumerate(strips) if s.group is not None and n in cells
-                 and last[_of(s)] == rank]  # fmt: skip
+        ended = [
+            n
+            for n, s in enumerate(strips)
+            if s.group is not None and n in cells and last[_of(s)] == rank
+        ]
         if ended:
             rows.append(_Row({}, {n: _label(graph, strips[n]) for n in ended}))
     return rows
@@ -256,9 +259,13 @@ def _swapped(order: np.ndarray, n: int) -> np.ndarray:
 
 
 def _stacked(
-    graph: Graph, strips: Sequence[_Strip], rows: Sequence[_Row], x: np.ndarray,
-    size: tuple[float, float], gap: float,
-) -> Placed:  # fmt: skip
+    graph: Graph,
+    strips: Sequence[_Strip],
+    rows: Sequence[_Row],
+    x: np.ndarray,
+    size: tuple[float, float],
+    gap: float,
+) -> Placed:
     width = strips[-1].right if strips else size[0] + APART
     entering = Counter(arrow.target for arrow in graph.arrows)
     wide = np.full(len(graph.nodes), size[0])
@@ -290,8 +297,12 @@ def _stacked(
     for n, (words, label) in labels.items():
         strip = strips[n]
         inside = [boxes[m] for row in rows for m in row.nodes.get(n, ())]
-        box = Box(strip.left + PAD, min(b.bottom for b in inside) - PAD,
-                  strip.right - PAD, label.top + PAD / 2)  # fmt: skip
+        box = Box(
+            strip.left + PAD,
+            min(b.bottom for b in inside) - PAD,
+            strip.right - PAD,
+            label.top + PAD / 2,
+        )
         groups.append(GroupBox(strip.group or 0, box, words, label))
     lanes = [
         (position, min(s.left for s in part), max(s.right for s in part))
@@ -299,6 +310,12 @@ def _stacked(
     ]
     height = (lines[-1].top if lines else 0.0) + gap / 2
     return Placed(
-        width, height, tuple(boxes), tuple(line_of), tuple(lines), tuple(lanes), tuple(layers),
-        tuple(groups),
-    )  # fmt: skip
+        width=width,
+        height=height,
+        nodes=tuple(boxes),
+        line_of=tuple(line_of),
+        lines=tuple(lines),
+        lanes=tuple(lanes),
+        layers=tuple(layers),
+        groups=tuple(groups),
+    )

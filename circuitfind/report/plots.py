@@ -47,9 +47,12 @@ def draw_frontier(
     sizes = [point["size"] for point in points]
     with styled(colours):
         figure, top = titled_figure(
-            page, circuit, "size against satisfaction, on selection pairs", colours,
+            page,
+            circuit,
+            "size against satisfaction, on selection pairs",
+            colours,
             _panels_height(len(names) + 1, page),
-        )  # fmt: skip
+        )
         for n, name in enumerate([*names, None]):
             axes = _panel(figure, page, top, n)
             _size_axis(axes, sizes)
@@ -67,12 +70,19 @@ def draw_frontier(
                 axes.set(ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
             _put_line(axes, sizes, values, len(circuit), colours, f"line-{n}")
             if bound is not None:
-                axes.axhline(bound, color=colours.loss, linewidth=0.9, linestyle="--", zorder=1,
-                             gid=f"bound-{n}")  # fmt: skip
+                axes.axhline(
+                    bound,
+                    color=colours.loss,
+                    linewidth=0.9,
+                    linestyle="--",
+                    zorder=1,
+                    gid=f"bound-{n}",
+                )
             words = name if name is not None else "least margin over the bounds"
             room = axes.get_position().width * page
-            axes.set_title(cut(words, room, weight="bold"), weight="bold", size=SMALL, loc="left",
-                           pad=3)  # fmt: skip
+            axes.set_title(
+                cut(words, room, weight="bold"), weight="bold", size=SMALL, loc="left", pad=3
+            )
     return figure
 
 
@@ -107,12 +117,29 @@ def _size_axis(axes: Axes, sizes: Sequence[int]) -> None:
 def _put_line(
     axes: Axes, sizes: Sequence[int], values: Sequence[float], chosen: int, theme: Theme, gid: str
 ) -> None:
-    axes.plot(sizes, values, color=theme.gain, linewidth=1.1, marker="o", markersize=2.2, zorder=3,
-              gid=gid, clip_on=False)  # fmt: skip
+    axes.plot(
+        sizes,
+        values,
+        color=theme.gain,
+        linewidth=1.1,
+        marker="o",
+        markersize=2.2,
+        zorder=3,
+        gid=gid,
+        clip_on=False,
+    )
     at = [n for n, size in enumerate(sizes) if size == chosen]
     here = [sizes[n] for n in at], [values[n] for n in at]
-    axes.plot(*here, linestyle="", marker="D", markersize=4, color=theme.ink, zorder=4,
-              gid=f"{gid}-chosen", clip_on=False)  # fmt: skip
+    axes.plot(
+        *here,
+        linestyle="",
+        marker="D",
+        markersize=4,
+        color=theme.ink,
+        zorder=4,
+        gid=f"{gid}-chosen",
+        clip_on=False,
+    )
 
 
 def _put_random(axes: Axes, size: int, report: Report, theme: Theme) -> None:
@@ -122,13 +149,29 @@ def _put_random(axes: Axes, size: int, report: Report, theme: Theme) -> None:
         return
     low, middle, high = np.percentile(slacks, DRAWN)
     x = [size, size]
-    axes.plot(x, [low, high], color=theme.faint, linewidth=5, solid_capstyle="butt", zorder=1.5,
-              gid="random-band")  # fmt: skip
-    axes.plot([size], [middle], marker="_", markersize=6, color=theme.muted, zorder=2,
-              linestyle="", gid="random-median")  # fmt: skip
+    axes.plot(
+        x,
+        [low, high],
+        color=theme.faint,
+        linewidth=5,
+        solid_capstyle="butt",
+        zorder=1.5,
+        gid="random-band",
+    )
+    axes.plot(
+        [size],
+        [middle],
+        marker="_",
+        markersize=6,
+        color=theme.muted,
+        zorder=2,
+        linestyle="",
+        gid="random-median",
+    )
     look = {"ha": "left", "va": "center", "color": theme.muted, "size": 5.5}
-    axes.annotate(f"{len(slacks)} random", (size, middle), (6, 0), textcoords="offset points",
-                  **look)  # fmt: skip
+    axes.annotate(
+        f"{len(slacks)} random", (size, middle), (6, 0), textcoords="offset points", **look
+    )
 
 
 def draw_bars(
@@ -187,9 +230,13 @@ def draw_overlap(
 
 
 def _put_overlaps(
-    axes: Axes, names: Sequence[str], overlaps: Sequence[Mapping[str, Any]], cell: float,
-    room: float, theme: Theme,
-) -> None:  # fmt: skip
+    axes: Axes,
+    names: Sequence[str],
+    overlaps: Sequence[Mapping[str, Any]],
+    cell: float,
+    room: float,
+    theme: Theme,
+) -> None:
     shades = score_colours([1.0])
     cells = {(n, n): (1.0, None) for n in range(len(names))}
     for row in overlaps:
@@ -208,5 +255,6 @@ def _put_overlaps(
         words = cut(clean(name)[::-1], room - 0.08)[::-1]  # names of runs differ at their ends
         look: dict[str, Any] = {"color": theme.ink}
         axes.text(-0.06 / cell, n + 0.5, words, ha="right", va="center_baseline", **look)
-        axes.text(n + 0.5, len(names) + 0.06 / cell, words, ha="center", va="top", rotation=90,
-                  **look)  # fmt: skip
+        axes.text(
+            n + 0.5, len(names) + 0.06 / cell, words, ha="center", va="top", rotation=90, **look
+        )

@@ -86,9 +86,11 @@ def _free(line: Line, width: float) -> list[Interval]:
 
 
 def _corridors(
-    arrows: Sequence[Arrow], ends: Sequence[tuple[int, int]],
-    free: Sequence[Sequence[Interval]], placed: Placed,
-) -> list[list[Interval]]:  # fmt: skip
+    arrows: Sequence[Arrow],
+    ends: Sequence[tuple[int, int]],
+    free: Sequence[Sequence[Interval]],
+    placed: Placed,
+) -> list[list[Interval]]:
     """The interval that each arrow takes on each line between its ends, the strongest first."""
     taken: dict[tuple[int, Interval], int] = defaultdict(int)
     found: list[list[Interval]] = [[] for _ in arrows]
@@ -151,9 +153,11 @@ def _taut(
 
 
 def _parted(
-    ends: Sequence[tuple[int, int]], corridors: Sequence[Sequence[Interval]],
-    taut: Sequence[np.ndarray], placed: Placed,
-) -> list[list[Interval]]:  # fmt: skip
+    ends: Sequence[tuple[int, int]],
+    corridors: Sequence[Sequence[Interval]],
+    taut: Sequence[np.ndarray],
+    placed: Placed,
+) -> list[list[Interval]]:
     """Narrower corridors, in which the arrows that pass the same interval stand side by side."""
     passing: dict[tuple[int, Interval], list[tuple[float, int, int]]] = defaultdict(list)
     for n, corridor in enumerate(corridors):
@@ -169,9 +173,11 @@ def _parted(
 
 
 def _side_by_side(
-    doors: Sequence[tuple[int, float]], rooms: Sequence[float], toward: Sequence[float],
+    doors: Sequence[tuple[int, float]],
+    rooms: Sequence[float],
+    toward: Sequence[float],
     arrows: Sequence[Arrow],
-) -> list[float]:  # fmt: skip
+) -> list[float]:
     """The x of arrows at doors (node and x): those at the same one in the order in which they go
     on, within the room of the door, wide ones further apart."""
     spread = [x for _, x in doors]

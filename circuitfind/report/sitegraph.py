@@ -33,7 +33,7 @@ class Edge(Protocol):
     def effect(self) -> float: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A member of the circuit, or the answer, under a generated id; `name` is what a person calls
     it, `label` its site."""
@@ -117,18 +117,32 @@ def build_graph(
         part = site.component
         rank = 2.0 * part.layer + {"embed": 0, "head": 1, "mlp": 2}[part.kind]
         known = float(score) if isfinite(score) else None
-        told = str(site), part.kind, rank, part.layer, known, site.position, group_of.get(site)
-        nodes.append(Node(ids[site], *told, name=(names or {}).get(site)))
+        nodes.append(
+            Node(
+                id=ids[site],
+                label=str(site),
+                kind=part.kind,
+                rank=rank,
+                layer=part.layer,
+                score=known,
+                position=site.position,
+                group=group_of.get(site),
+                name=(names or {}).get(site),
+            )
+        )
     if any(edge.receiver is None for edge in edges):
-        nodes.append(Node(ANSWER, ANSWER, ANSWER, inf))
+        nodes.append(Node(id=ANSWER, label=ANSWER, kind=ANSWER, rank=inf))
     peak = max((abs(edge.effect) for edge in edges), default=0.0) or 1.0
     arrows = tuple(
         Arrow(
-            ids[edge.sender], ANSWER if edge.receiver is None else ids[edge.receiver],
-            edge.channel, float(edge.effect), float(abs(edge.effect) / peak),
+            ids[edge.sender],
+            ANSWER if edge.receiver is None else ids[edge.receiver],
+            edge.channel,
+            float(edge.effect),
+            float(abs(edge.effect) / peak),
         )
         for edge in edges
-    )  # fmt: skip
+    )
     named = circuit.provenance.get("positions")  # a run's are in the order of the tokens
     used = [site.position for site in circuit.sites]
     order = [p for p in named if p in used] if isinstance(named, list | tuple) else []

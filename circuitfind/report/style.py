@@ -22,23 +22,37 @@ Width = Literal["one", "two"]
 FORMATS = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 WIDTHS: dict[str, float] = {"one": 3.3, "two": 6.9}  # inches of one column of a page, and of two
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 6.5, "axes.labelsize": 6.5, "axes.labelpad": 3.5,
-    "text.parse_math": False, "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "xtick.major.size": 2,
-    "xtick.major.pad": 2, "ytick.major.pad": 2, "svg.fonttype": "path", "pdf.fonttype": 42,
-    "svg.hashsalt": "circuitfind", "savefig.dpi": 300,
-}  # fmt: skip
+    "font.family": "DejaVu Sans",
+    "font.size": 6.5,
+    "axes.labelsize": 6.5,
+    "axes.labelpad": 3.5,
+    "text.parse_math": False,
+    "axes.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "xtick.major.size": 2,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "circuitfind",
+    "savefig.dpi": 300,
+}
 INK, FAINT = "#1a1a1a", "#d0d0d0"
 # One hue each side of 0, even steps of lightness in OKLab; losses stay light under their hatch.
 GAINS = ["#dfe9f3", "#aacbee", "#74ade7", "#448dd4", "#226fb3", "#11518b", "#093562"]
 LOSSES = ["#f2e5dc", "#ebc1a5", "#e09c6d", "#d27830"]
-SCALE = LinearSegmentedColormap.from_list("score", [
-    *zip(np.linspace(0, 0.5, len(LOSSES)), reversed(LOSSES), strict=True),
-    *zip(np.linspace(0.5, 1, len(GAINS)), GAINS, strict=True),
-], N=512)  # fmt: skip
+SCALE = LinearSegmentedColormap.from_list(
+    "score",
+    [
+        *zip(np.linspace(0, 0.5, len(LOSSES)), reversed(LOSSES), strict=True),
+        *zip(np.linspace(0.5, 1, len(GAINS)), GAINS, strict=True),
+    ],
+    N=512,
+)
 LOSS_HATCH = "//////"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Theme:
     """The colours of a figure: `gain` and `loss` for lines, `fill` for what is neither."""
 
@@ -63,8 +77,24 @@ class Theme:
 
 
 THEMES = {
-    "light": Theme("white", INK, "#555555", FAINT, "#f4f4f4", GAINS[4], "#c4610f"),
-    "dark": Theme("#15181d", "#e8e8e8", "#a4a9b2", "#3a404a", "#22262d", GAINS[2], LOSSES[2]),
+    "light": Theme(
+        paper="white",
+        ink=INK,
+        muted="#555555",
+        faint=FAINT,
+        fill="#f4f4f4",
+        gain=GAINS[4],
+        loss="#c4610f",
+    ),
+    "dark": Theme(
+        paper="#15181d",
+        ink="#e8e8e8",
+        muted="#a4a9b2",
+        faint="#3a404a",
+        fill="#22262d",
+        gain=GAINS[2],
+        loss=LOSSES[2],
+    ),
 }
 
 

@@ -101,9 +101,12 @@ def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
         table.add_column(name)
     for row in made["overlaps"]:
         table.add_row(
-            Text(f"{row['first']} / {row['second']}"), str(row["shared"]), f"{row['jaccard']:.2f}",
-            f"{row['chance']:.3f}", f"{row['p']:.2g}",
-        )  # fmt: skip
+            Text(f"{row['first']} / {row['second']}"),
+            str(row["shared"]),
+            f"{row['jaccard']:.2f}",
+            f"{row['chance']:.3f}",
+            f"{row['p']:.2g}",
+        )
     console.print(table)
     for claim in next(iter(made["matrix"].values())):
         scores = Table(title=Text(f"Desiderata of {claim}, on held-out pairs"))
@@ -130,10 +133,16 @@ def _desiderata(report: Mapping[str, Any]) -> Table:
             " (vacuous)" if row["vacuous"] else ""
         )
         table.add_row(
-            Text(row["name"]), row["part"], str(row["n"]), f"{row['null']:.3f}",
-            f"{row['ceiling']:.3f}", f"{row['need']:.3f}", f"{row['satisfaction']:.3f}",
-            f"{row['low']:.3f}-{row['high']:.3f}", mark,
-        )  # fmt: skip
+            Text(row["name"]),
+            row["part"],
+            str(row["n"]),
+            f"{row['null']:.3f}",
+            f"{row['ceiling']:.3f}",
+            f"{row['need']:.3f}",
+            f"{row['satisfaction']:.3f}",
+            f"{row['low']:.3f}-{row['high']:.3f}",
+            mark,
+        )
     return table
 
 

@@ -26,11 +26,17 @@ def render_template(name: str, told: Mapping[str, Any], **shown: Any) -> str:
         shown: what its template reads.
     """
     script = _part("base.js") + _part(f"{name}.js")
-    return _environment().get_template(f"{name}.html").render(
-        **shown, data=_embedded(told), script=Markup(script),
-        style=Markup(_part("base.css") + _part(f"{name}.css")),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template(f"{name}.html")
+        .render(
+            **shown,
+            data=_embedded(told),
+            script=Markup(script),
+            style=Markup(_part("base.css") + _part(f"{name}.css")),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
 
 
 def _part(name: str) -> str:
@@ -39,9 +45,12 @@ def _part(name: str) -> str:
 
 def _environment() -> Environment:
     made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters |= {"visible": visible, "number": number, "cell": cell}
     made.globals["marks"] = MARKS
     return made

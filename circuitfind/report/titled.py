@@ -43,5 +43,6 @@ def titled_figure(
 
 def details_of(report: Report, check: str) -> list[Mapping[str, Any]]:
     """The rows of a check; none where it was not made."""
-    return [row for one in report.get("checks", ()) if one["name"] == check
-            for row in one["details"]]  # fmt: skip
+    return [
+        row for one in report.get("checks", ()) if one["name"] == check for row in one["details"]
+    ]

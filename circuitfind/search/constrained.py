@@ -85,9 +85,13 @@ def relax(
         progress.report("relax", step + 1, steps, history[-1])
         progress.save(
             {
-                "step": step + 1, "gates": gates.detach(), "total": total,
-                "multipliers": multipliers, "optimiser": optimiser.state_dict(),
-                "history": history, "cost": objective.cost.report(),
+                "step": step + 1,
+                "gates": gates.detach(),
+                "total": total,
+                "multipliers": multipliers,
+                "optimiser": optimiser.state_dict(),
+                "history": history,
+                "cost": objective.cost.report(),
             }
-        )  # fmt: skip
+        )
     return total / (steps - steps // 2), history

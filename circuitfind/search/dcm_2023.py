@@ -105,10 +105,13 @@ def _train(
         progress.report("rounds", number + 1, rounds, history[-1])
         progress.save(
             {
-                "round": number + 1, "gates": gates.detach(), "history": history,
-                "optimiser": optimiser.state_dict(), "cost": objective.cost.report(),
+                "round": number + 1,
+                "gates": gates.detach(),
+                "history": history,
+                "optimiser": optimiser.state_dict(),
+                "cost": objective.cost.report(),
             }
-        )  # fmt: skip
+        )
     return gates.detach().clamp(0, 1), history
 
 

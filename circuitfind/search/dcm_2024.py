@@ -55,11 +55,14 @@ def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progre
             progress.report("batches", step + 1, steps, row)
             progress.save(
                 {
-                    "step": step + 1, "gates": gates.detach(), "best": list(best),
-                    "optimiser": optimiser.state_dict(), "history": history,
+                    "step": step + 1,
+                    "gates": gates.detach(),
+                    "best": list(best),
+                    "optimiser": optimiser.state_dict(),
+                    "history": history,
                     "cost": selection.fit.cost.report(),
                 }
-            )  # fmt: skip
+            )
     chosen = round_to(best[2], config.left)
     choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best[2], best[2])
 

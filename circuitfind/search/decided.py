@@ -52,8 +52,9 @@ def put_back(trials: Trials, choice: Choice) -> tuple[Trials, Choice]:
 
     values = torch.cat([choice.ranking, torch.zeros(1)])
     ends = {1.0: float(values.max()) + 1, 0.0: float(values.min()) - 1}
-    ranking = torch.tensor([ends.get(objective.decided.get(site, -1.0), 0.0)
-                            for site in objective.every])  # fmt: skip
+    ranking = torch.tensor(
+        [ends.get(objective.decided.get(site, -1.0), 0.0) for site in objective.every]
+    )
     ranking[objective.open] = choice.ranking
     mask = choice.membership
     membership = None if mask is None else objective.complete(mask[None])[0]
@@ -88,13 +89,18 @@ def in_the_way(
         if tried.holds(other):
             break
     needs = [bound.value for bound in tried.bounds]
-    mended = [n for n, score in enumerate(tried.complete([other])[0].tolist())
-              if scores[n] < needs[n] <= score]  # fmt: skip
+    mended = [
+        n
+        for n, score in enumerate(tried.complete([other])[0].tolist())
+        if scores[n] < needs[n] <= score
+    ]
     for site in [n for n in pins if n not in other] + [n for n in vetoes if n in other]:
         # With a size, another site comes or goes in its stead.
-        others = [other ^ {site}] if config.size is None else [
-            other ^ {site, one} for one in free if (one in other) == (site not in other)
-        ]  # fmt: skip
+        others = (
+            [other ^ {site}]
+            if config.size is None
+            else [other ^ {site, one} for one in free if (one in other) == (site not in other)]
+        )
         for compliant in others[: config.reach]:
             reached = tried.complete([compliant])[0].tolist()
             if all(reached[n] >= needs[n] for n in mended):

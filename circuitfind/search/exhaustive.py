@@ -33,7 +33,9 @@ def search_exhaustive(
             effect = objective.leads(index, rows) - before
             ranking[place] += desideratum.weight * (effect if inside else -effect)
             progress.report(
-                f"site by site, {number} of {len(selection.live)}", int(place[-1]) + 1,
-                len(sites), {},
-            )  # fmt: skip
+                f"site by site, {number} of {len(selection.live)}",
+                int(place[-1]) + 1,
+                len(sites),
+                {},
+            )
     return conclude("exhaustive", selection, ranked(ranking, config), (), config)

@@ -62,9 +62,12 @@ def search_hard_concrete(
         return {"size": float(gates.detach().sum()), "closed": float(closed.detach()), **scores}
 
     descent = Descent(
-        "batches", selection, {"log alpha": log_alpha, "multipliers": multipliers},
-        optimiser, steps,
-    )  # fmt: skip
+        "batches",
+        selection,
+        {"log alpha": log_alpha, "multipliers": multipliers},
+        optimiser,
+        steps,
+    )
     history = descend(descent, gradients, progress)
     found = log_alpha.detach()
     mask = (found.sigmoid() * (RIGHT - LEFT) + LEFT).clamp(0, 1)

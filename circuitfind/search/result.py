@@ -16,7 +16,7 @@ from ..mask import Mask
 Status = Literal["holds", "fails"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """Budget, learning rate, seed and thresholds; what is None is the method's own default.
 
@@ -107,7 +107,7 @@ class FrontierPoint:
     slack: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """What a search found. Not converging is `success=False` and a message, not an exception.
 

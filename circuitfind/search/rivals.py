@@ -133,9 +133,12 @@ def _seek(
 
 
 def _start(
-    trials: Trials, members: Members, order: Sequence[int], config: SearchConfig,
+    trials: Trials,
+    members: Members,
+    order: Sequence[int],
+    config: SearchConfig,
     progress: Progress,
-) -> Members:  # fmt: skip
+) -> Members:
     """A circuit that holds and shares little, from the first sites of an order; or the nearest."""
     reach = min(len(order), 2 * config.reach)
     prefixes = [frozenset(order[:size]) for size in range(reach + 1)]

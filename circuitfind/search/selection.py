@@ -23,7 +23,7 @@ from .trials import Choice, Members, Trials
 LOW, HIGH = 0.1, 0.9  # a gate between them has not decided
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """Search pairs in two parts: a third to fit on, the rest to select hard circuits on.
 
@@ -81,9 +81,12 @@ class Method(Protocol):
 
 
 def open_selection(
-    model: Model, batches: Sequence[Batch], sites: Sequence[Site], config: SearchConfig,
+    model: Model,
+    batches: Sequence[Batch],
+    sites: Sequence[Site],
+    config: SearchConfig,
     cost: Cost | None = None,
-) -> Selection:  # fmt: skip
+) -> Selection:
     """The search pairs divided and made ready, with bounds measured.
 
     Args:
@@ -118,7 +121,9 @@ def open_selection(
         for bound, batch in zip(bounds, select.batches, strict=True)
     )
     live = tuple(index for index, bound in enumerate(bounds) if not bound.vacuous)
-    return Selection(model, config, fit, select, bounds, margin, live)
+    return Selection(
+        model=model, config=config, fit=fit, select=select, bounds=bounds, margin=margin, live=live
+    )
 
 
 def _plain(value: float | tuple[str, ...]) -> float | set[str]:
@@ -185,20 +190,20 @@ def conclude(
     last |= dict(zip(names, scores, strict=True))
     mask = choice.membership if choice.membership is not None else hard(chosen, len(sites))
     return SearchResult(
-        Mask(sites, mask.clamp(0, 1)),
-        circuit,
-        success,
-        status,
-        _success(selection, chosen)
+        mask=Mask(sites, mask.clamp(0, 1)),
+        circuit=circuit,
+        success=success,
+        status=status,
+        message=_success(selection, chosen)
         if success
         else _failure(selection, trials, chosen, scores, config.size)
         + in_the_way(trials, choice, scores, config),
-        (*history, last),
-        trials.frontier(),
-        choice.ranking,
-        _problems(choice, sites),
-        selection.fit.cost.report(),
-        {name: bound.value for name, bound in zip(names, selection.bounds, strict=True)},
+        history=(*history, last),
+        frontier=trials.frontier(),
+        ranking=choice.ranking,
+        problems=_problems(choice, sites),
+        cost=selection.fit.cost.report(),
+        bounds={name: bound.value for name, bound in zip(names, selection.bounds, strict=True)},
     )
 
 
@@ -210,16 +215,24 @@ def broken_off(
     nothing = torch.zeros(len(sites))
     words = f"the search broke off: {error}"
     return SearchResult(
-        Mask(sites, nothing),
-        Circuit(selection.model.name, "", "", method, config.seed, (), ()),
-        False,
-        "fails",
-        words,
-        (),
-        (),
-        nothing,
-        (words, "the circuit is empty"),
-        error.cost.report(),
+        mask=Mask(sites, nothing),
+        circuit=Circuit(
+            model=selection.model.name,
+            task="",
+            claim="",
+            method=method,
+            seed=config.seed,
+            sites=(),
+            scores=(),
+        ),
+        success=False,
+        status="fails",
+        message=words,
+        history=(),
+        frontier=(),
+        ranking=nothing,
+        problems=(words, "the circuit is empty"),
+        cost=error.cost.report(),
     )
 
 
@@ -255,10 +268,14 @@ def _circuit(
 ) -> Circuit:
     """The chosen sites, each scored by what the live desiderata lose on average without it."""
     return Circuit(
-        selection.model.name, "", "", method, seed,
-        tuple(trials.objective.sites[site] for site in sorted(chosen)),
-        tuple(round(float(loss), 6) for loss in trials.losses(chosen)),
-    )  # fmt: skip
+        model=selection.model.name,
+        task="",
+        claim="",
+        method=method,
+        seed=seed,
+        sites=tuple(trials.objective.sites[site] for site in sorted(chosen)),
+        scores=tuple(round(float(loss), 6) for loss in trials.losses(chosen)),
+    )
 
 
 def _success(selection: Selection, chosen: Members) -> str:

@@ -72,9 +72,11 @@ class Trials:
             rows = self._rows(fresh)
             scores = race(self.objective, rows, self.bounds, self.margin, self.live, least)
             clear = slack(scores, self.bounds, self.margin).tolist()
-            self.seen |= {members: (value, row)
-                          for members, value, row in zip(fresh, clear, scores, strict=True)
-                          if value >= least}  # fmt: skip
+            self.seen |= {
+                members: (value, row)
+                for members, value, row in zip(fresh, clear, scores, strict=True)
+                if value >= least
+            }
         return [one for one in circuits if one in self.seen and self.seen[one][0] >= least]
 
     def _rows(self, circuits: Sequence[Members]) -> Float[Tensor, "mask site"]:
@@ -105,8 +107,10 @@ class Trials:
         self.slacks([members, *(members - {site} for site in inside)])
         whole = self.seen[members][1][live]
         without = [self.seen[members - {site}][1][live] for site in inside]
-        return torch.stack([(whole - row).mean() if live else torch.zeros(()) for row in without]
-                           or [torch.zeros(())])[: len(inside)]  # fmt: skip
+        return torch.stack(
+            [(whole - row).mean() if live else torch.zeros(()) for row in without]
+            or [torch.zeros(())]
+        )[: len(inside)]
 
     def complete(self, circuits: Sequence[Members]) -> Float[Tensor, "mask desideratum"]:
         """The satisfaction of every desideratum, the vacuous ones too, by these circuits."""
@@ -188,9 +192,12 @@ def swap(
 
 
 def grow(
-    trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig,
+    trials: Trials,
+    current: Members,
+    ranking: Sequence[int],
+    config: SearchConfig,
     progress: Progress,
-) -> Members:  # fmt: skip
+) -> Members:
     """Add or remove one site at a time, whichever comes nearest, until all desiderata hold.
 
     It ends, too, where nothing comes nearer, and after a round whose pace would not get there in
@@ -219,8 +226,11 @@ def drop(trials: Trials, current: Members, least: float = 0.0) -> Members:
     """Leave out what is not needed to hold, or to have this slack: at each turn as many of the
     least missed sites as possible."""
     while current:
-        order = [site for site in _by_slack_without(trials, current)
-                 if trials.slacks([current - {site}])[0] >= least]  # fmt: skip
+        order = [
+            site
+            for site in _by_slack_without(trials, current)
+            if trials.slacks([current - {site}])[0] >= least
+        ]
         if not order:
             break
         smaller = [current - set(order[:count]) for count in range(1, len(order) + 1)]

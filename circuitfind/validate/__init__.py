@@ -38,39 +38,107 @@ from .stability import check_stability
 from .subject import PAIRS_COMPARED, Check, Subject
 
 __all__ = [
-    "CHECKS", "Card", "Check", "DesideratumScore", "Finding", "Subject", "card_from_json",
-    "checks_named", "validate",
-]  # fmt: skip
+    "CHECKS",
+    "Card",
+    "Check",
+    "DesideratumScore",
+    "Finding",
+    "Subject",
+    "card_from_json",
+    "checks_named",
+    "validate",
+]
 
 CHECKS = (
-    Check("satisfaction", check_satisfaction, "every desideratum on held-out pairs"),
-    Check("pairs", check_pairs, "do targets leak, and are answers the tokens that they stand for?"),
-    Check("groups", check_groups, "every template, name and value by itself"),
-    Check("rounding", check_rounding, "does the mask satisfy what its circuit does not?",
-          of_mask=True),
-    Check("random circuits", check_random_circuits, "a hundred circuits of the same make-up"),
-    Check("leave one out", check_leave_one_out, "is every member needed?"),
-    Check("faithfulness", check_faithfulness, "the circuit alone, under four ablations",
-          of_rest=True),
-    Check("necessity", check_necessity, "the model without the circuit, its members and pairs",
-          of_rest=True),
-    Check("completeness", check_completeness, "circuit and model without the same members",
-          thorough=True, of_rest=True),
-    Check("equivalence", check_equivalence, "does the circuit outscore the model half the time?",
-          thorough=True, of_rest=True),
-    Check("independence", check_independence, "does the rest know what the model does?",
-          thorough=True, of_rest=True),
-    Check("inflated circuits", check_inflated, "members against idle sites added at random",
-          thorough=True, of_rest=True),
-    Check("curve", check_curve, "CPR and CMD over sites", thorough=True, of_rest=True),
-    Check("selectivity", check_selectivity, "do other tasks and ordinary text need it, too?",
-          thorough=True),
-    Check("controls", check_controls, "shuffled weights, shuffled answers", thorough=True),
-    Check("rival", check_rival, "does another circuit do the same?", thorough=True,
-          searches=True),
-    Check("stability", check_stability, "is it found again on other pairs?", thorough=True,
-          searches=True),
-)  # fmt: skip
+    Check(name="satisfaction", run=check_satisfaction, about="every desideratum on held-out pairs"),
+    Check(
+        name="pairs",
+        run=check_pairs,
+        about="do targets leak, and are answers the tokens that they stand for?",
+    ),
+    Check(name="groups", run=check_groups, about="every template, name and value by itself"),
+    Check(
+        name="rounding",
+        run=check_rounding,
+        about="does the mask satisfy what its circuit does not?",
+        of_mask=True,
+    ),
+    Check(
+        name="random circuits",
+        run=check_random_circuits,
+        about="a hundred circuits of the same make-up",
+    ),
+    Check(name="leave one out", run=check_leave_one_out, about="is every member needed?"),
+    Check(
+        name="faithfulness",
+        run=check_faithfulness,
+        about="the circuit alone, under four ablations",
+        of_rest=True,
+    ),
+    Check(
+        name="necessity",
+        run=check_necessity,
+        about="the model without the circuit, its members and pairs",
+        of_rest=True,
+    ),
+    Check(
+        name="completeness",
+        run=check_completeness,
+        about="circuit and model without the same members",
+        thorough=True,
+        of_rest=True,
+    ),
+    Check(
+        name="equivalence",
+        run=check_equivalence,
+        about="does the circuit outscore the model half the time?",
+        thorough=True,
+        of_rest=True,
+    ),
+    Check(
+        name="independence",
+        run=check_independence,
+        about="does the rest know what the model does?",
+        thorough=True,
+        of_rest=True,
+    ),
+    Check(
+        name="inflated circuits",
+        run=check_inflated,
+        about="members against idle sites added at random",
+        thorough=True,
+        of_rest=True,
+    ),
+    Check(
+        name="curve", run=check_curve, about="CPR and CMD over sites", thorough=True, of_rest=True
+    ),
+    Check(
+        name="selectivity",
+        run=check_selectivity,
+        about="do other tasks and ordinary text need it, too?",
+        thorough=True,
+    ),
+    Check(
+        name="controls",
+        run=check_controls,
+        about="shuffled weights, shuffled answers",
+        thorough=True,
+    ),
+    Check(
+        name="rival",
+        run=check_rival,
+        about="does another circuit do the same?",
+        thorough=True,
+        searches=True,
+    ),
+    Check(
+        name="stability",
+        run=check_stability,
+        about="is it found again on other pairs?",
+        thorough=True,
+        searches=True,
+    ),
+)
 
 
 def checks_named(
@@ -86,9 +154,10 @@ def checks_named(
     if unknown := [name for name in (*names, *also) if name not in known]:
         raise LookupError(f"no check {', '.join(unknown)}; the checks are: {', '.join(known)}")
     return tuple(
-        check for check in CHECKS
+        check
+        for check in CHECKS
         if (check.name in names if names else thorough or not check.thorough or check.name in also)
-    )  # fmt: skip
+    )
 
 
 def validate(
@@ -123,9 +192,10 @@ def validate(
     """
     progress, cost = progress or Progress(), Cost()
     chosen = [
-        check for check in checks_named(checks, thorough, also)
+        check
+        for check in checks_named(checks, thorough, also)
         if mask or not check.of_mask or check.name in checks
-    ]  # fmt: skip
+    ]
     batches = tuple(item for item in desiderata if isinstance(item, Batch))
     if len(batches) < len(desiderata):
         encoded = encode(model, [item for item in desiderata if isinstance(item, Desideratum)])
@@ -139,9 +209,17 @@ def validate(
     objective = Objective(model, batches, sites, cost)
     bounds = objective.bounds()
     subject = Subject(
-        model, circuit, objective, bounds, membership, seed, n_random, tuple(search),
-        None if mask is None else mask.on(sites), progress,
-    )  # fmt: skip
+        model=model,
+        circuit=circuit,
+        objective=objective,
+        bounds=bounds,
+        membership=membership,
+        seed=seed,
+        n_random=n_random,
+        search=tuple(search),
+        mask=None if mask is None else mask.on(sites),
+        shown=progress,
+    )
     findings = []
     for number, check in enumerate(chosen, 1):
         progress.report("validate", number, len(chosen), {"size": len(circuit)})

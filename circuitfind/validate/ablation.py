@@ -63,13 +63,17 @@ class Ablated:
         turns = []
         for rows in membership.split(self.objective.masks_at_once):
             pieces = [piece for made in self.objective.passes(indices, rows) for piece in made]
-            turns.append([
-                _measure(piece, whole) for piece, whole in zip(pieces, untouched, strict=True)
-            ])  # fmt: skip
-        return Outcome(*(
-            torch.cat([torch.cat([piece[part] for piece in pieces], 1) for pieces in turns]).cpu()
-            for part in range(len(fields(Outcome)))
-        ))  # fmt: skip
+            turns.append(
+                [_measure(piece, whole) for piece, whole in zip(pieces, untouched, strict=True)]
+            )
+        return Outcome(
+            *(
+                torch.cat(
+                    [torch.cat([piece[part] for piece in pieces], 1) for pieces in turns]
+                ).cpu()
+                for part in range(len(fields(Outcome)))
+            )
+        )
 
 
 def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
@@ -99,12 +103,17 @@ def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
     prompts = {p.text: p for _, pair in chosen for p in (pair.base, pair.source)}
     desiderata = [
         Desideratum(
-            f"keeps the answer, {donor}", "outside", "keeps",
-            tuple(pair for where, pair in chosen if where == read), first.at, donor=donor,
-            read=read, mean_over=tuple(prompts.values()) if donor == "mean" else (),
+            name=f"keeps the answer, {donor}",
+            part="outside",
+            sense="keeps",
+            pairs=tuple(pair for where, pair in chosen if where == read),
+            at=first.at,
+            donor=donor,
+            read=read,
+            mean_over=tuple(prompts.values()) if donor == "mean" else (),
         )
         for read in dict.fromkeys(read for read, _ in chosen)
-    ]  # fmt: skip
+    ]
     like = next((one.objective for (_, m), one in subject.ablated.items() if m == n), None)
     batches, sites = encode(subject.model, desiderata), subject.objective.sites
     return Ablated(

@@ -9,7 +9,7 @@ from ..circuit import Circuit
 Verdict = Literal["holds", "fails", "inconclusive"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What one check found: a number with its interval, and what it was measured on.
 
@@ -28,7 +28,7 @@ class Finding:
     details: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DesideratumScore:
     """A circuit's satisfaction of one desideratum; every score is a share of pairs in [0, 1].
 

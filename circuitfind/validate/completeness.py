@@ -72,9 +72,17 @@ def check_completeness(subject: Subject) -> Finding:
     if verdict == "inconclusive":
         says += f"; {_enough(value, low, high, row['n'])}"
     return Finding(
-        "completeness", verdict, value, low, high, row["n"],
-        f"{decides}; in the rows also {beside}", "held-out", says, tuple(rows),
-    )  # fmt: skip
+        name="completeness",
+        verdict=verdict,
+        value=value,
+        low=low,
+        high=high,
+        n=row["n"],
+        ablation=f"{decides}; in the rows also {beside}",
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
 
 
 def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, Any]]:
@@ -101,13 +109,22 @@ def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, A
         values = (model, circuit, whole, empty)
         samples = [each[measures] for each in values]
         low, high = paired_interval(difference, samples, subject.seed)
-        rows.append({
-            "donor": ablated.donor, "by": by, "size": len(part), "n": len(samples[0]),
-            "part": _names(subject, part), "circuit": float(samples[1].mean()),
-            "model": float(samples[0].mean()), "difference": float(difference(*samples)),
-            "low": low, "high": high, "worst": False,
-            "where_chosen": float(difference(*(each[chooses] for each in values))),
-        })  # fmt: skip
+        rows.append(
+            {
+                "donor": ablated.donor,
+                "by": by,
+                "size": len(part),
+                "n": len(samples[0]),
+                "part": _names(subject, part),
+                "circuit": float(samples[1].mean()),
+                "model": float(samples[0].mean()),
+                "difference": float(difference(*samples)),
+                "low": low,
+                "high": high,
+                "worst": False,
+                "where_chosen": float(difference(*(each[chooses] for each in values))),
+            }
+        )
     max(rows, key=lambda row: abs(row["where_chosen"]))["worst"] = True
     return rows
 
@@ -214,5 +231,15 @@ def _enough(value: float, low: float, high: float, n: int) -> str:
 
 
 def _undecided(subject: Subject, why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
-    return Finding("completeness", "inconclusive", 0.0, 0.0, 1.0, 0, subject.donor, "held-out",
-                   why, tuple(rows))  # fmt: skip
+    return Finding(
+        name="completeness",
+        verdict="inconclusive",
+        value=0.0,
+        low=0.0,
+        high=1.0,
+        n=0,
+        ablation=subject.donor,
+        split="held-out",
+        says=why,
+        details=tuple(rows),
+    )

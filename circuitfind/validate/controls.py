@@ -23,12 +23,22 @@ def check_controls(subject: Subject) -> Finding:
     ablation = "donors as in each desideratum"
     compared, bounds = subject.compared, subject.bounds
     chosen = [
-        index for index, batch in enumerate(compared.batches)
+        index
+        for index, batch in enumerate(compared.batches)
         if batch.desideratum.sense == "follows" and not bounds[index].vacuous
-    ]  # fmt: skip
+    ]
     if not chosen:
-        return Finding("controls", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out",
-                       "no desideratum asks that something follow")  # fmt: skip
+        return Finding(
+            name="controls",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says="no desideratum asks that something follow",
+        )
     sites, rows = subject.objective.sites, subject.membership[None]
     with weights_shuffled(subject.model, subject.seed) as other:
         spoilt = Objective(other, [compared.batches[n] for n in chosen], sites, compared.cost)
@@ -41,23 +51,36 @@ def check_controls(subject: Subject) -> Finding:
         hits["answers dealt anew"] = compared.hits(index, rows, batch.expected[order])[0]
         for control, hit in hits.items():
             low, high = interval(int(hit.sum()), len(hit))
-            details.append({
-                "control": control, "desideratum": batch.desideratum.name, "n": len(hit),
-                "satisfaction": float(hit.float().mean()), "low": low, "high": high,
-                "need": bounds[index].value,
-            })  # fmt: skip
+            details.append(
+                {
+                    "control": control,
+                    "desideratum": batch.desideratum.name,
+                    "n": len(hit),
+                    "satisfaction": float(hit.float().mean()),
+                    "low": low,
+                    "high": high,
+                    "need": bounds[index].value,
+                }
+            )
     best = max(details, key=lambda row: row["satisfaction"] - row["need"])
     caught = best["high"] < best["need"]
-    verdict: Verdict = "holds" if caught else "fails" if best["low"] >= best["need"] else (
-        "inconclusive"
-    )  # fmt: skip
+    verdict: Verdict = (
+        "holds" if caught else "fails" if best["low"] >= best["need"] else ("inconclusive")
+    )
     return Finding(
-        "controls", verdict, best["satisfaction"], best["low"], best["high"], best["n"], ablation,
-        "held-out",
-        f"where nothing is to be found, the circuit scores at most {best['satisfaction']:.2f} of "
+        name="controls",
+        verdict=verdict,
+        value=best["satisfaction"],
+        low=best["low"],
+        high=best["high"],
+        n=best["n"],
+        ablation=ablation,
+        split="held-out",
+        says=f"where nothing is to be found, the circuit scores at most "
+        f"{best['satisfaction']:.2f} of "
         f"the {best['need']:.2f} needed ({best['control']}, {best['desideratum']!r})",
-        tuple(details),
-    )  # fmt: skip
+        details=tuple(details),
+    )
 
 
 def _derangement(n: int, generator: torch.Generator) -> torch.Tensor:

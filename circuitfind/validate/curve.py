@@ -73,13 +73,20 @@ def check_curve(subject: Subject) -> Finding:
     n_sites = len(subject.membership)
     first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
     return Finding(
-        "curve", verdict, cmd, low, high, len(whole), WORDS[subject.donor], "held-out",
-        f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
+        name="curve",
+        verdict=verdict,
+        value=cmd,
+        low=low,
+        high=high,
+        n=len(whole),
+        ablation=WORDS[subject.donor],
+        split="held-out",
+        says=f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
         f"against {len(others)} random orders, whose median is {median(others):.3f}, p = {p:.2f}; "
         f"the circuit is whole from fraction {first:g} on",
-        _rows(f[:2], n_sites),
-    )  # fmt: skip
+        details=_rows(f[:2], n_sites),
+    )
 
 
 def cpr_cmd(fractions: Sequence[float], f: Sequence[float] | Values) -> tuple[Statistic, Statistic]:
@@ -207,4 +214,14 @@ def _rows(f: Values, n_sites: int) -> tuple[Mapping[str, Any], ...]:
 
 def _undecided(subject: Subject, why: str) -> Finding:
     ablation = WORDS[subject.donor]
-    return Finding("curve", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)
+    return Finding(
+        name="curve",
+        verdict="inconclusive",
+        value=0.0,
+        low=0.0,
+        high=1.0,
+        n=0,
+        ablation=ablation,
+        split="held-out",
+        says=why,
+    )

@@ -77,13 +77,28 @@ def judge_equivalence(
             f"; {n} pairs are too few to reject a share of {CLEARLY:g}, {enough_pairs(n)} would do"
         )
     row = {
-        "won": won, "ties": ties, "n": n, "p": p, "power": power,
-        "mean difference": float(gained.mean()), "loss": float((gained**2).mean()),
-        "model": float(model.mean()), "circuit": float(circuit.mean()),
-    }  # fmt: skip
+        "won": won,
+        "ties": ties,
+        "n": n,
+        "p": p,
+        "power": power,
+        "mean difference": float(gained.mean()),
+        "loss": float((gained**2).mean()),
+        "model": float(model.mean()),
+        "circuit": float(circuit.mean()),
+    }
     low, high = interval(floor(wins), n)[0], interval(ceil(wins), n)[1]
     return Finding(
-        "equivalence", verdict, wins / n, low, high, n, WORDS[donor], "held-out", says, (row,)
+        name="equivalence",
+        verdict=verdict,
+        value=wins / n,
+        low=low,
+        high=high,
+        n=n,
+        ablation=WORDS[donor],
+        split="held-out",
+        says=says,
+        details=(row,),
     )
 
 
@@ -139,4 +154,14 @@ def claimed_outcome(
 def unmeasured(subject: Subject, name: str, why: str) -> Finding:
     """The finding of a check that has nothing to measure."""
     ablation = WORDS[subject.donor]
-    return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)
+    return Finding(
+        name=name,
+        verdict="inconclusive",
+        value=0.0,
+        low=0.0,
+        high=1.0,
+        n=0,
+        ablation=ablation,
+        split="held-out",
+        says=why,
+    )

@@ -78,11 +78,20 @@ def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str,
     spread: list[float | None] = [None] * 4
     if len(ratios):
         spread = np.quantile(ratios, (0.01, 0.25, 0.5, 0.75)).tolist()
-    row = _unmeasured(donor, "") | dict(zip(names, spread, strict=True)) | {
-        "n": len(whole), "whole": float(whole.mean()), "circuit": float(mine.mean()),
-        "empty": float(empty.mean()), "flips": flips / len(whole), "flips_low": flips_low,
-        "flips_high": flips_high, "divergence": float(outcome.divergence[1].mean()),
-    }  # fmt: skip
+    row = (
+        _unmeasured(donor, "")
+        | dict(zip(names, spread, strict=True))
+        | {
+            "n": len(whole),
+            "whole": float(whole.mean()),
+            "circuit": float(mine.mean()),
+            "empty": float(empty.mean()),
+            "flips": flips / len(whole),
+            "flips_low": flips_low,
+            "flips_high": flips_high,
+            "divergence": float(outcome.divergence[1].mean()),
+        }
+    )
     if why := cannot_divide(whole, empty, seed):
         return row | {"reason": why}
     low, high = paired_interval(share_kept, (mine, whole, empty), seed)
@@ -98,7 +107,18 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
         why = why or "no ablation can be judged: " + _reasons(rows)
         about = about if rows else "none"
         n = max((row["n"] for row in rows), default=0)
-        return Finding(name, "inconclusive", 0.0, 0.0, 1.0, n, about, "held-out", why, tuple(rows))
+        return Finding(
+            name=name,
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=n,
+            ablation=about,
+            split="held-out",
+            says=why,
+            details=tuple(rows),
+        )
     by = {each: [row["donor"] for row in judged if row["verdict"] == each] for each in GRAVEST}
     verdict: Verdict = next(each for each in GRAVEST if by[each])
     worst = max((row for row in judged if row["verdict"] == verdict), key=_distance)
@@ -111,9 +131,17 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
     if verdict == "inconclusive":
         says += f"; {_enough(worst)}"
     return Finding(
-        name, verdict, worst["f"], worst["low"], worst["high"], worst["n"], about, "held-out",
-        says, tuple(rows),
-    )  # fmt: skip
+        name=name,
+        verdict=verdict,
+        value=worst["f"],
+        low=worst["low"],
+        high=worst["high"],
+        n=worst["n"],
+        ablation=about,
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
 
 
 def differences(outcome: Outcome) -> Values:
@@ -157,9 +185,21 @@ def _distance(row: Mapping[str, Any]) -> float:
 def _unmeasured(donor: Donor, reason: str) -> dict[str, Any]:
     """A row with nothing in it, so that every row has the same columns."""
     numbers = (
-        "f", "low", "high", "whole", "circuit", "empty", "median", "quartile_1", "quartile_3",
-        "worst_percent", "flips", "flips_low", "flips_high", "divergence",
-    )  # fmt: skip
+        "f",
+        "low",
+        "high",
+        "whole",
+        "circuit",
+        "empty",
+        "median",
+        "quartile_1",
+        "quartile_3",
+        "worst_percent",
+        "flips",
+        "flips_low",
+        "flips_high",
+        "divergence",
+    )
     return {"donor": donor, "verdict": "inconclusive", "n": 0, **dict.fromkeys(numbers)} | {
         "reason": reason
     }

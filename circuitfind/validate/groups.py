@@ -36,14 +36,32 @@ def check_groups(subject: Subject) -> Finding:
             n, count = len(rows), int(hits[torch.tensor(rows)].sum())
             low, high = interval(count, n)
             p = stats.binomtest(count, n, bound.value, alternative="less").pvalue
-            details.append({
-                "desideratum": desideratum.name, "by": kind, "group": name, "n": n,
-                "satisfaction": count / n, "low": low, "high": high, "need": bound.value,
-                "p": float(p),
-            })  # fmt: skip
+            details.append(
+                {
+                    "desideratum": desideratum.name,
+                    "by": kind,
+                    "group": name,
+                    "n": n,
+                    "satisfaction": count / n,
+                    "low": low,
+                    "high": high,
+                    "need": bound.value,
+                    "p": float(p),
+                }
+            )
     if not details:
         why = f"no two groups with at least {FEWEST} pairs each; more pairs would make some"
-        return Finding("groups", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)
+        return Finding(
+            name="groups",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says=why,
+        )
     for row, below in zip(details, holm([row["p"] for row in details], len(details)), strict=True):
         row["below"] = below
     worst = min(details, key=lambda row: (row["p"], row["satisfaction"] - row["need"]))
@@ -51,14 +69,20 @@ def check_groups(subject: Subject) -> Finding:
     short = [row for row in details if row["satisfaction"] < row["need"]]
     verdict: Verdict = "fails" if failing else "inconclusive" if short else "holds"
     return Finding(
-        "groups", verdict, worst["satisfaction"], worst["low"], worst["high"], worst["n"],
-        ablation, "held-out",
-        f"{len(failing)} of {len(details)} groups of pairs lie below what they need at "
+        name="groups",
+        verdict=verdict,
+        value=worst["satisfaction"],
+        low=worst["low"],
+        high=worst["high"],
+        n=worst["n"],
+        ablation=ablation,
+        split="held-out",
+        says=f"{len(failing)} of {len(details)} groups of pairs lie below what they need at "
         f"{LEVEL:g} by Holm, {len(short)} in their point estimate; the worst is "
         f"{worst['by']} = {worst['group']} of {worst['desideratum']!r}: "
         f"{worst['satisfaction']:.2f} of {worst['need']:.2f} on {worst['n']} pairs",
-        tuple(details),
-    )  # fmt: skip
+        details=tuple(details),
+    )
 
 
 def _groups(desideratum: Desideratum) -> Iterator[tuple[str, str, list[int]]]:

@@ -89,10 +89,20 @@ def judge_independence(
         verdict = "holds"
         says += f"without the circuit, scores on {n} pairs tell nothing of the model's"
     return Finding(
-        "independence", verdict, published["hsic"], published["low"], published["high"], n,
-        WORDS[donor], "held-out", says,
-        ({"of": "without the circuit", **published}, {"of": "less the empty circuit", **adjusted}),
-    )  # fmt: skip
+        name="independence",
+        verdict=verdict,
+        value=published["hsic"],
+        low=published["low"],
+        high=published["high"],
+        n=n,
+        ablation=WORDS[donor],
+        split="held-out",
+        says=says,
+        details=(
+            {"of": "without the circuit", **published},
+            {"of": "less the empty circuit", **adjusted},
+        ),
+    )
 
 
 def gaussian_kernel(scores: Values) -> Values:
@@ -124,6 +134,9 @@ def hsic_test(x: Values, y: Values, seed: int) -> dict[str, float]:
     low, high = np.quantile(found.null_distribution, (0.025, 0.975))
     varies = np.ptp(x) > 0 and np.ptp(y) > 0
     return {
-        "hsic": float(found.statistic), "p": float(found.pvalue), "low": float(low),
-        "high": float(high), "r": float(np.corrcoef(x, y)[0, 1]) if varies else 0.0,
-    }  # fmt: skip
+        "hsic": float(found.statistic),
+        "p": float(found.pvalue),
+        "low": float(low),
+        "high": float(high),
+        "r": float(np.corrcoef(x, y)[0, 1]) if varies else 0.0,
+    }

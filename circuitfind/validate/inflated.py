@@ -91,16 +91,30 @@ def judge_inflated(
             f"{enough_references(n, n_members)} would do"
         )
     others = [
-        {"site": name, "of": "reference", "loss": loss, "wins": None, "n": n, "p": None,
-         "flagged": None}
+        {
+            "site": name,
+            "of": "reference",
+            "loss": loss,
+            "wins": None,
+            "n": n,
+            "p": None,
+            "flagged": None,
+        }
         for name, loss in zip(names[n_members:], references.tolist(), strict=True)
-    ]  # fmt: skip
+    ]
     low, high = interval(least["wins"], n)
     return Finding(
-        "inflated circuits", verdict, least["wins"] / n, low, high, n, WORDS[donor], "held-out",
-        says,
-        (*rows, *others),
-    )  # fmt: skip
+        name="inflated circuits",
+        verdict=verdict,
+        value=least["wins"] / n,
+        low=low,
+        high=high,
+        n=n,
+        ablation=WORDS[donor],
+        split="held-out",
+        says=says,
+        details=(*rows, *others),
+    )
 
 
 def flagging_power(n: int, n_members: int, share: float = 0.5) -> float:

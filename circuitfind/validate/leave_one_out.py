@@ -37,7 +37,17 @@ def check_leave_one_out(subject: Subject) -> Finding:
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not members or not live:
         why = "the circuit is empty" if live else "every desideratum is vacuous"
-        return Finding("leave one out", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)
+        return Finding(
+            name="leave one out",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says=why,
+        )
     rows = membership.repeat(len(members) + 1, 1)
     for row, site in zip(rows[1:], members, strict=True):
         row[site] = 0.0
@@ -63,14 +73,20 @@ def check_leave_one_out(subject: Subject) -> Finding:
         words = f"; if it loses no more, {enough} pairs would tell that it is idle"
     n = min(len(objective.batches[index]) for index in live)
     return Finding(
-        "leave one out", verdict, needed / len(details), weakest["effect"],
-        max(row["effect"] for row in details), n, ablation, "held-out",
-        f"leaving out one site lowers a desideratum for {needed} of {len(details)} sites "
+        name="leave one out",
+        verdict=verdict,
+        value=needed / len(details),
+        low=weakest["effect"],
+        high=max(row["effect"] for row in details),
+        n=n,
+        ablation=ablation,
+        split="held-out",
+        says=f"leaving out one site lowers a desideratum for {needed} of {len(details)} sites "
         f"(sign tests, Holm over {len(details) * len(live)}); the least missed is "
         f"{weakest['site']}, which costs {weakest['desideratum']!r} {weakest['effect']:.3f}; "
         f"low and high are the least and the greatest effect{words}",
-        tuple(details),
-    )  # fmt: skip
+        details=tuple(details),
+    )
 
 
 def _changes(
@@ -79,10 +95,13 @@ def _changes(
     """Of each desideratum, the pairs that this row of the masks loses and those that it wins, and
     of how many."""
     return {
-        index: (int((table[0] & ~table[number]).sum()), int((~table[0] & table[number]).sum()),
-                table.shape[1])
+        index: (
+            int((table[0] & ~table[number]).sum()),
+            int((~table[0] & table[number]).sum()),
+            table.shape[1],
+        )
         for index, table in hits.items()
-    }  # fmt: skip
+    }
 
 
 def effect_of_removal(
@@ -95,11 +114,19 @@ def effect_of_removal(
     lost, won, n = changes[name]
     p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
     return {
-        "site": site, "desideratum": name, "effect": drops[name], "effects": drops,
-        "lost": lost, "won": won, "n": n, "p": float(p),
-        "most": max(interval(lost, n, level)[1] - interval(won, n, level)[0]
-                    for lost, won, n in changes.values()),
-    }  # fmt: skip
+        "site": site,
+        "desideratum": name,
+        "effect": drops[name],
+        "effects": drops,
+        "lost": lost,
+        "won": won,
+        "n": n,
+        "p": float(p),
+        "most": max(
+            interval(lost, n, level)[1] - interval(won, n, level)[0]
+            for lost, won, n in changes.values()
+        ),
+    }
 
 
 def pairs_to_tell(changes: Iterable[tuple[int, int, int]], level: float) -> int:

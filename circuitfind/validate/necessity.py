@@ -68,11 +68,12 @@ def check_necessity(subject: Subject) -> Finding:
     draw = circuits_outside if apart else random_circuits
     drawn = draw(sites, subject.membership, subject.n_random, subject.seed)
     knocked: list[Knocked] = [
-        ("circuit", frozenset(members)), ("every site", frozenset(range(len(sites)))),
+        ("circuit", frozenset(members)),
+        ("every site", frozenset(range(len(sites)))),
         *(("member", frozenset({member})) for member in members),
         *(("pair", frozenset(pair)) for pair in _some_pairs(members, subject.seed)),
         *(("random", chosen) for chosen in dict.fromkeys(drawn)),
-    ]  # fmt: skip
+    ]
     table = torch.ones(1 + len(knocked), len(sites))
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
@@ -116,9 +117,11 @@ def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
         return Told("fails", says)
     room = abs(float(joint.mean()))
     n = len(joint) * ((high - low) / 2 / room) ** 2 if room else np.inf
-    need = f"about {ceil(n)} pairs would tell the effect from 0" if n < FAR else (
-        f"more than {FAR} pairs would be needed to tell the effect from 0"
-    )  # fmt: skip
+    need = (
+        f"about {ceil(n)} pairs would tell the effect from 0"
+        if n < FAR
+        else (f"more than {FAR} pairs would be needed to tell the effect from 0")
+    )
     return Told("inconclusive", says, need)
 
 
@@ -130,9 +133,10 @@ def judge_answers(kept: int, n: int) -> Told:
     )
     need = _enough(kept / n, n, MOST_RIGHT, 0.025)
     return Told(
-        verdict, f"{kept} of {n} right answers stay right",
+        verdict,
+        f"{kept} of {n} right answers stay right",
         f"{need} pairs would tell whether most answers stay right",
-    )  # fmt: skip
+    )
 
 
 def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
@@ -153,9 +157,10 @@ def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
         f"it outweighs {wins} of {n} random circuits as large, drawn "
         f"{'outside it' if apart else 'from everywhere'} ({len(drawn)} different ones)",
         f"{_enough(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it outweighs "
-        f"more than {QUANTILE:g}" if apart else
-        "more sites outside it would tell whether it outweighs others",
-    )  # fmt: skip
+        f"more than {QUANTILE:g}"
+        if apart
+        else "more sites outside it would tell whether it outweighs others",
+    )
 
 
 def circuits_outside(
@@ -201,9 +206,12 @@ def _some_pairs(members: Sequence[int], seed: int) -> list[tuple[int, ...]]:
 
 
 def _rows(
-    knocked: Sequence[Knocked], names: Sequence[str], scores: Values, right: Values,
+    knocked: Sequence[Knocked],
+    names: Sequence[str],
+    scores: Values,
+    right: Values,
     drawn: Sequence[frozenset[int]],
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """What each set's knock-out does, all rows with the same columns."""
     effects = scores[0] - scores[1:]
     means, losses = effects.mean(1).tolist(), (effects**2).mean(1).tolist()
@@ -213,13 +221,19 @@ def _rows(
         knocked, names, means, losses, right.tolist(), strict=True
     ):
         told, other = of in ("circuit", "pair"), of == "random"
-        rows.append({
-            "of": of, "sites": name, "effect": mean, "loss": loss, "right": kept,
-            "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
-            # By the roots, in logits, so that rounding is no win.
-            "outweighed": losses[0] ** 0.5 > loss**0.5 + ROUNDING if other else None,
-            "drawn": drawn.count(out) if other else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "of": of,
+                "sites": name,
+                "effect": mean,
+                "loss": loss,
+                "right": kept,
+                "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
+                # By the roots, in logits, so that rounding is no win.
+                "outweighed": losses[0] ** 0.5 > loss**0.5 + ROUNDING if other else None,
+                "drawn": drawn.count(out) if other else None,
+            }
+        )
     return rows
 
 
@@ -241,9 +255,17 @@ def _finding(
     joint = scores[0] - scores[1]
     low, high = paired_interval(np.mean, (joint,), subject.seed)
     return Finding(
-        "necessity", verdict, float(joint.mean()), low, high, len(joint), WORDS[subject.donor],
-        "held-out", says, tuple(rows),
-    )  # fmt: skip
+        name="necessity",
+        verdict=verdict,
+        value=float(joint.mean()),
+        low=low,
+        high=high,
+        n=len(joint),
+        ablation=WORDS[subject.donor],
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
 
 
 def _enough(share: float, n: int, null: float, level: float) -> str:

@@ -28,11 +28,15 @@ def check_pairs(subject: Subject) -> Finding:
         ]
         again = encode(subject.model, [desideratum])[0]
         wrong = (again.expected != batch.expected) | (again.base_answer != batch.base_answer)
-        details.append({
-            "desideratum": desideratum.name, "n": len(batch),
-            "leaking": sum(leaking) / len(batch), "wrong tokens": int(wrong.sum()),
-            "same prompts": sum(p.base.text == p.source.text for p in desideratum.pairs),
-        })  # fmt: skip
+        details.append(
+            {
+                "desideratum": desideratum.name,
+                "n": len(batch),
+                "leaking": sum(leaking) / len(batch),
+                "wrong tokens": int(wrong.sum()),
+                "same prompts": sum(p.base.text == p.source.text for p in desideratum.pairs),
+            }
+        )
     worst = max(details, key=lambda row: row["leaking"])
     wrong = sum(row["wrong tokens"] for row in details)
     verdict: Verdict = "fails" if worst["leaking"] > LEAKS or wrong else "holds"
@@ -41,6 +45,14 @@ def check_pairs(subject: Subject) -> Finding:
         f"expected unpatched; {wrong} answers have another token in their context than was scored"
     )
     return Finding(
-        "pairs", verdict, worst["leaking"], worst["leaking"], worst["leaking"], worst["n"],
-        "nothing is patched", "held-out", says, tuple(details),
-    )  # fmt: skip
+        name="pairs",
+        verdict=verdict,
+        value=worst["leaking"],
+        low=worst["leaking"],
+        high=worst["leaking"],
+        n=worst["n"],
+        ablation="nothing is patched",
+        split="held-out",
+        says=says,
+        details=tuple(details),
+    )

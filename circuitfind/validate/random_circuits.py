@@ -39,7 +39,15 @@ def check_random_circuits(subject: Subject) -> Finding:
     if not drawn or not live:
         why = "no other circuit has this make-up" if live else "every desideratum is vacuous"
         return Finding(
-            "random circuits", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why
+            name="random circuits",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says=why,
         )
     rows = list(dict.fromkeys(drawn))
     table = torch.zeros(len(rows), len(objective.sites))
@@ -58,13 +66,20 @@ def check_random_circuits(subject: Subject) -> Finding:
     elif stats.binomtest(wins, n, QUANTILE, alternative="less").pvalue < LEVEL:
         verdict = "fails"
     return Finding(
-        "random circuits", verdict, wins / n, low, high, n, ablation, "held-out",
-        f"the circuit beats {wins} of {n} random circuits with as many heads and MLPs in each "
+        name="random circuits",
+        verdict=verdict,
+        value=wins / n,
+        low=low,
+        high=high,
+        n=n,
+        ablation=ablation,
+        split="held-out",
+        says=f"the circuit beats {wins} of {n} random circuits with as many heads and MLPs in each "
         f"layer ({different} different ones exist); the best of them clears the bounds by "
         f"{'at most ' if best < mine else ''}{best:+.3f}, the circuit by {mine:+.3f}, on up to "
         f"{max(map(len, objective.batches))} pairs of each desideratum",
-        tuple({"slack": others[members]} for members in drawn),
-    )  # fmt: skip
+        details=tuple({"slack": others[members]} for members in drawn),
+    )
 
 
 def random_circuits(

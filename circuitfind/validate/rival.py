@@ -20,29 +20,63 @@ def check_rival(subject: Subject) -> Finding:
     ablation = "donors as in each desideratum"
 
     def undecided(why: str) -> Finding:
-        return Finding("rival", "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "held-out", why)
+        return Finding(
+            name="rival",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says=why,
+        )
 
     if not subject.search:
         return undecided("no search pairs were given, so that no rival could be sought")
     sites = subject.objective.sites
     found = SearchResult(
-        Mask(sites, subject.membership), subject.circuit, True, "holds", "", (), (),
-        subject.membership, (), {},
-    )  # fmt: skip
+        mask=Mask(sites, subject.membership),
+        circuit=subject.circuit,
+        success=True,
+        status="holds",
+        message="",
+        history=(),
+        frontier=(),
+        ranking=subject.membership,
+        problems=(),
+        cost={},
+    )
     other = search_rival(subject.opened, found, progress=subject.shown, budget=BUDGET)
     n = min(map(len, subject.batches))
     if not other.success:
         says = f"on {subject.pairs_searched}, {other.message}"
-        return Finding("rival", "holds", 1.0, 1.0, 1.0, n, ablation, "search", says)
+        return Finding(
+            name="rival",
+            verdict="holds",
+            value=1.0,
+            low=1.0,
+            high=1.0,
+            n=n,
+            ablation=ablation,
+            split="search",
+            says=says,
+        )
     mine, its = set(subject.circuit.sites), set(other.circuit.sites)
     membership = torch.tensor([float(site in its) for site in sites])
     scores = score_desiderata(subject.objective, subject.bounds, membership)
     overlap = len(mine & its) / len(mine | its)
     held_out = all(score.holds for score in scores)
     return Finding(
-        "rival", "fails" if held_out else "inconclusive", overlap, overlap, overlap, n, ablation,
-        "held-out",
-        f"on {subject.pairs_searched}, {other.message}"
+        name="rival",
+        verdict="fails" if held_out else "inconclusive",
+        value=overlap,
+        low=overlap,
+        high=overlap,
+        n=n,
+        ablation=ablation,
+        split="held-out",
+        says=f"on {subject.pairs_searched}, {other.message}"
         + (", and on held-out ones" if held_out else ", but not on held-out ones"),
-        tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
-    )  # fmt: skip
+        details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
+    )

@@ -23,8 +23,17 @@ def check_rounding(subject: Subject) -> Finding:
     what is needed; *holds* where the circuit reaches it, or no such difference is told.
     """
     if subject.mask is None:
-        return Finding("rounding", "inconclusive", 0.0, 0.0, 1.0, 0, ABLATION, "held-out",
-                       "no mask was given, so that there is nothing to compare with")  # fmt: skip
+        return Finding(
+            name="rounding",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ABLATION,
+            split="held-out",
+            says="no mask was given, so that there is nothing to compare with",
+        )
     both = torch.stack([subject.mask, subject.membership])
     rows = []
     for index, (desideratum, bound) in enumerate(
@@ -33,14 +42,24 @@ def check_rounding(subject: Subject) -> Finding:
         soft, hard = subject.objective.hits(index, both)
         lost, won = int((soft & ~hard).sum()), int((hard & ~soft).sum())
         p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
-        rows.append({
-            "desideratum": desideratum.name, "n": len(soft), "mask": float(soft.float().mean()),
-            "circuit": float(hard.float().mean()), "need": bound.value, "lost": lost, "won": won,
-            "p": float(p),
-        })  # fmt: skip
+        rows.append(
+            {
+                "desideratum": desideratum.name,
+                "n": len(soft),
+                "mask": float(soft.float().mean()),
+                "circuit": float(hard.float().mean()),
+                "need": bound.value,
+                "lost": lost,
+                "won": won,
+                "p": float(p),
+            }
+        )
     told = holm([row["p"] for row in rows], len(rows))
-    broken = [row["desideratum"] for row, differs in zip(rows, told, strict=True)
-              if differs and row["circuit"] < row["need"]]  # fmt: skip
+    broken = [
+        row["desideratum"]
+        for row, differs in zip(rows, told, strict=True)
+        if differs and row["circuit"] < row["need"]
+    ]
     verdict: Verdict = "fails" if broken else "holds"
     gaps = [row["mask"] - row["circuit"] for row in rows]
     most = rows[gaps.index(max(gaps))]
@@ -56,7 +75,14 @@ def check_rounding(subject: Subject) -> Finding:
         + f" (sign tests at {LEVEL:g}, Holm over {len(rows)})"
     )
     return Finding(
-        "rounding", verdict, max(gaps), min(gaps), max(gaps), min(row["n"] for row in rows),
-        ABLATION, "held-out", says,
-        tuple(rows),
-    )  # fmt: skip
+        name="rounding",
+        verdict=verdict,
+        value=max(gaps),
+        low=min(gaps),
+        high=max(gaps),
+        n=min(row["n"] for row in rows),
+        ablation=ABLATION,
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )

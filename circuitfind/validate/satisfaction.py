@@ -22,13 +22,24 @@ def score_desiderata(
         low, high = interval(count, n)
         scores.append(
             DesideratumScore(
-                desideratum.name, desideratum.part, desideratum.sense, n,
-                bound.null, bound.ceiling, count / n, low, high, desideratum.at_least,
-                bound.value, count / n >= bound.value, bound.vacuous,
-                f"{desideratum.part} the circuit takes: {desideratum.donor}", "held-out",
-                tuple((~hits).nonzero()[:, 0].tolist()),
+                name=desideratum.name,
+                part=desideratum.part,
+                sense=desideratum.sense,
+                n=n,
+                null=bound.null,
+                ceiling=bound.ceiling,
+                satisfaction=count / n,
+                low=low,
+                high=high,
+                at_least=desideratum.at_least,
+                need=bound.value,
+                holds=count / n >= bound.value,
+                vacuous=bound.vacuous,
+                ablation=f"{desideratum.part} the circuit takes: {desideratum.donor}",
+                split="held-out",
+                wrong=tuple((~hits).nonzero()[:, 0].tolist()),
             )
-        )  # fmt: skip
+        )
     return tuple(scores)
 
 
@@ -48,9 +59,15 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
         verdict = "fails"
     reached = sum(score.holds for score in scores)
     return Finding(
-        "satisfaction", verdict, weakest.satisfaction, weakest.low, weakest.high, weakest.n,
-        weakest.ablation, "held-out",
-        f"{reached} of {len(scores)} desiderata reach their bounds; the weakest, "
+        name="satisfaction",
+        verdict=verdict,
+        value=weakest.satisfaction,
+        low=weakest.low,
+        high=weakest.high,
+        n=weakest.n,
+        ablation=weakest.ablation,
+        split="held-out",
+        says=f"{reached} of {len(scores)} desiderata reach their bounds; the weakest, "
         f"{weakest.name!r}, scores {weakest.satisfaction:.3f} of the {weakest.need:.3f} needed, "
         f"with 95 % between {weakest.low:.3f} and {weakest.high:.3f}",
-    )  # fmt: skip
+    )

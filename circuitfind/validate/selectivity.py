@@ -83,10 +83,17 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
     if reasons:
         says += f" (not judged: {len(reasons)} others, of which the model reads or solves too few)"
     return Finding(
-        "selectivity", verdict, most["changed"], most["low"], most["high"], most["n"], ABLATION,
-        "held-out", says,
-        (own, *rows, *({"task": reason, "verdict": "not judged"} for reason in reasons)),
-    )  # fmt: skip
+        name="selectivity",
+        verdict=verdict,
+        value=most["changed"],
+        low=most["low"],
+        high=most["high"],
+        n=most["n"],
+        ablation=ABLATION,
+        split="held-out",
+        says=says,
+        details=(own, *rows, *({"task": reason, "verdict": "not judged"} for reason in reasons)),
+    )
 
 
 def _row(task: str, outcome: Outcome) -> dict[str, Any]:
@@ -94,10 +101,15 @@ def _row(task: str, outcome: Outcome) -> dict[str, Any]:
     n, changed = outcome.same.shape[1], int((~outcome.same[1]).sum())
     low, high = interval(changed, n)
     return {
-        "task": task, "verdict": None, "n": n, "solved": float(outcome.right[0].float().mean()),
-        "changed": changed / n, "low": low, "high": high,
+        "task": task,
+        "verdict": None,
+        "n": n,
+        "solved": float(outcome.right[0].float().mean()),
+        "changed": changed / n,
+        "low": low,
+        "high": high,
         "divergence": float(outcome.divergence[1].mean()),
-    }  # fmt: skip
+    }
 
 
 def _verdict(row: dict[str, Any], own: dict[str, Any]) -> Verdict:
@@ -138,7 +150,7 @@ def _passages(model: Model, seed: int) -> Sequence[Pair]:
         start = rng.randrange(len(words) - 2 * WORDS)
         base, source = (Prompt(" ".join(words[at : at + WORDS])) for at in (start, start + WORDS))
         word = " " + words[start + WORDS]
-        pair = Pair(base, source, word, word)
+        pair = Pair(base=base, source=source, expected=word, base_answer=word)
         try:
             encode(model, [_kept([pair], ("last",))])
         except ValueError:
@@ -152,7 +164,9 @@ def _passages(model: Model, seed: int) -> Sequence[Pair]:
 def _kept(pairs: Sequence[Pair], at: tuple[str, ...]) -> Desideratum:
     """The pairs' base prompts with all sites outside the circuit taking another pair's source."""
     same = tuple(replace(pair, expected=pair.base_answer) for pair in pairs)
-    return Desideratum("keeps the answer", "outside", "keeps", same, at, donor="resample")
+    return Desideratum(
+        name="keeps the answer", part="outside", sense="keeps", pairs=same, at=at, donor="resample"
+    )
 
 
 def _knock_out(subject: Subject, pairs: Sequence[Pair]) -> Outcome:
@@ -168,5 +182,15 @@ def _knock_out(subject: Subject, pairs: Sequence[Pair]) -> Outcome:
 
 
 def _undecided(why: str, rows: Sequence[dict[str, Any]] = ()) -> Finding:
-    return Finding("selectivity", "inconclusive", 0.0, 0.0, 1.0, 0, ABLATION, "held-out", why,
-                   tuple(rows))  # fmt: skip
+    return Finding(
+        name="selectivity",
+        verdict="inconclusive",
+        value=0.0,
+        low=0.0,
+        high=1.0,
+        n=0,
+        ablation=ABLATION,
+        split="held-out",
+        says=why,
+        details=tuple(rows),
+    )

@@ -33,7 +33,17 @@ def check_stability(subject: Subject) -> Finding:
     name, ablation = "stability", "donors as in each desideratum"
     if not subject.search:
         why = "no search pairs were given, so that nothing could be searched again"
-        return Finding(name, "inconclusive", 0.0, 0.0, 1.0, 0, ablation, "search", why)
+        return Finding(
+            name=name,
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="search",
+            says=why,
+        )
     methods = {entry.name: entry for entry in METHODS}
     method = methods.get(subject.circuit.method, methods["constrained"])
     cost, shown = subject.objective.cost, Silent(subject.shown)
@@ -67,14 +77,22 @@ def _judge(circuits: list[frozenset[Site]], n_sites: int, told: str) -> Finding:
     counts = {site: sum(site in one for one in circuits) for one in circuits for site in one}
     verdict: Verdict = "holds" if value >= STABLE else "fails"
     return Finding(
-        "stability", verdict, value, min(shares), max(shares), len(circuits) - 1,
-        "donors as in each desideratum", "search",
-        f"{told}: mean pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} counts as "
-        "stable); "
+        name="stability",
+        verdict=verdict,
+        value=value,
+        low=min(shares),
+        high=max(shares),
+        n=len(circuits) - 1,
+        ablation="donors as in each desideratum",
+        split="search",
+        says=f"{told}: mean pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} "
+        f"counts as stable); "
         f"{sum(count == len(circuits) for count in counts.values())} sites are in every circuit",
-        tuple({"site": str(site), "share": counts[site] / len(circuits)}
-              for site in sorted(counts, key=lambda site: (-counts[site], str(site)))),
-    )  # fmt: skip
+        details=tuple(
+            {"site": str(site), "share": counts[site] / len(circuits)}
+            for site in sorted(counts, key=lambda site: (-counts[site], str(site)))
+        ),
+    )
 
 
 def _bootstrap(batch: Batch, seed: int) -> Batch:

@@ -28,7 +28,7 @@ PAIRS_COMPARED = 64
 PAIRS_SEARCHED = 48
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """A circuit, the model, and the held-out pairs that the model solves.
 
@@ -124,7 +124,7 @@ class Subject:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """A line of the table of checks. Thorough ones run when asked for.
 

@@ -19,8 +19,22 @@ from circuitfind.report.attention import draw_attention
 from ..figures import artists, check_labels, words_of
 from ..pages import HOSTILE, a_page
 
-PROMPT = ("<bos>", "Ann", " has", " the", " ring", " .", " Bob", " has", " the", " mask", " .",
-          " Bob", " has", " the")  # fmt: skip
+PROMPT = (
+    "<bos>",
+    "Ann",
+    " has",
+    " the",
+    " ring",
+    " .",
+    " Bob",
+    " has",
+    " the",
+    " mask",
+    " .",
+    " Bob",
+    " has",
+    " the",
+)
 
 
 def looking(tokens=PROMPT, n_heads=3, places=("last",)):
@@ -29,15 +43,34 @@ def looking(tokens=PROMPT, n_heads=3, places=("last",)):
         parse_site(f"a{n // 12}.h{n % 12}@{places[n % len(places)]}") for n in range(n_heads)
     )
     scores = tuple(1 - n / 100 for n in range(n_heads))
-    circuit = Circuit("m", "t", "carries it", "by hand", 0, sites, scores)
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="carries it",
+        method="by hand",
+        seed=0,
+        sites=sites,
+        scores=scores,
+    )
     weights = {
-        str(site): tuple(0.9 if k == n % len(tokens) else 0.1 / len(tokens)
-                         for k in range(len(tokens)))
+        str(site): tuple(
+            0.9 if k == n % len(tokens) else 0.1 / len(tokens) for k in range(len(tokens))
+        )
         for n, site in enumerate(sites)
-    }  # fmt: skip
+    }
     columns = {place: len(tokens) - 1 - n for n, place in enumerate(places)}
     text = "".join(tokens[1:])
-    example = Example(text, text, " ring", " mask", None, " ring", " mask", " ring", True)
+    example = Example(
+        base=text,
+        source=text,
+        expected=" ring",
+        base_answer=" mask",
+        source_answer=None,
+        got=" ring",
+        untouched=" mask",
+        everything=" ring",
+        right=True,
+    )
     sets = (ExampleSet("follows it", 9, 9, (example,)),)
     return circuit, Examples(circuit.digest, sets, Attention(tuple(tokens), columns, weights))
 

@@ -25,7 +25,24 @@ from circuitfind.search import METHODS, candidate_sites
 
 CASES = {case.name: case for case in known_cases("all")}
 ROW = Row(
-    "a", "planted", "source", "m", 0, True, 2, True, 1.0, 1.0, 2, 8, 0.05, 10, 100, 0.1, "", ""
+    case="a",
+    kind="planted",
+    ablation="source",
+    method="m",
+    seed=0,
+    success=True,
+    size=2,
+    exact=True,
+    f1=1.0,
+    auroc=1.0,
+    inside=2,
+    outside=8,
+    slack=0.05,
+    tokens=10,
+    flops=100,
+    seconds=0.1,
+    problems="",
+    sites="",
 )
 
 
@@ -139,9 +156,13 @@ def test_kept_rows_are_not_made_again_and_a_cut_line_is_left_out(tmp_path):
     assert len(kept) == 1
     seen = []
     rows = run_cases(
-        [case], ["m", "activation-norm"], 1, kept=kept, workers=1,
+        [case],
+        ["m", "activation-norm"],
+        1,
+        kept=kept,
+        workers=1,
         done=lambda row, count, total: seen.append((row.method, count, total)),
-    )  # fmt: skip
+    )
     assert [row.method for row in rows] == ["m", "activation-norm"]
     assert rows[0] == kept[0]
     assert seen == [("activation-norm", 2, 2)]

@@ -41,12 +41,24 @@ def subject_of(model, desiderata, members, search=(), **changes):
     batches = encode(model, desiderata)
     sites = candidate_sites(model, desiderata)
     chosen = tuple(Site(member, "last") for member in members)
-    circuit = Circuit(model.name, "t", "c", "constrained", 0, chosen, (0.0,) * len(chosen))
+    circuit = Circuit(
+        model=model.name,
+        task="t",
+        claim="c",
+        method="constrained",
+        seed=0,
+        sites=chosen,
+        scores=(0.0,) * len(chosen),
+    )
     objective = Objective(model, [changes.get("spoil", lambda b: b)(b) for b in batches], sites)
     return Subject(
-        model, circuit, objective, objective.bounds(), membership_of(sites, chosen),
+        model=model,
+        circuit=circuit,
+        objective=objective,
+        bounds=objective.bounds(),
+        membership=membership_of(sites, chosen),
         search=encode(model, search) if search else (),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +75,9 @@ def test_every_check_is_named_and_chosen_by_name():
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
     assert [check.name for check in checks_named(["leave one out", "pairs"])] == [
-        "pairs", "leave one out",
-    ]  # fmt: skip
+        "pairs",
+        "leave one out",
+    ]
     fast = checks_named()
     assert not any(check.thorough for check in fast)
     assert checks_named(thorough=True) == CHECKS
@@ -78,10 +91,13 @@ def test_a_circuit_that_fails_on_one_group_is_found_out(planted):
     code = {f"v{n}": divmod(n, 5) for n in range(25)}
     # What the first carrier fetches differs between base and source, or what the second does.
     first, second = (
-        [pair for pair in follows.pairs
-         if code[pair.expected.strip()][same] == code[pair.base_answer.strip()][same]]
+        [
+            pair
+            for pair in follows.pairs
+            if code[pair.expected.strip()][same] == code[pair.base_answer.strip()][same]
+        ]
         for same in (1, 0)
-    )  # fmt: skip
+    )
     rows = [replace(pair, base_inputs={"order": "ab"}) for pair in (first * 10)[:192]]
     rows += [replace(pair, base_inputs={"order": "ba"}) for pair in second[:6]]
     mixed = replace(follows, pairs=tuple(rows))
@@ -113,9 +129,11 @@ def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound
     assert found.verdict == "fails"
     assert found.value == pytest.approx(13 / 90)
     bare = subject_of(
-        planted, held_out, wired.CIRCUIT,
+        planted,
+        held_out,
+        wired.CIRCUIT,
         spoil=lambda batch: replace(batch, expected=(batch.expected + 1) % 25),
-    )  # fmt: skip
+    )
     found = check_pairs(bare)
     assert found.verdict == "fails"
     assert found.details[0]["wrong tokens"] == 90
@@ -148,10 +166,15 @@ def test_a_circuit_that_another_task_needs_is_not_about_this_one(sound, monkeypa
     def given(pairs):
         return GivenPairs("given", (replace(follows, pairs=tuple(pairs)),))
 
-    constant = [pair for pair in wired.claim.sample(2000, 4)[1][0].pairs
-                if pair.base_answer == follows.pairs[0].base_answer]  # fmt: skip
-    constant = [replace(pair, source=other.base, source_answer=None)
-                for pair, other in zip(constant[::2], constant[1::2], strict=False)]  # fmt: skip
+    constant = [
+        pair
+        for pair in wired.claim.sample(2000, 4)[1][0].pairs
+        if pair.base_answer == follows.pairs[0].base_answer
+    ]
+    constant = [
+        replace(pair, source=other.base, source_answer=None)
+        for pair, other in zip(constant[::2], constant[1::2], strict=False)
+    ]
     assert len(constant) > 30
     tasks_there = {
         "same": given(follows.pairs),
@@ -222,9 +245,12 @@ def test_a_search_is_repeated_as_it_was_made(sound, monkeypatch):
     monkeypatch.setattr(stability, "BOOTSTRAPS", 1)
     config = {"steps": 3, "margin": 1.0, "size": 3, "seed": 7, "pins": ["m0@last", "m9@last"]}
     circuit = replace(
-        sound.circuit, method="attribution", provenance={"config": config},
-        sites=(*sound.circuit.sites, Site(mlp(0), "last")), scores=(0.0,) * 3,
-    )  # fmt: skip
+        sound.circuit,
+        method="attribution",
+        provenance={"config": config},
+        sites=(*sound.circuit.sites, Site(mlp(0), "last")),
+        scores=(0.0,) * 3,
+    )
     again = replace(sound, circuit=circuit)
     assert again.config(4) == SearchConfig(steps=3, margin=1.0, size=3, seed=4, pins=("m0@last",))
     found = check_stability(again)
@@ -244,8 +270,9 @@ def test_a_circuit_is_found_again_or_not(planted, sound):
     search = sound.search
     lucky = replace(
         subject_of(planted, wired.claim.sample(90, 3)[1], [head(1, 2), head(0, 1)]),
-        search=search, circuit=replace(sound.circuit, method="random"),
-    )  # fmt: skip
+        search=search,
+        circuit=replace(sound.circuit, method="random"),
+    )
     found = check_stability(lucky)
     assert found.verdict == "fails"
     assert found.value < 0.8

@@ -85,29 +85,58 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     assert code == 0, out
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} == {
-        "circuit.json", "report.json", "history.csv", "circuit.svg", "config.json",
-        "examples.json", "report.html",
-    }  # fmt: skip
+        "circuit.json",
+        "report.json",
+        "history.csv",
+        "circuit.svg",
+        "config.json",
+        "examples.json",
+        "report.html",
+    }
     circuit = json.loads((folder / "circuit.json").read_text())
     report = json.loads((folder / "report.json").read_text())
     assert circuit["format"] == "circuitfind/1"
     assert set(circuit) == {
-        "format", "model", "task", "claim", "method", "seed", "sites", "provenance",
-    }  # fmt: skip
+        "format",
+        "model",
+        "task",
+        "claim",
+        "method",
+        "seed",
+        "sites",
+        "provenance",
+    }
     assert all(set(row) == {"site", "score"} for row in circuit["sites"])
     assert report["success"] is True
     assert report["size"]["sites"] == len(circuit["sites"]) <= report["size"]["of"] // 4
     assert report["size"]["of"] == 36
     for row in report["desiderata"]:
         assert set(row) >= {
-            "name", "part", "sense", "n", "null", "ceiling", "satisfaction", "low", "high",
-            "at_least", "holds",
-        }  # fmt: skip
+            "name",
+            "part",
+            "sense",
+            "n",
+            "null",
+            "ceiling",
+            "satisfaction",
+            "low",
+            "high",
+            "at_least",
+            "holds",
+        }
         assert row["low"] <= row["satisfaction"] <= row["high"]
     for row in report["checks"]:
         assert set(row) >= {
-            "name", "verdict", "value", "low", "high", "n", "ablation", "split", "says",
-        }  # fmt: skip
+            "name",
+            "verdict",
+            "value",
+            "low",
+            "high",
+            "n",
+            "ablation",
+            "split",
+            "says",
+        }
     cost = report["cost"]
     assert cost["flops"] > 0 and cost["seconds"] > 0
     search = cost["stages"]["search"]
@@ -341,8 +370,11 @@ def test_a_gallery_has_every_figure_and_how_it_was_made(call, tmp_path):
     assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
     code, out, err = call("gallery", "run", "--out", "shown", "--json")
     assert code == 0, err
-    names = {"run.svg", "run.json", *(f"run-{kind}.svg" for kind in (
-        "circuit", "frontier", "bars", "effects", "attention"))}  # fmt: skip
+    names = {
+        "run.svg",
+        "run.json",
+        *(f"run-{kind}.svg" for kind in ("circuit", "frontier", "bars", "effects", "attention")),
+    }
     assert {Path(path).name for path in json.loads(out)} == names
     assert {path.name for path in Path("shown").iterdir()} == names
     told = json.loads(Path("shown/run.json").read_text())

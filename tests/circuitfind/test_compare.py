@@ -19,7 +19,15 @@ SITES = all_sites(2, 2, ["last"])  # 4 heads and 2 MLPs
 
 
 def circuit_of(*sites):
-    return Circuit("m", "t", "c", "by hand", 0, tuple(sites), (0.0,) * len(sites))
+    return Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=tuple(sites),
+        scores=(0.0,) * len(sites),
+    )
 
 
 def test_chance_is_the_mean_over_all_circuits_of_these_sizes():
@@ -39,7 +47,7 @@ def runs(tmp_path_factory):
     """Two small runs on `binder`: retrieval by name, and sums of bound values."""
     folder = tmp_path_factory.mktemp("runs")
     for task in ("variable_binding", "arithmetic-value"):
-        discover(Settings(task, n=24, steps=25, n_random=5), folder / task)
+        discover(Settings(task=task, n=24, steps=25, n_random=5), folder / task)
     return [folder / "variable_binding", folder / "arithmetic-value"]
 
 

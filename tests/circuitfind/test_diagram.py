@@ -23,13 +23,49 @@ from circuitfind.report.example import Example
 POSITIONS = ("names.0", "x", "query", "last")
 SIZES = {3: (1, 4, 4), 10: (2, 6, 8), 30: (4, 12, 8), 60: (4, 24, 12)}  # positions, layers, heads
 ATOMS = (
-    "<script>alert('&')</script>", "--> ]]> <!--", "<![CDATA[", '"', "'", "\\", "\\end{document}",
-    "$x_1^2$", "$", "$$ \\frac{1}{0} $$", "$\\undefined$", "a $ b", "100% # & ~ ^ { }", "}{",
-    "under_score_", "^", "line\nbreak", "\r\n\u2028\u2029", "\t tab", "\x00\x01\x1b[31m\x7f",
-    "\u202eevil\u202c\u200f", "שלום עולם", "سلام دنیا", "\ud800", "\ufffe\uffff", "🦜👨‍👩‍👧",
-    "é ü → Ω", "漢字かな", "e\u0301" * 9, "Q" * 500, "wide words " * 50, "M" * 41, "", " ", "…",
-    "\u00ad", "&amp;", "&#x24;", "url(#a)", "nan", "None", "0",
-)  # fmt: skip
+    "<script>alert('&')</script>",
+    "--> ]]> <!--",
+    "<![CDATA[",
+    '"',
+    "'",
+    "\\",
+    "\\end{document}",
+    "$x_1^2$",
+    "$",
+    "$$ \\frac{1}{0} $$",
+    "$\\undefined$",
+    "a $ b",
+    "100% # & ~ ^ { }",
+    "}{",
+    "under_score_",
+    "^",
+    "line\nbreak",
+    "\r\n\u2028\u2029",
+    "\t tab",
+    "\x00\x01\x1b[31m\x7f",
+    "\u202eevil\u202c\u200f",
+    "שלום עולם",
+    "سلام دنیا",
+    "\ud800",
+    "\ufffe\uffff",
+    "🦜👨‍👩‍👧",
+    "é ü → Ω",
+    "漢字かな",
+    "e\u0301" * 9,
+    "Q" * 500,
+    "wide words " * 50,
+    "M" * 41,
+    "",
+    " ",
+    "…",
+    "\u00ad",
+    "&amp;",
+    "&#x24;",
+    "url(#a)",
+    "nan",
+    "None",
+    "0",
+)
 PLACES = ("@", "x@", "@ y", "@@", '"@;')
 HOSTILE = [place.replace("@", atom) for place, atom in product(PLACES, ATOMS)]
 
@@ -57,7 +93,15 @@ def make_circuit(n: int, *, edges: bool = True, **names: str) -> Circuit:
 
 
 def make_edge(sender: Site, receiver: Site | None, channel, effect: float) -> Edge:
-    return Edge(sender, receiver, channel, effect, effect - 0.1, effect + 0.1, 64)
+    return Edge(
+        sender=sender,
+        receiver=receiver,
+        channel=channel,
+        effect=effect,
+        low=effect - 0.1,
+        high=effect + 0.1,
+        n=64,
+    )
 
 
 def make_groups(circuit: Circuit, names=("looks up the name", "moves x")) -> dict[str, list[Site]]:
@@ -146,7 +190,7 @@ def test_nodes_labels_and_arrows_keep_apart(n, theme, width):
 def test_without_edges_and_with_groups_and_an_example(n):
     circuit = make_circuit(n, edges=False)
     tokens = tuple(" the name of x is 4 . then , what".split(" ") * 4)
-    example = Example(tokens, {name: 3 + 7 * k for k, name in enumerate(POSITIONS)})
+    example = Example(tokens=tokens, columns={name: 3 + 7 * k for k, name in enumerate(POSITIONS)})
     figure = draw_diagram(circuit, groups=make_groups(circuit), example=example)
     check_geometry(figure, circuit)
     assert not drawn(figure, "edge")
@@ -167,9 +211,10 @@ def test_a_groups_boxes_hold_its_members_and_no_other_node(n):
         assert is_apart(one, other)
     for name, patch in drawn(figure, "node").items():
         holding = [
-            int(box_name.split("-")[0]) for box_name, box in boxes.items()
+            int(box_name.split("-")[0])
+            for box_name, box in boxes.items()
             if not is_apart(box, corners(patch))
-        ]  # fmt: skip
+        ]
         site = None if name == "answer" else circuit.sites[int(name)]
         assert holding == [k for k, members in enumerate(groups.values()) if site in members]
     shown = " ".join(text.get_text() for text in texts(figure))
@@ -179,8 +224,18 @@ def test_a_groups_boxes_hold_its_members_and_no_other_node(n):
 def test_depth_grows_upward_and_positions_follow_the_example():
     sites = (Site(mlp(2), "b"), Site(head(2, 1), "a"), Site(EMBED, "a"), Site(head(0, 3), "b"))
     edges = (make_edge(sites[3], sites[0], "in", 1.0), make_edge(sites[0], None, "answer", 2.0))
-    circuit = Circuit("m", "t", "c", "x", 0, sites, (0.1,) * 4, {}, edges)
-    figure = draw_diagram(circuit, example=Example(("b", "a"), {"a": 1, "b": 0}))
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=sites,
+        scores=(0.1,) * 4,
+        provenance={},
+        edges=edges,
+    )
+    figure = draw_diagram(circuit, example=Example(tokens=("b", "a"), columns={"a": 1, "b": 0}))
     box = {name: corners(patch) for name, patch in drawn(figure, "node").items()}
     order = ["2", "3", "1", "0", "answer"]
     for low, high in pairwise(order):
@@ -219,12 +274,24 @@ def test_hostile_names_never_break_a_figure(part, tmp_path):
     for number, name in enumerate(HOSTILE[part::7]):
         sites = (Site(EMBED, "last"), Site(head(1, 2), name or "p"), Site(mlp(1), "last"))
         edges = (make_edge(sites[0], sites[1], "k", -1.0), make_edge(sites[2], None, "answer", 2.0))
-        circuit = Circuit(name, name, name, name, 0, sites, (0.1, -0.2, 0.3), {}, edges)
+        circuit = Circuit(
+            model=name,
+            task=name,
+            claim=name,
+            method=name,
+            seed=0,
+            sites=sites,
+            scores=(0.1, -0.2, 0.3),
+            provenance={},
+            edges=edges,
+        )
         figure = draw_diagram(
-            circuit, groups={name: sites[:1], name + " too": sites[1:]},
-            example=Example((name, "a", name), {"last": 2, name: 0}),
-            theme=("light", "dark")[number % 2], width=("one", "two")[part % 2],
-        )  # fmt: skip
+            circuit,
+            groups={name: sites[:1], name + " too": sites[1:]},
+            example=Example(tokens=(name, "a", name), columns={"last": 2, name: 0}),
+            theme=("light", "dark")[number % 2],
+            width=("one", "two")[part % 2],
+        )
         check_geometry(figure, circuit)
         assert not any(text.get_parse_math() for text in texts(figure))
         if number % 4 == 0:
@@ -261,22 +328,45 @@ def test_a_dark_figure_has_light_words_on_dark_paper():
 
 
 def test_no_sites_and_odd_scores():
-    empty = Circuit("m", "t", "c", "x", 0, (), ())
+    empty = Circuit(model="m", task="t", claim="c", method="x", seed=0, sites=(), scores=())
     check_geometry(draw_diagram(empty), empty)
     sites = (Site(head(0, 0), "last"), Site(head(0, 1), "last"))
-    odd = Circuit("m", "t", "c", "x", 0, sites, (float("nan"), -1234.5))
+    odd = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=sites,
+        scores=(float("nan"), -1234.5),
+    )
     check_geometry(draw_diagram(odd, width="one"), odd)
 
 
 def test_every_problem_is_named_at_once():
     low, high, other = Site(head(1, 0), "last"), Site(mlp(3), "last"), Site(head(2, 0), "x")
     back = (make_edge(high, low, "q", 1.0), make_edge(low, high, "in", float("inf")))
-    circuit = Circuit("m", "t", "c", "x", 0, (low, high), (0.1, 0.2), {}, back)
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=(low, high),
+        scores=(0.1, 0.2),
+        provenance={},
+        edges=back,
+    )
     with pytest.raises(ValueError) as caught:
-        draw_diagram(circuit, groups={"g": [other]}, example=Example(("a",), {"last": 1}))
-    for words in ("edge 1: m3@last -> a1.h0@last (q) leads to no later component",
-                  "edge 2: the effect must be a finite number", "a2.h0@x is not in the circuit",
-                  "1 tokens, and none at 1 for position 'last'"):  # fmt: skip
+        draw_diagram(
+            circuit, groups={"g": [other]}, example=Example(tokens=("a",), columns={"last": 1})
+        )
+    for words in (
+        "edge 1: m3@last -> a1.h0@last (q) leads to no later component",
+        "edge 2: the effect must be a finite number",
+        "a2.h0@x is not in the circuit",
+        "1 tokens, and none at 1 for position 'last'",
+    ):
         assert words in str(caught.value)
     with pytest.raises(ValueError, match="light, dark; got 'pink'"):
         draw_diagram(make_circuit(3), theme="pink")

@@ -15,14 +15,22 @@ from ..tiny import random_desideratum
 
 
 def desideratum(*pairs, at=("last",), **options):
-    return Desideratum("d", "inside", "follows", tuple(pairs), at, **options)
+    return Desideratum(
+        name="d", part="inside", sense="follows", pairs=tuple(pairs), at=at, **options
+    )
 
 
 def pair(base, source, expected=" v1", own=" v2", theirs=None):
     def prompt(text):
         return text if isinstance(text, Prompt) else Prompt(text)
 
-    return Pair(prompt(base), prompt(source), expected, own, theirs)
+    return Pair(
+        base=prompt(base),
+        source=prompt(source),
+        expected=expected,
+        base_answer=own,
+        source_answer=theirs,
+    )
 
 
 def test_prompts_end_in_the_last_column_whatever_their_length(planted):

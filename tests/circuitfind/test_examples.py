@@ -16,7 +16,15 @@ from ..tiny import random_desideratum
 
 def circuit_of(*members):
     sites = tuple(Site(member, "last") for member in members)
-    return Circuit("planted", "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
+    return Circuit(
+        model="planted",
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=sites,
+        scores=(0.0,) * len(sites),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -52,16 +52,32 @@ def subject_of(name, members, claim="planted", n=64, scores=None):
     sites = candidate_sites(model, held_out)
     at = held_out[0].at[0]
     chosen = tuple(parse_site(f"{member}@{at}") for member in members)
-    circuit = Circuit(name, "t", "c", "by hand", 0, chosen, scores or (0.0,) * len(chosen))
+    circuit = Circuit(
+        model=name,
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=chosen,
+        scores=scores or (0.0,) * len(chosen),
+    )
     objective = Objective(model, encode(model, held_out), sites)
     bounds = objective.bounds()
-    return Subject(model, circuit, objective, bounds, membership_of(sites, chosen))
+    return Subject(
+        model=model,
+        circuit=circuit,
+        objective=objective,
+        bounds=bounds,
+        membership=membership_of(sites, chosen),
+    )
 
 
 @pytest.fixture(scope="module")
 def subjects():
-    return {name: subject_of("planted", members)
-            for name, members in {"true": TRUE, "half": HALF, "wrong": WRONG}.items()}  # fmt: skip
+    return {
+        name: subject_of("planted", members)
+        for name, members in {"true": TRUE, "half": HALF, "wrong": WRONG}.items()
+    }
 
 
 def outcome(whole, circuit, empty, lost=0):
@@ -206,16 +222,24 @@ def test_ablated_are_some_of_each_answer_wherever_it_is_read():
     """Given pairs come in an order, and a compiled program has a desideratum for each token."""
     subject = subject_of("tracr-recall", ["a0.h2", "a1.h1", "a2.h1"], "suffices", n=10**6)
     known = {one.read for one in subject.objective.desiderata}
-    pairs = {(one.read, pair.base.text) for one in subject.objective.desiderata
-             for pair in one.pairs if pair.source_answer != pair.base_answer}  # fmt: skip
+    pairs = {
+        (one.read, pair.base.text)
+        for one in subject.objective.desiderata
+        for pair in one.pairs
+        if pair.source_answer != pair.base_answer
+    }
     assert len(known) > 1 and len(pairs) > 100
     made = ablate(subject, "source", 40).objective
     assert {one.read for one in made.desiderata} == known
     assert sum(map(len, made.batches)) == 40
     answers = [(one.read, pair.base_answer) for one in made.desiderata for pair in one.pairs]
     counts = Counter(answers)
-    possible = {(one.read, pair.base_answer) for one in subject.objective.desiderata
-                for pair in one.pairs if pair.source_answer != pair.base_answer}  # fmt: skip
+    possible = {
+        (one.read, pair.base_answer)
+        for one in subject.objective.desiderata
+        for pair in one.pairs
+        if pair.source_answer != pair.base_answer
+    }
     assert counts.keys() == possible and max(counts.values()) - min(counts.values()) <= 1
     whole = ablate(subject, "source", 40).outcome(torch.ones(1, len(subject.membership)))
     assert whole.difference.shape == (1, 40) and bool(whole.right.all())
@@ -227,7 +251,9 @@ def test_checks_about_the_rest_ablate_as_the_claim_does(donor):
     claim = load_claim("suffices", "tracr-frac-prevs", donor)
     names = ["necessity", "equivalence", "independence", "inflated circuits", "curve"]
     chosen = (parse_site("a1.h0@all"),)
-    circuit = Circuit(model.name, "t", "c", "by hand", 0, chosen, (0.0,))
+    circuit = Circuit(
+        model=model.name, task="t", claim="c", method="by hand", seed=0, sites=chosen, scores=(0.0,)
+    )
     card = validate(model, circuit, claim.sample(10**6)[1], checks=[*names, "completeness"])
     found = {finding.name: finding for finding in card.findings}
     assert {found[name].ablation for name in names} == {WORDS[donor]}

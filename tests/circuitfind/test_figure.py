@@ -48,9 +48,22 @@ def make_score(name: str, at: float = 0.97) -> DesideratumScore:
     """A score that holds when `at` reaches 0.95, and is vacuous at 1."""
     low, high = max(at - 0.05, 0.0), min(at + 0.03, 1.0)
     return DesideratumScore(
-        name, "inside", "follows", 256, 0.0 if at < 1 else 1.0, 1.0, at, low, high, 0.95, 0.95,
-        at >= 0.95, at == 1.0, "inside the circuit takes: source", "held-out",
-    )  # fmt: skip
+        name=name,
+        part="inside",
+        sense="follows",
+        n=256,
+        null=0.0 if at < 1 else 1.0,
+        ceiling=1.0,
+        satisfaction=at,
+        low=low,
+        high=high,
+        at_least=0.95,
+        need=0.95,
+        holds=at >= 0.95,
+        vacuous=at == 1.0,
+        ablation="inside the circuit takes: source",
+        split="held-out",
+    )
 
 
 def make_card(n: int) -> Card:
@@ -58,7 +71,18 @@ def make_card(n: int) -> Card:
     levels = (0.97, 0.4, 1.0, 0.0, 0.95, 0.94)
     scores = [make_score(name, at) for name, at in zip(NAMES[:n], levels, strict=False)]
     checks = [
-        Finding(name, "holds", 0.97, 0.9, 0.99, 100, "source", "held-out", "says", ({}, {}))
+        Finding(
+            name=name,
+            verdict="holds",
+            value=0.97,
+            low=0.9,
+            high=0.99,
+            n=100,
+            ablation="source",
+            split="held-out",
+            says="says",
+            details=({}, {}),
+        )
         for name in ("satisfaction", "random circuits", "leave one out")
     ]
     return Card(tuple(scores), tuple(checks))
@@ -137,7 +161,16 @@ def test_labels_keep_apart_with_many_positions():
 
 def test_a_member_stands_at_its_layer_and_head():
     sites = (Site(head(3, 5), "last"), Site(mlp(2), "last"), Site(EMBED, "last"))
-    circuit = Circuit("m", "t", "c", "x", 0, sites, (0.1, 0.2, 0.3), {"n_layers": 4, "n_heads": 8})
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=sites,
+        scores=(0.1, 0.2, 0.3),
+        provenance={"n_layers": 4, "n_heads": 8},
+    )
     figure = draw(circuit)
     drawn = artists(figure)
     assert drawn["member:a3.h5@last"].get_xy() == (4.5, 2.5)
@@ -179,12 +212,33 @@ def test_a_fine_grid_lists_names_and_says_how_many_it_leaves_out():
 
 
 def test_no_members_and_searched_positions():
-    empty = Circuit("m", "t", "c", "x", 0, (), (), {"n_layers": 4, "n_heads": 8})
+    empty = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=(),
+        scores=(),
+        provenance={"n_layers": 4, "n_heads": 8},
+    )
     figure = draw(empty, make_card(2))
     assert named(figure, "member") == [] and len(named(figure, "bar")) == 2
     check_labels_apart(figure)
     searched = {"n_layers": 4, "n_heads": 8, "positions": ["query", "last"]}
-    figure = draw(Circuit("m", "t", "c", "x", 0, (), (), searched), Card((), ()))
+    figure = draw(
+        Circuit(
+            model="m",
+            task="t",
+            claim="c",
+            method="x",
+            seed=0,
+            sites=(),
+            scores=(),
+            provenance=searched,
+        ),
+        Card((), ()),
+    )
     assert named(figure, "panel") == ["query", "last"]
     assert any("0 of 72 sites" in text.get_text() for text in texts(figure))
 
@@ -192,7 +246,16 @@ def test_no_members_and_searched_positions():
 @pytest.mark.parametrize("scores", [(0.0, 0.0), (-1234.5, -0.1), (float("nan"), 0.3)])
 def test_odd_scores(scores):
     sites = (Site(head(0, 0), "last"), Site(mlp(1), "last"))
-    circuit = Circuit("m", "t", "c", "x", 0, sites, scores, {"n_layers": 2, "n_heads": 2})
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=sites,
+        scores=scores,
+        provenance={"n_layers": 2, "n_heads": 2},
+    )
     figure = draw(circuit)
     assert len(named(figure, "member")) == 2
     check_labels_apart(figure)
@@ -230,12 +293,32 @@ def test_two_saves_give_equal_bytes_whatever_the_settings(tmp_path, suffix):
 @pytest.mark.parametrize("provenance", [{}, {"n_layers": 4}, {"n_layers": "4", "n_heads": 8}])
 def test_missing_sizes_are_refused(provenance):
     with pytest.raises(ValueError, match="n_layers and n_heads in the circuit's provenance"):
-        draw(Circuit("m", "t", "c", "x", 0, (), (), provenance))
+        draw(
+            Circuit(
+                model="m",
+                task="t",
+                claim="c",
+                method="x",
+                seed=0,
+                sites=(),
+                scores=(),
+                provenance=provenance,
+            )
+        )
 
 
 def test_members_beyond_the_model_are_refused():
     sites = (Site(head(1, 2), "last"), Site(mlp(7), "last"), Site(head(0, 0), "last"))
-    circuit = Circuit("m", "t", "c", "x", 0, sites, (0.1,) * 3, {"n_layers": 2, "n_heads": 2})
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="x",
+        seed=0,
+        sites=sites,
+        scores=(0.1,) * 3,
+        provenance={"n_layers": 2, "n_heads": 2},
+    )
     with pytest.raises(ValueError, match=r"2 layers of 2 heads have no a1.h2@last, m7@last$"):
         draw(circuit)
 

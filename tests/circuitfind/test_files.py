@@ -43,9 +43,15 @@ def test_a_circuit_is_read_back(tmp_path_factory, members, data):
     )
     words = data.draw(st.lists(st.text(max_size=20), min_size=4, max_size=4))
     circuit = Circuit(
-        words[0], words[1], words[2], words[3], 7, tuple(members), tuple(scores),
-        {"versions": {"torch": "2"}},
-    )  # fmt: skip
+        model=words[0],
+        task=words[1],
+        claim=words[2],
+        method=words[3],
+        seed=7,
+        sites=tuple(members),
+        scores=tuple(scores),
+        provenance={"versions": {"torch": "2"}},
+    )
     path = tmp_path_factory.mktemp("circuit") / "circuit.json"
     circuit.save(path)
     assert load_circuit(path) == circuit
@@ -58,10 +64,14 @@ def test_every_problem_of_a_circuit_file_is_listed(tmp_path):
     with pytest.raises(ValueError) as error:
         load_circuit(path)
     for words in (
-        "format must be 'circuitfind/1'", "model must be text", "task must be text",
-        "seed must be a whole number", "score must be a number", "a site is called like",
+        "format must be 'circuitfind/1'",
+        "model must be text",
+        "task must be text",
+        "seed must be a whole number",
+        "score must be a number",
+        "a site is called like",
         "site 3 must be an object",
-    ):  # fmt: skip
+    ):
         assert words in str(error.value)
 
 
@@ -75,9 +85,25 @@ def test_anything_else_is_no_circuit(tmp_path, text):
 
 def test_a_circuit_checks_itself():
     with pytest.raises(ValueError, match="1 sites need as many scores; got 0"):
-        Circuit("m", "t", "c", "x", 0, (Site(mlp(1), "last"),), ())
+        Circuit(
+            model="m",
+            task="t",
+            claim="c",
+            method="x",
+            seed=0,
+            sites=(Site(mlp(1), "last"),),
+            scores=(),
+        )
     with pytest.raises(ValueError, match="listed twice"):
-        Circuit("m", "t", "c", "x", 0, (Site(mlp(1), "last"),) * 2, (0.0, 0.0))
+        Circuit(
+            model="m",
+            task="t",
+            claim="c",
+            method="x",
+            seed=0,
+            sites=(Site(mlp(1), "last"),) * 2,
+            scores=(0.0, 0.0),
+        )
 
 
 def test_gates_open_the_members_inside_and_the_others_outside():
@@ -85,8 +111,9 @@ def test_gates_open_the_members_inside_and_the_others_outside():
     mask = Mask(names, membership_of(names, [Site(head(1, 0), "last"), Site(mlp(0), "last")]))
     inside, outside = mask.gates("inside"), mask.gates("outside")
     assert [str(s) for s, gate in zip(names, inside, strict=True) if gate] == [
-        "m0@last", "a1.h0@last",
-    ]  # fmt: skip
+        "m0@last",
+        "a1.h0@last",
+    ]
     torch.testing.assert_close(inside + outside, torch.ones(6))
     # The complement of the complement is the mask itself.
     torch.testing.assert_close(gates_of(outside, "outside"), inside)
@@ -184,7 +211,7 @@ def test_an_unfinished_run_is_no_run(folder):
 
 def test_a_folder_from_before_a_setting_came_is_gone_on_with(tmp_path):
     """Run folders of version 0.1 know nothing of `size`, `rival` and others."""
-    chosen = Settings("variable_binding", at=("last",), seed=3)
+    chosen = Settings(task="variable_binding", at=("last",), seed=3)
     config = asdict(chosen) | {"at": ["last"]}
     before = {name: value for name, value in config.items() if name not in LATER}
     assert len(before) == len(config) - len(LATER)

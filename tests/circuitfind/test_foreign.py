@@ -137,7 +137,9 @@ def test_a_cut_between_equal_scores_is_told():
 
 def test_our_own_circuit_files_are_read_too(tmp_path):
     sites = (Site(head(1, 2), "query"), Site(mlp(0), "last"))
-    Circuit("m", "t", "c", "x", 3, sites, (0.25, -1.0)).save(tmp_path / "circuit.json")
+    Circuit(
+        model="m", task="t", claim="c", method="x", seed=3, sites=sites, scores=(0.25, -1.0)
+    ).save(tmp_path / "circuit.json")
     assert read(tmp_path / "circuit.json")[0] == {"a1.h2@query": 0.25, "m0@last": -1.0}
 
 
@@ -163,7 +165,9 @@ def test_a_circuit_written_for_mib_is_read_back_and_stays_whole_there(
     scores = data.draw(
         st.lists(st.floats(-9, 9), min_size=len(sites), max_size=len(sites)).map(tuple)
     )
-    circuit = Circuit("m", "t", "c", "x", 0, tuple(sites), scores)
+    circuit = Circuit(
+        model="m", task="t", claim="c", method="x", seed=0, sites=tuple(sites), scores=scores
+    )
     made = json.loads(as_json(write_foreign_mib(circuit, layers, heads, parallel=parallel)))
     found, scored, _ = read_foreign(as_json(made), n_layers=layers, n_heads=heads, position="here")
     assert dict(zip(found, scored, strict=True)) == dict(zip(sites, scores, strict=True))
@@ -174,16 +178,23 @@ def test_a_circuit_written_for_mib_is_read_back_and_stays_whole_there(
     assert {source for source, _ in ends} == inside - {"logits"}
     assert {target for _, target in ends} == inside - {"input"}
     every_inside = {
-        edge for edge in eap_ig_graph(layers, heads, parallel)
+        edge
+        for edge in eap_ig_graph(layers, heads, parallel)
         if set(edge.partition("<")[0].split("->")) <= inside
-    }  # fmt: skip
+    }
     assert set(made["edges"]) == every_inside
 
 
 def test_what_mib_has_no_word_for_is_refused():
     sites = (Site(head(1, 2), "last"), Site(EMBED, "all"), Site(mlp(7), "last"))
     with pytest.raises(ValueError) as error:
-        write_foreign_mib(Circuit("m", "", "", "x", 0, sites, (0.0,) * 3), L, H)
+        write_foreign_mib(
+            Circuit(
+                model="m", task="", claim="", method="x", seed=0, sites=sites, scores=(0.0,) * 3
+            ),
+            L,
+            H,
+        )
     assert "embed@all: not a head or MLP" in str(error.value)
     assert "m7@last: not a head or MLP" in str(error.value)
     assert "no positions; got all, last" in str(error.value)
@@ -192,16 +203,27 @@ def test_what_mib_has_no_word_for_is_refused():
 def test_every_problem_is_told_at_once():
     with pytest.raises(ValueError) as error:
         read("a0.h1 a0.h1 a2.h0 a0.h3 m2 A0.1 nonsense", top=1)
-    for words in ("listed twice: a0.h1", "a2.h0@last: the model has 2 layers of 3 heads",
-                  "a0.h3@last: the model has", "m2@last: the model has", "got 'A0.1'",
-                  "got 'nonsense'", "top is for files of scores"):  # fmt: skip
+    for words in (
+        "listed twice: a0.h1",
+        "a2.h0@last: the model has 2 layers of 3 heads",
+        "a0.h3@last: the model has",
+        "m2@last: the model has",
+        "got 'A0.1'",
+        "got 'nonsense'",
+        "top is for files of scores",
+    ):
         assert words in str(error.value)
     cfg = {"n_layers": 12, "n_heads": 3}
     nodes = {"a0.h0": {"in_graph": 1}, "q": True, "m0": {"score": "high"}, "a5.h0": True}
     with pytest.raises(ValueError) as error:
         read(as_json({"cfg": cfg, "nodes": nodes, "edges": {"a0.h0": {"in_graph": True}}}))
-    for words in ("n_layers is 12 in the graph and 2 in the model", "in_graph must be true or",
-                  "not a head or an MLP: 'q'", "got 'high'", "a5.h0: the model has"):  # fmt: skip
+    for words in (
+        "n_layers is 12 in the graph and 2 in the model",
+        "in_graph must be true or",
+        "not a head or an MLP: 'q'",
+        "got 'high'",
+        "a5.h0: the model has",
+    ):
         assert words in str(error.value)
 
 
@@ -241,7 +263,7 @@ def test_every_problem_is_told_at_once():
         ("[" * 900 + "]" * 900, "got a list of 1"),
         ("[1,", "expected JSON"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_circuit_is_refused_in_words(text, words):
     with pytest.raises(ValueError, match=words):
         read(text)
@@ -267,14 +289,38 @@ def test_pickles_are_refused_by_name_and_by_content(tmp_path):
 
 names = st.sampled_from(["a0.h1", "m0", "a1.h2@last", "A0.1", "MLP 1", "a9.h9", "input", "", "@"])
 keys = names | st.sampled_from(
-    ["nodes", "edges", "cfg", "in_graph", "score", "scores", "node_scores", "level", "n_layers",
-     "format", "sites", "site", "a0.h1->m0", "m0->a1.h0<q>", "blocks.0.hook_mlp_in", "neurons",
-     "blocks.1.hook_q_input", "blocks.1.hook_resid_post", "metadata"]
-)  # fmt: skip
+    [
+        "nodes",
+        "edges",
+        "cfg",
+        "in_graph",
+        "score",
+        "scores",
+        "node_scores",
+        "level",
+        "n_layers",
+        "format",
+        "sites",
+        "site",
+        "a0.h1->m0",
+        "m0->a1.h0<q>",
+        "blocks.0.hook_mlp_in",
+        "neurons",
+        "blocks.1.hook_q_input",
+        "blocks.1.hook_resid_post",
+        "metadata",
+    ]
+)
 leaves = (
-    st.none() | st.booleans() | names | st.text(max_size=4) | st.floats()
-    | st.integers(-2, 3) | st.integers(10**300, 10**320) | st.just("circuitfind/1")
-)  # fmt: skip
+    st.none()
+    | st.booleans()
+    | names
+    | st.text(max_size=4)
+    | st.floats()
+    | st.integers(-2, 3)
+    | st.integers(10**300, 10**320)
+    | st.just("circuitfind/1")
+)
 anything = st.recursive(
     leaves,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),

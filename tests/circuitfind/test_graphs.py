@@ -19,14 +19,47 @@ from circuitfind.component import EMBED, Site, head, mlp
 from circuitfind.report.graphs import KINDS, export_graph
 
 ATOMS = (
-    "</script><script>alert(1)</script>", "--> <!-- --", "]]>", "<![CDATA[", '"', '\\"', "\\",
-    "\\end{document}", "\\input{/etc/passwd}", "$x_1^2$", "100% # & ~ ^ { }", "^^5c^^0a", "}", "{",
-    "`code` **bold** __b__", "1. item", "- item", "%%{init: {'theme': 'x'}}%%", "%% note",
-    "<x =", "#quot; #35; &amp; &#34;", "style: #a;", "end", "\n---\n", "line\r\nbreak\u2028\u2029",
-    "\x00\x01\x1b[31m\x7f", "\u202eevil\u202c\u200f\u200b", "\ud800", "\ufffe\uffff", "🦜👨‍👩‍👧",
-    "é ü → Ω שלום سلام 漢字", "ﬂ°°34¶ß", "; drop | [a](b)", "http://www.a.b/?c=d&e", "fa:fa-car",
-    "Q" * 5000, "'' ,, -- ?` <<", "\\N \\G \\l", "a" * 58 + "\\\\", "@{ shape: x }",
-)  # fmt: skip
+    "</script><script>alert(1)</script>",
+    "--> <!-- --",
+    "]]>",
+    "<![CDATA[",
+    '"',
+    '\\"',
+    "\\",
+    "\\end{document}",
+    "\\input{/etc/passwd}",
+    "$x_1^2$",
+    "100% # & ~ ^ { }",
+    "^^5c^^0a",
+    "}",
+    "{",
+    "`code` **bold** __b__",
+    "1. item",
+    "- item",
+    "%%{init: {'theme': 'x'}}%%",
+    "%% note",
+    "<x =",
+    "#quot; #35; &amp; &#34;",
+    "style: #a;",
+    "end",
+    "\n---\n",
+    "line\r\nbreak\u2028\u2029",
+    "\x00\x01\x1b[31m\x7f",
+    "\u202eevil\u202c\u200f\u200b",
+    "\ud800",
+    "\ufffe\uffff",
+    "🦜👨‍👩‍👧",
+    "é ü → Ω שלום سلام 漢字",
+    "ﬂ°°34¶ß",
+    "; drop | [a](b)",
+    "http://www.a.b/?c=d&e",
+    "fa:fa-car",
+    "Q" * 5000,
+    "'' ,, -- ?` <<",
+    "\\N \\G \\l",
+    "a" * 58 + "\\\\",
+    "@{ shape: x }",
+)
 PLACES = ("@", "x@", "@ y", "@@", '"@;')
 HOSTILE = [place.replace("@", atom) for place, atom in product(PLACES, ATOMS)]
 DRAWINGS = ("dot", "mermaid", "tikz")
@@ -49,12 +82,20 @@ def make_case(name: str, *, model: str = "binder") -> tuple[Circuit, list[Effect
     low, other, high = Site(head(1, 3), name), Site(head(1, 4), name), Site(mlp(4), name)
     sites = (high, low, Site(EMBED, name), other, Site(head(4, 11), "last"))
     circuit = Circuit(
-        model, name, name, "constrained", 0, sites, (0.5, -0.125, 0.0, float("nan"), 1e-9)
+        model=model,
+        task=name,
+        claim=name,
+        method="constrained",
+        seed=0,
+        sites=sites,
+        scores=(0.5, -0.125, 0.0, float("nan"), 1e-9),
     )
     edges = [
-        Effect(low, sites[4], "q", 0.25), Effect(low, sites[4], name, -0.5),
-        Effect(sites[4], high, "in", 0.125), Effect(high, None, name, 1.0),
-    ]  # fmt: skip
+        Effect(low, sites[4], "q", 0.25),
+        Effect(low, sites[4], name, -0.5),
+        Effect(sites[4], high, "in", 0.125),
+        Effect(high, None, name, 1.0),
+    ]
     return circuit, edges, {name: [low, sites[4]], "other": [high]}
 
 
@@ -204,8 +245,14 @@ def mermaid_lines(label: str) -> list[str]:
     return decoded.split("\n")
 
 
-TEX_NAMES = {"backslash": "\\", "asciicircum": "^", "asciitilde": "~", "less": "<",
-             "greater": ">", "bar": "|"}  # fmt: skip
+TEX_NAMES = {
+    "backslash": "\\",
+    "asciicircum": "^",
+    "asciitilde": "~",
+    "less": "<",
+    "greater": ">",
+    "bar": "|",
+}
 
 
 def read_tikz(text: str) -> tuple[Nodes, Arrows]:
@@ -224,8 +271,9 @@ def read_tikz(text: str) -> tuple[Nodes, Arrows]:
             nodes[match[1]] = [tex_plain(part) for part in match.groups()[1:] if part is not None]
         elif match := re.fullmatch(
             rf"\\draw\[(?:gain|loss) arrow, line width=[\d.]+pt\] \((\w+)\) "
-            rf"to(?:\[bend left=\d+\])? node\[effect label\] \{{{label}\}} \((\w+)\);", line,
-        ):  # fmt: skip
+            rf"to(?:\[bend left=\d+\])? node\[effect label\] \{{{label}\}} \((\w+)\);",
+            line,
+        ):
             arrows.append((match[1], match[3], tex_plain(match[2])))
         elif not re.fullmatch(
             r"\\begin\{scope\}\[on background layer\] \\node\[draw=gray, rounded corners, "
@@ -256,8 +304,10 @@ def in_ascii(text: str) -> str:
 
 
 READERS: dict[str, Callable[[str], tuple[Nodes, Arrows]]] = {
-    "dot": read_dot, "mermaid": read_mermaid, "tikz": read_tikz,
-}  # fmt: skip
+    "dot": read_dot,
+    "mermaid": read_mermaid,
+    "tikz": read_tikz,
+}
 
 
 def named_ones(circuit: Circuit) -> dict[Site, str]:
@@ -285,9 +335,7 @@ def check_data(circuit: Circuit, edges: list[Effect], groups: dict) -> None:
     told = json.loads(written)
     assert not re.search("[<>&]", written)
     assert written.isascii()
-    assert told["graph"] == {
-        "claim": circuit.claim, "model": circuit.model, "task": circuit.task
-    }  # fmt: skip
+    assert told["graph"] == {"claim": circuit.claim, "model": circuit.model, "task": circuit.task}
     names = {site: name for name, sites in groups.items() for site in sites}
     ids: dict[Site | None, str] = {None: "answer"}
     for node, site, score in zip(told["nodes"], circuit.sites, circuit.scores, strict=False):
@@ -367,8 +415,11 @@ def test_networkx_reads_both_data_formats() -> None:
     assert list(xml.nodes) == list(linked.nodes) == ["n0", "n1", "n2", "n3", "n4", "answer"]
     assert sorted(xml.edges(data="effect")) == sorted(linked.edges(data="effect"))
     assert sorted(xml.edges(data="effect")) == [
-        ("n0", "answer", 1.0), ("n1", "n4", -0.5), ("n1", "n4", 0.25), ("n4", "n0", 0.125),
-    ]  # fmt: skip
+        ("n0", "answer", 1.0),
+        ("n1", "n4", -0.5),
+        ("n1", "n4", 0.25),
+        ("n4", "n0", 0.125),
+    ]
     assert xml.nodes["n0"]["layer"] == 4
     assert xml.nodes["n1"]["label"] == 'a1.h3@x "1" <&> \\'
     assert "score" not in xml.nodes["n3"]
@@ -377,7 +428,15 @@ def test_networkx_reads_both_data_formats() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_pdflatex_compiles_every_hostile_name(tmp_path) -> None:
     sites = tuple(Site(head(n % 12, n), name) for n, name in enumerate(HOSTILE))
-    circuit = Circuit("m", "t", HOSTILE[0], "c", 0, sites, (0.5,) * len(sites))
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim=HOSTILE[0],
+        method="c",
+        seed=0,
+        sites=sites,
+        scores=(0.5,) * len(sites),
+    )
     edges = [Effect(site, None, site.position, 0.1) for site in sites]
     groups = {site.position: [site] for site in sites}
     for name, case in {"many": (circuit, edges, groups), "none": empty_case()}.items():
@@ -390,7 +449,11 @@ def test_pdflatex_compiles_every_hostile_name(tmp_path) -> None:
 
 
 def empty_case() -> tuple[Circuit, list[Effect], dict]:
-    return Circuit("m", "t", "c", "c", 0, (), ()), [], {"none": []}
+    return (
+        Circuit(model="m", task="t", claim="c", method="c", seed=0, sites=(), scores=()),
+        [],
+        {"none": []},
+    )
 
 
 def test_a_circuit_without_sites_is_a_graph_without_nodes() -> None:
@@ -446,7 +509,16 @@ def test_groups_are_boxes_around_their_members() -> None:
 def test_columns_follow_the_tokens_where_the_run_tells_their_order() -> None:
     sites = tuple(Site(head(0, n), name) for n, name in enumerate(("last", "y", "x")))
     facts = {"positions": ["x", "y", "unused", "last"]}
-    circuit = Circuit("m", "t", "c", "c", 0, sites, (1.0, 1.0, 1.0), facts)
+    circuit = Circuit(
+        model="m",
+        task="t",
+        claim="c",
+        method="c",
+        seed=0,
+        sites=sites,
+        scores=(1.0, 1.0, 1.0),
+        provenance=facts,
+    )
     across = re.findall(r"\((n\d)\) at \((\S+),", export_graph(circuit, "tikz"))
     assert sorted(across, key=lambda place: float(place[1])) == [across[2], across[1], across[0]]
 
@@ -460,11 +532,13 @@ def test_every_problem_is_named_at_once() -> None:
         export_graph(circuit, "dot", edges=edges, groups=groups, names={stranger: "mover"})
     said = str(caught.value)
     for part in (
-        "edge 1: a9.h9@x is not in the circuit", "edge 2: a1.h3@x leads to itself",
+        "edge 1: a9.h9@x is not in the circuit",
+        "edge 2: a1.h3@x leads to itself",
         "edge 2: the effect must be a finite number; got inf",
-        "group 'b': a9.h9@x is not in the circuit", "group 'b': a1.h3@x is in another group",
+        "group 'b': a9.h9@x is not in the circuit",
+        "group 'b': a1.h3@x is in another group",
         "a9.h9@x, which has a name, is not in the circuit",
-    ):  # fmt: skip
+    ):
         assert part in said
     with pytest.raises(ValueError, match="one of dot, mermaid, tikz, graphml, json; got 'svg'"):
         export_graph(circuit, "svg")
@@ -472,7 +546,9 @@ def test_every_problem_is_named_at_once() -> None:
 
 def test_a_circuit_too_large_for_mermaid_is_refused_there_only() -> None:
     sites = tuple(Site(head(n, 0), "x") for n in range(60))
-    circuit = Circuit("m", "t", "c", "c", 0, sites, (1.0,) * 60)
+    circuit = Circuit(
+        model="m", task="t", claim="c", method="c", seed=0, sites=sites, scores=(1.0,) * 60
+    )
     edges = [Effect(a, b, "q", 0.1) for a, b in product(sites, sites) if a != b]
     with pytest.raises(ValueError, match=r"Mermaid draws up to 500 links .* has 3599 in"):
         export_graph(circuit, "mermaid", edges=edges)

@@ -35,8 +35,11 @@ from .. import planted as wired
 CIRCUIT = {Site(component, "last") for component in wired.CIRCUIT}
 # Steps with which a method comes to its end on the planted model; None: it takes none.
 STEPS = {
-    "constrained": 40, "sigmoid": 40, "hard-concrete": 60, "budget": 60,
-}  # fmt: skip
+    "constrained": 40,
+    "sigmoid": 40,
+    "hard-concrete": 60,
+    "budget": 60,
+}
 NAMES = [entry.name for entry in METHODS]
 BASELINES = [entry.name for entry in METHODS if entry.baseline]
 # What these find on this model are the two carriers and nothing else. The others get there with

@@ -26,9 +26,14 @@ from desiderata import Saved, SavedInputs
 
 WORDS = ("BOS", "a", "b", "c", "<pad>", "<unk>")
 CONFIG = {
-    "d_model": 8, "d_head": 4, "n_layers": 2, "n_heads": 2, "n_ctx": 5, "d_mlp": 3,
+    "d_model": 8,
+    "d_head": 4,
+    "n_layers": 2,
+    "n_heads": 2,
+    "n_ctx": 5,
+    "d_mlp": 3,
     "attention_dir": "bidirectional",
-}  # fmt: skip
+}
 INPUTS = (Saved("BOS a b", {1: "b", 2: "a"}), Saved("BOS c b", {1: "b", 2: "c"}))
 TRUTH = {"claim": "suffices", "ablations": {"zero": [["a0.h1", "m1"]]}, "how": "by hand"}
 
@@ -41,7 +46,14 @@ def random_weights(config=CONFIG, words=WORDS, seed=0):
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    native = Native("a test", CONFIG, WORDS, random_weights(), INPUTS, TRUTH)
+    native = Native(
+        about="a test",
+        config=CONFIG,
+        words=WORDS,
+        weights=random_weights(),
+        inputs=INPUTS,
+        truth=TRUTH,
+    )
     return save_native(tmp_path_factory.mktemp("sound"), native)
 
 
@@ -69,15 +81,21 @@ def natives(draw):
     types draws random numbers, which hypothesis does not allow here.)"""
     heads = draw(st.sampled_from([1, 2, 4]))
     config = {
-        "d_model": draw(st.integers(1, 9)), "d_head": 2 * draw(st.integers(1, 2)),
-        "n_layers": draw(st.integers(1, 2)), "n_heads": heads, "n_ctx": draw(st.integers(2, 6)),
+        "d_model": draw(st.integers(1, 9)),
+        "d_head": 2 * draw(st.integers(1, 2)),
+        "n_layers": draw(st.integers(1, 2)),
+        "n_heads": heads,
+        "n_ctx": draw(st.integers(2, 6)),
         "d_mlp": draw(st.integers(1, 5)),
-    }  # fmt: skip
+    }
     options = {
-        "attention_dir": ["causal", "bidirectional"], "normalization_type": [None, "LN", "RMS"],
-        "act_fn": ["relu", "gelu", "silu"], "gated_mlp": [False, True],
-        "positional_embedding_type": ["standard", "rotary"], "n_key_value_heads": [1, heads],
-    }  # fmt: skip
+        "attention_dir": ["causal", "bidirectional"],
+        "normalization_type": [None, "LN", "RMS"],
+        "act_fn": ["relu", "gelu", "silu"],
+        "gated_mlp": [False, True],
+        "positional_embedding_type": ["standard", "rotary"],
+        "n_key_value_heads": [1, heads],
+    }
     config |= {
         key: draw(st.sampled_from(some)) for key, some in options.items() if draw(st.booleans())
     }
@@ -107,7 +125,14 @@ def natives(draw):
 @settings(max_examples=25, deadline=None)
 def test_what_is_saved_is_what_is_loaded(parts, seed):
     about, config, words, inputs, truth = parts
-    native = Native(about, config, words, random_weights(config, words, seed), inputs, truth)
+    native = Native(
+        about=about,
+        config=config,
+        words=words,
+        weights=random_weights(config, words, seed),
+        inputs=inputs,
+        truth=truth,
+    )
     with TemporaryDirectory() as place:
         folder = save_native(place, native)
         again, model = read_native(folder, native_shapes), load_model(str(folder), device="cpu")
@@ -140,7 +165,9 @@ def test_weights_may_come_as_a_bridge_names_them(sound, tmp_path):
     bridge = load_model(str(sound), device="cpu").bridge
     weights = bridge.original_model.state_dict()
     assert len(weights) > len(random_weights())
-    folder = save_native(tmp_path, Native("again", CONFIG, WORDS, weights))
+    folder = save_native(
+        tmp_path, Native(about="again", config=CONFIG, words=WORDS, weights=weights)
+    )
     wanted, got = (load_file(path / "model.safetensors") for path in (sound, folder))
     assert set(got) == set(wanted)
     assert all(torch.equal(got[name], weight) for name, weight in wanted.items())
@@ -192,49 +219,57 @@ def wrong(change, *words, name="config.json"):
         wrong(lambda c: c.update(unk="<pad>"), "must be two words"),
         wrong(
             lambda c: c["inputs"][0].update(text="BOS a"),
-            "input 0: outputs are at indices from 0 to 1; got '2'", name="inputs.json",
+            "input 0: outputs are at indices from 0 to 1; got '2'",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][0].update(text="BOS a b c"),
-            "input 0 has 4 words and outputs at 1, 2; input 1 has 3 words", name="inputs.json",
+            "input 0 has 4 words and outputs at 1, 2; input 1 has 3 words",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][0].update(outputs={"1": "b"}),
-            "one length and outputs at the same indices", name="inputs.json",
+            "one length and outputs at the same indices",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][1].update(text="BOS zebra b"),
-            "input 1: text has words that are not in the vocabulary: 'zebra'", name="inputs.json",
+            "input 1: text has words that are not in the vocabulary: 'zebra'",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][1]["outputs"].update({"1": "zebra"}),
-            "outputs that are no words of the vocabulary: 'zebra'", name="inputs.json",
+            "outputs that are no words of the vocabulary: 'zebra'",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][1]["outputs"].update({"1": ["b"]}),
-            "outputs that are no words of the vocabulary", name="inputs.json",
+            "outputs that are no words of the vocabulary",
+            name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][1]["outputs"].update({"01": "b"}),
-            "got '01'", name="inputs.json",
+            "got '01'",
+            name="inputs.json",
         ),
-        wrong(
-            lambda c: c["inputs"].append(c["inputs"][0]), "is there twice", name="inputs.json"
-        ),
+        wrong(lambda c: c["inputs"].append(c["inputs"][0]), "is there twice", name="inputs.json"),
         wrong(lambda c: c.update(inputs=[]), "2 to 10000 inputs; got 0", name="inputs.json"),
         wrong(lambda c: c["inputs"].append(3), "expected an object with text", name="inputs.json"),
         wrong(lambda c: c.update(claim="carries"), "claim must be 'suffices'", name="truth.json"),
         wrong(
-            lambda c: c["ablations"].update(noise=[]), "unknown ablation(s) noise",
+            lambda c: c["ablations"].update(noise=[]),
+            "unknown ablation(s) noise",
             name="truth.json",
         ),
         wrong(
             lambda c: c["ablations"].update(zero=[["a0.h2", "m2", "embed", "a0.h1"]]),
-            "zero: 'a0.h2' is no component of this model", "'m2' is no", "'embed' is no",
+            "zero: 'a0.h2' is no component of this model",
+            "'m2' is no",
+            "'embed' is no",
             name="truth.json",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_file_is_said(folder, name, change, words):
     spoil(folder, name, change)
     told = problems_of(folder)
@@ -256,10 +291,14 @@ def test_all_that_is_wrong_is_said_at_once(folder):
     save_file(weights, folder / "model.safetensors")
     told = problems_of(folder)
     for words in (
-        "'layers.2.attn.k.bias'", "'zebra'", "truth.json: missing: claim", "no finite numbers",
-        "pos.weight must have shape [5, 8]; got [5, 9]", "no place for: 'tail.weight'",
+        "'layers.2.attn.k.bias'",
+        "'zebra'",
+        "truth.json: missing: claim",
+        "no finite numbers",
+        "pos.weight must have shape [5, 8]; got [5, 9]",
+        "no place for: 'tail.weight'",
         "tok_embed.weight must be one of float32, float64",
-    ):  # fmt: skip
+    ):
         assert words in told, words
 
 
@@ -284,7 +323,12 @@ def test_a_folder_without_weights_is_refused(folder):
 
 
 def test_bad_natives_are_not_saved(tmp_path):
-    native = Native("", {**CONFIG, "wings": 2}, (*WORDS, "a"), {"head.weight": torch.tensor([0])})
+    native = Native(
+        about="",
+        config={**CONFIG, "wings": 2},
+        words=(*WORDS, "a"),
+        weights={"head.weight": torch.tensor([0])},
+    )
     with pytest.raises(ValueError) as error:
         save_native(tmp_path / "new", native)
     for words in ("about must say", "wings", "listed twice: 'a'", "head.weight must be one of"):
@@ -293,7 +337,12 @@ def test_bad_natives_are_not_saved(tmp_path):
 
 
 def test_weights_of_other_shapes_do_not_build(sound):
-    native = Native("a test", CONFIG, WORDS, {**random_weights(), "x": torch.zeros(1)})
+    native = Native(
+        about="a test",
+        config=CONFIG,
+        words=WORDS,
+        weights={**random_weights(), "x": torch.zeros(1)},
+    )
     with pytest.raises(ValueError, match="no place for: 'x'"):
         build_native(native, "here")
 
@@ -318,7 +367,9 @@ def test_suffices_is_about_the_saved_inputs(sound):
 
 
 def test_suffices_needs_saved_inputs(tmp_path):
-    save_native(tmp_path, Native("a test", CONFIG, WORDS, random_weights()))
+    save_native(
+        tmp_path, Native(about="a test", config=CONFIG, words=WORDS, weights=random_weights())
+    )
     for model in (str(tmp_path), "binder", "planted"):
         with pytest.raises(LookupError, match="no inputs are saved beside"):
             load_claim("suffices", model)

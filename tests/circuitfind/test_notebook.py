@@ -56,15 +56,47 @@ def text_of(shown):
 def a_circuit(words="words", n=3, **provenance):
     sites = tuple(Site(head(layer, 0), words or "x") for layer in range(n))
     scores = tuple(0.1 * layer for layer in range(n))
-    return Circuit(words, words, words, words, 0, sites, scores, provenance)
+    return Circuit(
+        model=words,
+        task=words,
+        claim=words,
+        method=words,
+        seed=0,
+        sites=sites,
+        scores=scores,
+        provenance=provenance,
+    )
 
 
 def a_card(words="words"):
     row = DesideratumScore(
-        words, "inside", "follows", 9, 0.0, 1.0, 0.5, 0.3, 0.7, 0.9, 0.9, False, False, "source",
-        "held-out",
-    )  # fmt: skip
-    found = Finding(words, "inconclusive", 0.5, 0.3, 0.7, 9, words, "held-out", words)
+        name=words,
+        part="inside",
+        sense="follows",
+        n=9,
+        null=0.0,
+        ceiling=1.0,
+        satisfaction=0.5,
+        low=0.3,
+        high=0.7,
+        at_least=0.9,
+        need=0.9,
+        holds=False,
+        vacuous=False,
+        ablation="source",
+        split="held-out",
+    )
+    found = Finding(
+        name=words,
+        verdict="inconclusive",
+        value=0.5,
+        low=0.3,
+        high=0.7,
+        n=9,
+        ablation=words,
+        split="held-out",
+        says=words,
+    )
     return Card((row,), (found,))
 
 
@@ -74,9 +106,18 @@ def a_result(words="words", names=("a", "b"), circuit=None):
     )
     sites = (Site(mlp(0), "last"),)
     return SearchResult(
-        Mask(sites, torch.zeros(1)), circuit or a_circuit(words), False, "fails", words, (),
-        frontier, torch.zeros(1), (words,), {}, dict.fromkeys(names, 0.5),
-    )  # fmt: skip
+        mask=Mask(sites, torch.zeros(1)),
+        circuit=circuit or a_circuit(words),
+        success=False,
+        status="fails",
+        message=words,
+        history=(),
+        frontier=frontier,
+        ranking=torch.zeros(1),
+        problems=(words,),
+        cost={},
+        bounds=dict.fromkeys(names, 0.5),
+    )
 
 
 def test_hostile_words_show_as_text_and_stay_small():
@@ -141,6 +182,10 @@ def test_the_example_runs_and_was_run():
         exec(compile(cell.source, str(NOTEBOOK), "exec"), space)
     result, again = space["result"], space["again"]
     assert result.success and again.success is ("✓ holds" in str(cells[-1].outputs))
-    stored = [out["data"]["text/html"] for cell in cells for out in cell.outputs if "data" in out
-              and "text/html" in out["data"]]  # fmt: skip
+    stored = [
+        out["data"]["text/html"]
+        for cell in cells
+        for out in cell.outputs
+        if "data" in out and "text/html" in out["data"]
+    ]
     assert result._repr_html_() in map("".join, stored)

@@ -54,9 +54,11 @@ def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
     """Scores, logits and gradients, for parts inside and outside and donors of several kinds."""
     desiderata = [
         *wired.claim.sample(12, 0)[0],
-        *(replace(one, part="outside", donor=donor, name=f"{one.name} {donor}")
-          for one, donor in zip(wired.claim.sample(9, 1)[0], ("resample", "zero"), strict=False)),
-    ]  # fmt: skip
+        *(
+            replace(one, part="outside", donor=donor, name=f"{one.name} {donor}")
+            for one, donor in zip(wired.claim.sample(9, 1)[0], ("resample", "zero"), strict=False)
+        ),
+    ]
     sites = candidate_sites(planted, desiderata)
     membership = torch.rand(3, len(sites), generator=torch.Generator().manual_seed(0))
     weights = {index: 1.0 + index for index in range(len(desiderata))}
@@ -75,7 +77,7 @@ def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
 
 
 def test_the_setting_reaches_the_model():
-    assert Settings("planted", "planted", batch=7).load_model().pairs_at_once == 7
-    assert Settings("planted", "planted").load_model().pairs_at_once == 256
+    assert Settings(task="planted", model="planted", batch=7).load_model().pairs_at_once == 7
+    assert Settings(task="planted", model="planted").load_model().pairs_at_once == 256
     with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
-        Settings("planted", "planted", batch=0)
+        Settings(task="planted", model="planted", batch=0)

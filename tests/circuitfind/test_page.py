@@ -105,10 +105,14 @@ def test_what_a_person_decided_is_told_and_drawn():
     circuit, report, examples = a_page("one", "two")
     site, when = str(circuit.sites[0]), "2026-01-02T00:00:00+00:00"
     made = (
-        Decision(site, "name", "<b>mover</b>", "why", "Ada", when),
-        Decision(site, "group", "<i>movers</i>", "why", "Ada", when),
+        Decision(site=site, action="name", value="<b>mover</b>", reason="why", by="Ada", when=when),
+        Decision(
+            site=site, action="group", value="<i>movers</i>", reason="why", by="Ada", when=when
+        ),
     )
-    decisions = Decisions(circuit.digest, "accept", made, "Ada", when)
+    decisions = Decisions(
+        circuit=circuit.digest, verdict="accept", decisions=made, by="Ada", when=when
+    )
     page = render_page(circuit, report, examples=examples, decisions=decisions)
     told = "".join(Elements(page).text)
     assert "accepted by Ada, 2026-01-02" in told
@@ -156,7 +160,9 @@ def test_an_old_run_folder_gets_a_page(tmp_path):
 
 
 def test_the_command_makes_the_same_settings():
-    made = Settings("ioi", "binder", at=("last", "x"), n=50, prepend_bos=False, pins=("m0@last",))
+    made = Settings(
+        task="ioi", model="binder", at=("last", "x"), n=50, prepend_bos=False, pins=("m0@last",)
+    )
     assert made.command() == (
         "circuitfind discover ioi --model binder --method constrained --at last --at x --n 50 "
         "--seed 0 --no-prepend-bos --pin m0@last"

@@ -120,12 +120,15 @@ def test_a_decisions_file(visit, subject, tmp_path):
     made = json.loads((tmp_path / "decisions.json").read_text())
     assert made.pop("when").endswith("Z")
     assert made == {
-        "format": "circuitfind-decisions/1", "circuit": subject[0].digest, "verdict": "accept",
-        "by": "Ada", "decisions": [
+        "format": "circuitfind-decisions/1",
+        "circuit": subject[0].digest,
+        "verdict": "accept",
+        "by": "Ada",
+        "decisions": [
             {"site": site, "action": "pin", "value": None, "reason": HOSTILE[0]},
             {"site": "m0@last", "action": "name", "value": "mover", "reason": "it moves names"},
         ],
-    }  # fmt: skip
+    }
 
 
 def test_files_and_copies(visit, subject, tmp_path):

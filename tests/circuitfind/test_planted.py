@@ -126,16 +126,22 @@ def test_a_name_is_read_with_all_its_problems():
     with pytest.raises(ValueError) as error:
         load_model("planted:layers=two,wings=2,seed=1,seed=2,heads")
     for words in (
-        "layers must be of type int; got 'two'", "'wings=2' is not key=value with a known key",
-        "seed is given twice", "'heads' is not key=value", "the keys are: layers, heads, parts",
-    ):  # fmt: skip
+        "layers must be of type int; got 'two'",
+        "'wings=2' is not key=value with a known key",
+        "seed is given twice",
+        "'heads' is not key=value",
+        "the keys are: layers, heads, parts",
+    ):
         assert words in str(error.value)
     with pytest.raises(ValueError) as error:
         Planted(layers=1, parts=4, mlps="sleepy", noise=float("nan"), inhibitors=1)
     for words in (
-        "layers must lie from 2 to 8; got 1", "parts must lie from 1 to 3", "mlps must be one of",
-        "noise must lie", "inhibitors must be fewer than the 1 + backups = 1 carriers",
-    ):  # fmt: skip
+        "layers must lie from 2 to 8; got 1",
+        "parts must lie from 1 to 3",
+        "mlps must be one of",
+        "noise must lie",
+        "inhibitors must be fewer than the 1 + backups = 1 carriers",
+    ):
         assert words in str(error.value)
 
 
@@ -186,8 +192,10 @@ def test_the_task_and_the_models_speak_of_the_same_words():
     assert planted_words() == (*task.KEYS, *task.VALUES, "<pad>", "<unk>")
     offered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     assert [offered[claim] for claim in CLAIMS] == [
-        "tasks.planted:claim", "tasks.planted:inside", "tasks.planted:alone",
-    ]  # fmt: skip
+        "tasks.planted:claim",
+        "tasks.planted:inside",
+        "tasks.planted:alone",
+    ]
     assert task.claim.rules[-1].part == "outside" and len(task.inside.rules) == 2
     assert (task.alone.rules[0].donor, task.alone.at) == ("zero", ("last",))
 

@@ -177,7 +177,15 @@ def test_what_a_report_lacks_is_named_with_the_command_that_makes_it(real):
 @pytest.mark.filterwarnings("ignore:Glyph")  # which saving hushes itself
 def test_hostile_names_do_not_break_plots(real, name, tmp_path):
     circuit, report = real
-    circuit = Circuit(name, name, name, name, 0, circuit.sites, circuit.scores)
+    circuit = Circuit(
+        model=name,
+        task=name,
+        claim=name,
+        method=name,
+        seed=0,
+        sites=circuit.sites,
+        scores=circuit.scores,
+    )
     report = copy.deepcopy(report) | {"binds": {}}
     first = report["desiderata"][0]["name"]
     report["desiderata"][0]["name"] = name
@@ -194,7 +202,7 @@ def test_hostile_names_do_not_break_plots(real, name, tmp_path):
 
 def test_a_run_is_drawn_as_each_kind(tmp_path):
     """From the folder of a real search; stability from what a validation printed."""
-    settings = Settings("planted", "planted", n=32, n_random=20, steps=40)
+    settings = Settings(task="planted", model="planted", n=32, n_random=20, steps=40)
     made = run.discover(settings, tmp_path / "run")
     report = with_check(dict(made.report), "stability", [{"site": "a1.h0@last", "share": 1.0}])
     (tmp_path / "printed.json").write_text(json.dumps({"report": report}))

@@ -19,27 +19,58 @@ WHEN = "2026-03-01T10:00:00+00:00"
 QUICK = ["--model", "planted", "--n", "24", "--steps", "30", "--n-random", "5"]
 # What the page saves: no keys beyond the agreed ones, a time as browsers write it.
 PAGE = {
-    "format": "circuitfind-decisions/1", "circuit": DIGEST, "verdict": "reject",
+    "format": "circuitfind-decisions/1",
+    "circuit": DIGEST,
+    "verdict": "reject",
     "decisions": [
         {"site": "a1.h0@last", "action": "name", "value": "mover", "reason": ""},
         {"site": "a1.h0@last", "action": "group", "value": "binders", "reason": "alike"},
         {"site": "m0@last", "action": "pin", "value": None, "reason": "seen elsewhere"},
     ],
-    "by": "Ada", "when": "2026-03-01T10:00:00.000Z",
-}  # fmt: skip
+    "by": "Ada",
+    "when": "2026-03-01T10:00:00.000Z",
+}
 
 
 def hostile(n):
     """Texts that break what does not expect them."""
     draw = random.Random(0)
     parts = [
-        "<script>alert(1)</script>", "</td></table><img src=x onerror=alert(1)>", "&amp;&#x3c;",
-        '"', "'", "`", "\\", "\\input{/etc/passwd}", "$x^2$", "%", "{", "}", "{{ 7*7 }}", "[red]",
-        "\u202egnp.exe",  "\u2066x\u2069", "\u05e9\u05dc\u05d5\u05dd", "\U0001f9e0",
+        "<script>alert(1)</script>",
+        "</td></table><img src=x onerror=alert(1)>",
+        "&amp;&#x3c;",
+        '"',
+        "'",
+        "`",
+        "\\",
+        "\\input{/etc/passwd}",
+        "$x^2$",
+        "%",
+        "{",
+        "}",
+        "{{ 7*7 }}",
+        "[red]",
+        "\u202egnp.exe",
+        "\u2066x\u2069",
+        "\u05e9\u05dc\u05d5\u05dd",
+        "\U0001f9e0",
         "\U0001f468‍\U0001f469‍\U0001f467",
-        "\x1b[31m", "\x00", "\r\n", "\t", "\ufffe", "null", "-->", "]]>", "; rm -rf /", "a" * 3000,
-        "--by", "=", "@last", "../../x", "e\u0301" * 40,
-    ]  # fmt: skip
+        "\x1b[31m",
+        "\x00",
+        "\r\n",
+        "\t",
+        "\ufffe",
+        "null",
+        "-->",
+        "]]>",
+        "; rm -rf /",
+        "a" * 3000,
+        "--by",
+        "=",
+        "@last",
+        "../../x",
+        "e\u0301" * 40,
+    ]
     return ["".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(n)]
 
 
@@ -49,7 +80,7 @@ def decisions(*rows, **changes):
 
 
 def decided(site, action, value=None, reason="", by="Ada", when=WHEN):
-    return Decision(site, action, value, reason, by, when)
+    return Decision(site=site, action=action, value=value, reason=reason, by=by, when=when)
 
 
 def test_what_the_page_saves_is_read():
@@ -79,18 +110,21 @@ def test_what_is_withdrawn_or_replaced_goes_to_the_history(tmp_path):
     later = "2026-03-02T10:00:00+00:00"
     pin, name = decided("m0@last", "pin", reason="why not"), decided("m0@last", "name", "mover")
     first = decisions(pin, name, verdict="accept", reason="fine")
-    rows = (decided("m0@last", "withdraw", "pin", "no", "Bob", later),
-            decided("m0@last", "name", "copier", "", "Bob", later),
-            decided("verdict", "withdraw", None, "too early", "Bob", later))  # fmt: skip
+    rows = (
+        decided("m0@last", "withdraw", "pin", "no", "Bob", later),
+        decided("m0@last", "name", "copier", "", "Bob", later),
+        decided("verdict", "withdraw", None, "too early", "Bob", later),
+    )
     second = decisions(*rows, by="Bob", when=later)
     both = merge(first, second)
     assert both.pins == () and both.names == {"m0@last": "copier"} and both.verdict is None
     assert both.decisions == (rows[1],) and (both.by, both.reason) == ("Bob", "")
     accepted = decided("verdict", "accept", None, "fine")
     assert both.history == (
-        Past(pin, "withdrawn", "Bob", later, "no"), Past(name, "replaced", "Bob", later),
+        Past(pin, "withdrawn", "Bob", later, "no"),
+        Past(name, "replaced", "Bob", later),
         Past(accepted, "withdrawn", "Bob", later, "too early"),
-    )  # fmt: skip
+    )
     save_decisions(both, tmp_path / DECISIONS)
     assert read_decisions(tmp_path / DECISIONS) == both
     assert merge(both, second) == both  # a file that is read again
@@ -114,49 +148,71 @@ def test_what_is_withdrawn_or_replaced_goes_to_the_history(tmp_path):
 def test_every_problem_of_a_history_is_told():
     row = {"site": "m0@last", "action": "pin", "value": None, "by": "Ada", "when": WHEN}
     ended = {"how": "withdrawn", "by": "Bob", "when": WHEN}
-    fine = [{**row, "ended": ended},
-            {**row, "site": "verdict", "action": "reject", "ended": ended}]  # fmt: skip
+    fine = [{**row, "ended": ended}, {**row, "site": "verdict", "action": "reject", "ended": ended}]
     assert len(parse_decisions({**PAGE, "history": fine}, "it").history) == 2
     bad = [
-        3, {**row, "ended": "so"}, {**row, "ended": {**ended, "how": "lost"}},
-        {**row, "ended": {**ended, "by": ""}}, {**row, "ended": {**ended, "when": "then"}},
-        {**row, "action": "accept", "ended": ended}, {**row, "by": 1, "ended": ended},
-        {**row, "site": "verdict", "ended": ended}, {**row, "action": "withdraw", "ended": ended},
-    ]  # fmt: skip
+        3,
+        {**row, "ended": "so"},
+        {**row, "ended": {**ended, "how": "lost"}},
+        {**row, "ended": {**ended, "by": ""}},
+        {**row, "ended": {**ended, "when": "then"}},
+        {**row, "action": "accept", "ended": ended},
+        {**row, "by": 1, "ended": ended},
+        {**row, "site": "verdict", "ended": ended},
+        {**row, "action": "withdraw", "ended": ended},
+    ]
     for one in bad:
         with pytest.raises(ValueError, match="past decision 1"):
             parse_decisions({**PAGE, "history": [one]}, "it")
     with pytest.raises(ValueError, match="history must be a list"):
         parse_decisions({**PAGE, "history": {}}, "it")
-    for wrong in ({"site": "verdict", "action": "pin"}, {"site": "verdict", "action": "accept"},
-                  {"site": "m0@last", "action": "withdraw", "value": "all"},
-                  {"site": "verdict", "action": "withdraw", "value": "pin"}):  # fmt: skip
+    for wrong in (
+        {"site": "verdict", "action": "pin"},
+        {"site": "verdict", "action": "accept"},
+        {"site": "m0@last", "action": "withdraw", "value": "all"},
+        {"site": "verdict", "action": "withdraw", "value": "pin"},
+    ):
         with pytest.raises(ValueError, match="decision 1"):
             parse_decisions({**PAGE, "decisions": [wrong]}, "it")
 
 
 def test_every_problem_of_a_file_is_told_at_once():
     bad = {
-        "format": "other", "circuit": "<b>", "verdict": "maybe", "by": " ", "when": "yesterday",
+        "format": "other",
+        "circuit": "<b>",
+        "verdict": "maybe",
+        "by": " ",
+        "when": "yesterday",
         "decisions": [
-            7, {"site": "a1.h0", "action": "pin"}, {"site": "m0@last", "action": "burn"},
+            7,
+            {"site": "a1.h0", "action": "pin"},
+            {"site": "m0@last", "action": "burn"},
             {"site": "m0@last", "action": "name", "value": ""},
             {"site": "m0@last", "action": "pin", "value": "x", "reason": 3, "by": None},
-            {"site": "m0@last", "action": "pin"}, {"site": "m0@last", "action": "veto"},
+            {"site": "m0@last", "action": "pin"},
+            {"site": "m0@last", "action": "veto"},
             {"site": "m1@last", "action": "name", "value": "\ud800"},
         ],
-    }  # fmt: skip
+    }
     with pytest.raises(ValueError) as raised:
         parse_decisions(bad, "it")
     words = str(raised.value)
     for problem in (
-        "format must be", "circuit must be", "verdict must be", "by must be", "when must be",
-        "decision 1 must be an object", "decision 2: a site is called",
+        "format must be",
+        "circuit must be",
+        "verdict must be",
+        "by must be",
+        "when must be",
+        "decision 1 must be an object",
+        "decision 2: a site is called",
         "decision 3: action must be",
-        "decision 4: a name must have", "decision 5: a pin has no value", "reason must be text",
-        "its by must be", "decision 7: the membership of m0@last is decided already, by decision 6",
+        "decision 4: a name must have",
+        "decision 5: a pin has no value",
+        "reason must be text",
+        "its by must be",
+        "decision 7: the membership of m0@last is decided already, by decision 6",
         "decision 8: a name must have text",
-    ):  # fmt: skip
+    ):
         assert problem in words, problem
 
 
@@ -198,8 +254,9 @@ def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  #
     page = {**PAGE, "circuit": parent.digest}
     (found / "page.json").write_text(json.dumps(page))
     said = ["--veto", "a1.h3@last", "--group", "a1.h1@last=binders", "--by", "Bob <b>"]
-    code, out, err = call("review", found, *said, "--reason", "idle",
-                          "--decisions", found / "page.json")  # fmt: skip
+    code, out, err = call(
+        "review", found, *said, "--reason", "idle", "--decisions", found / "page.json"
+    )
     assert code == 0 and "rejected by Ada" in out and "Bob <b>" in out, err
     kept = read_decisions(found / DECISIONS)
     assert kept.verdict == "reject" and kept.pins == ("m0@last",)
@@ -258,8 +315,9 @@ def test_a_withdrawn_decision_is_searched_without_and_told(call, found):  # noqa
     assert not config.get("pins") and config["vetoes"] == ["a1.h3@last"]
     past = told["provenance"]["decisions"]["history"]
     assert [(row["action"], row["ended"]["by"]) for row in past] == [
-        ("pin", "Bob <b>"), ("accept", "Bob <b>"),
-    ]  # fmt: skip
+        ("pin", "Bob <b>"),
+        ("accept", "Bob <b>"),
+    ]
     # What was said about the circuit before as a whole is not told of the new one.
     _, out, _ = call("review", "new", "--json")
     assert [row["action"] for row in json.loads(out)["decisions"]["history"]] == ["pin"]
@@ -328,8 +386,16 @@ def test_mib_graphs_are_read_back_with_the_same_sites(call, found):  # noqa: F81
         zip(circuit.sites, circuit.scores, strict=True)
     )
     assert "marked in_graph" in words and "mib" not in KINDS
-    two = Circuit("m", "", "", "x", 0, (parse_site("m0@last"), parse_site("m0@x")), (0.0, 0.0),
-                  {"n_layers": 2, "n_heads": 4})  # fmt: skip
+    two = Circuit(
+        model="m",
+        task="",
+        claim="",
+        method="x",
+        seed=0,
+        sites=(parse_site("m0@last"), parse_site("m0@x")),
+        scores=(0.0, 0.0),
+        provenance={"n_layers": 2, "n_heads": 4},
+    )
     two.save(found / "circuit.json")
     report = json.loads((found / "report.json").read_text())
     report["binds"]["circuit"] = two.digest

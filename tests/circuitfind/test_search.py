@@ -58,12 +58,12 @@ def test_constraints_that_exclude_each_other_fail_and_are_named(planted):
         if desideratum.name == "keeps keys"
     ]
     twisted = [
-        type(stays[0])(
-            "nothing moves", "inside", "keeps",
-            tuple(type(pair)(pair.base, pair.source, pair.base_answer, pair.base_answer,
-                             pair.source_answer) for pair in follows[0].pairs),
+        replace(
+            stays[0],
+            name="nothing moves",
+            pairs=tuple(replace(pair, expected=pair.base_answer) for pair in follows[0].pairs),
         )
-    ]  # fmt: skip
+    ]
     result = search(planted, [*follows, *twisted], config=SearchConfig(steps=40, rounds=2))
     assert not result.success
     assert result.status == "fails"
@@ -273,8 +273,9 @@ def test_which_circuits_hold_is_known_without_scoring_all_on_everything(planted)
     whole = frozenset(range(len(sites)))
     circuits += [whole, circuits[0], whole - {0}]
     one, other = Trials(objective, *kinds), Trials(objective, *kinds)
-    expected = [each for each, clear in zip(circuits, one.slacks(circuits), strict=True)
-                if clear >= 0]  # fmt: skip
+    expected = [
+        each for each, clear in zip(circuits, one.slacks(circuits), strict=True) if clear >= 0
+    ]
     assert 0 < len(expected) < len(circuits)
     assert other.reaching(circuits) == expected
     assert set(other.seen) == set(expected) and one.seen[whole][0] == other.seen[whole][0]
@@ -292,8 +293,11 @@ class _ByCount(Trials):
         return [self.gain * len(members) - 1 for members in circuits]
 
     def reaching(self, circuits, least=0.0):
-        return [one for one, clear in zip(circuits, self.slacks(circuits), strict=True)
-                if clear >= least]  # fmt: skip
+        return [
+            one
+            for one, clear in zip(circuits, self.slacks(circuits), strict=True)
+            if clear >= least
+        ]
 
 
 @pytest.mark.parametrize(("gain", "holds"), [(0.05, True), (0.04, True), (0.01, False)])

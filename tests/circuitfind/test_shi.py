@@ -55,12 +55,24 @@ def subject_of(name, members, n=64, n_random=100):
     model = load_model(name, device="cpu")
     held_out = wired.claim.sample(n, 0)[1]
     batches, sites = encode(model, held_out), candidate_sites(model, held_out)
-    circuit = Circuit(name, "t", "c", "by hand", 0, tuple(members), (0.0,) * len(members))
+    circuit = Circuit(
+        model=name,
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=tuple(members),
+        scores=(0.0,) * len(members),
+    )
     objective = Objective(model, batches, sites)
     return Subject(
-        model, circuit, objective, objective.bounds(), membership_of(sites, members),
+        model=model,
+        circuit=circuit,
+        objective=objective,
+        bounds=objective.bounds(),
+        membership=membership_of(sites, members),
         n_random=n_random,
-    )  # fmt: skip
+    )
 
 
 def truth_of(name):
@@ -153,9 +165,7 @@ def test_the_kernel_and_hsic_are_their_definitions():
     assert gaussian_kernel(x) == pytest.approx(first)
     # The three sums of Gretton et al. 2007, over two, four and three indices.
     brute = sum(first[i, j] * second[i, j] for i, j in product(range(n), repeat=2)) / n**2
-    brute += sum(
-        first[i, j] * second[k, m] for i, j, k, m in product(range(n), repeat=4)
-    ) / n**4  # fmt: skip
+    brute += sum(first[i, j] * second[k, m] for i, j, k, m in product(range(n), repeat=4)) / n**4
     brute -= 2 * sum(first[i, j] * second[i, k] for i, j, k in product(range(n), repeat=3)) / n**3
     found = hsic_test(x, y, 0)
     assert found["hsic"] == pytest.approx(brute)

@@ -50,9 +50,11 @@ def test_no_circuit_is_a_truth_too(planted):
     """The answer cannot follow the source and stay."""
     follows = task.carries("answer", crossed=False).sample(24)[0][0]
     stays = replace(
-        follows, name="stays", sense="keeps",
+        follows,
+        name="stays",
+        sense="keeps",
         pairs=tuple(replace(pair, expected=pair.base_answer) for pair in follows.pairs),
-    )  # fmt: skip
+    )
     truth = exhaustive_truth(planted, encode(planted, [follows, stays]), sites_of(planted))
     assert truth.circuits == ()
     assert truth.tried == 2 ** (10 - len(truth.idle))
@@ -150,9 +152,15 @@ def test_a_bias_is_written_too():
 def test_heads_that_share_keys_and_gated_mlps():
     """Of four heads that share two key groups, one reads what the first MLP writes."""
     config = {
-        "d_model": 8, "d_head": 2, "n_layers": 2, "n_heads": 4, "n_ctx": 4, "d_mlp": 3,
-        "gated_mlp": True, "n_key_value_heads": 2,
-    }  # fmt: skip
+        "d_model": 8,
+        "d_head": 2,
+        "n_layers": 2,
+        "n_heads": 4,
+        "n_ctx": 4,
+        "d_mlp": 3,
+        "gated_mlp": True,
+        "n_key_value_heads": 2,
+    }
     words = ("a", "<pad>", "<unk>")
     shapes = native_shapes(full_config(config, words))
     weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
@@ -163,7 +171,11 @@ def test_heads_that_share_keys_and_gated_mlps():
     def dead(row):
         made = {**weights, "layers.1.attn.v.weight": torch.zeros(4, 8)}
         made["layers.1.attn.v.weight"][row, 5] = 1.0
-        return unread(build_native(Native("", config, words, made), "groups", device="cpu"))
+        return unread(
+            build_native(
+                Native(about="", config=config, words=words, weights=made), "groups", device="cpu"
+            )
+        )
 
     heads = {head(layer, index) for layer in range(2) for index in range(4)} - {head(1, 3)}
     assert dead(row=1) == heads | {mlp(0), mlp(1)}  # the first group's value

@@ -26,7 +26,15 @@ from .. import planted as wired
 
 def circuit_of(*members):
     sites = tuple(Site(member, "last") for member in members)
-    return Circuit("planted", "t", "c", "by hand", 0, sites, (0.0,) * len(sites))
+    return Circuit(
+        model="planted",
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=sites,
+        scores=(0.0,) * len(sites),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +100,22 @@ def test_a_tie_with_random_circuits_is_no_win(planted, held_out):
 def test_satisfaction_holds_where_the_whole_interval_does(hits, verdict):
     low, high = interval(hits, 100)
     score = DesideratumScore(
-        "follows x", "inside", "follows", 100, 0.0, 1.0, hits / 100, low, high, 0.95, 0.95,
-        hits >= 95, False, "source", "held-out",
-    )  # fmt: skip
+        name="follows x",
+        part="inside",
+        sense="follows",
+        n=100,
+        null=0.0,
+        ceiling=1.0,
+        satisfaction=hits / 100,
+        low=low,
+        high=high,
+        at_least=0.95,
+        need=0.95,
+        holds=hits >= 95,
+        vacuous=False,
+        ablation="source",
+        split="held-out",
+    )
     found = judge([score])
     assert (found.verdict, found.value) == (verdict, hits / 100)
 

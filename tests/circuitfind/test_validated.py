@@ -18,7 +18,7 @@ def made(tmp_path_factory):
     from circuitfind.settings import Settings
 
     path = tmp_path_factory.mktemp("made") / "run"
-    discover(Settings("planted", "planted", n=24, steps=30, n_random=5), path)
+    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), path)
     return path
 
 
@@ -53,8 +53,12 @@ def test_later_findings_are_kept_shown_and_drawn(call, run, tmp_path):  # noqa: 
     assert code == 2 and "--checks stability" in err
     # The check itself takes long: it searches again and again.
     rows = [{"site": "a1.h0@last", "member": True, "share": 1.0}]
-    edited(run, lambda content: content["checks"].append(
-        {**content["checks"][0], "name": "stability", "details": rows}))  # fmt: skip
+    edited(
+        run,
+        lambda content: content["checks"].append(
+            {**content["checks"][0], "name": "stability", "details": rows}
+        ),
+    )
     assert call("show", run, "--no-open")[0] == 0
     assert ">stability<" in (run / PAGE).read_text()  # it was older than the findings
     assert call("diagram", run, "--kind", "stability")[0] == 0

@@ -47,12 +47,24 @@ MORE = ("planted:seed=5", "planted:layers=4,heads=4,parts=2,seed=1", *MODELS[:2]
 
 def card_of(model, sites, desiderata, checks=(), search=(), mask=None, task="t"):
     sites = tuple(sorted(sites, key=str))
-    circuit = Circuit(model.name, task, "c", "by hand", 0, sites, (0.0,) * len(sites))
+    circuit = Circuit(
+        model=model.name,
+        task=task,
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=sites,
+        scores=(0.0,) * len(sites),
+    )
     batches = encode(model, desiderata)
     return validate(
-        model, circuit, batches, checks=checks, mask=mask,
+        model,
+        circuit,
+        batches,
+        checks=checks,
+        mask=mask,
         search=encode(model, search) if search else (),
-    )  # fmt: skip
+    )
 
 
 def verdicts(card):
@@ -69,8 +81,12 @@ def idle_heads(name):
     heads = heads_of(planted)
     busy = {one for same in heads.carriers for one in same}
     busy |= {*heads.inhibitors, *heads.decoys, *heads.distractors, heads.before}
-    return [head(layer, index) for layer in range(1, planted.layers)
-            for index in range(planted.heads) if head(layer, index) not in busy]  # fmt: skip
+    return [
+        head(layer, index)
+        for layer in range(1, planted.layers)
+        for index in range(planted.heads)
+        if head(layer, index) not in busy
+    ]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -130,8 +146,13 @@ def test_a_circuit_for_one_order_only_is_caught_by_groups(name):
     model = load_model(name, device="cpu")
     planted = parse_planted(name)
     follows = tasks.inside.sample(4000, 0)[1][0]
-    words = [(pair, *(planted.digits(int(word.strip()[1:])) for word in
-                      (pair.expected, pair.base_answer))) for pair in follows.pairs]  # fmt: skip
+    words = [
+        (
+            pair,
+            *(planted.digits(int(word.strip()[1:])) for word in (pair.expected, pair.base_answer)),
+        )
+        for pair in follows.pairs
+    ]
     easy = [pair for pair, mine, base in words if mine[-1] == base[-1]]
     hard = [pair for pair, mine, base in words if mine[-1] != base[-1]]
     rows = [replace(pair, base_inputs={"order": "ab"}) for pair in (easy * 40)[:300]]
@@ -156,10 +177,18 @@ def test_a_leaking_desideratum_is_caught_by_pairs(name):
 @pytest.mark.parametrize("name", MODELS[:2])
 def test_a_target_taken_outside_its_context_is_caught_by_pairs(name):
     model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
-    batches = [replace(batch, base_answer=(batch.base_answer + 1) % len(tasks.VALUES))
-               for batch in encode(model, held_out)]  # fmt: skip
+    batches = [
+        replace(batch, base_answer=(batch.base_answer + 1) % len(tasks.VALUES))
+        for batch in encode(model, held_out)
+    ]
     circuit = Circuit(
-        name, "t", "c", "by hand", 0, tuple(truth_of(name)), (0.0,) * len(truth_of(name))
+        model=name,
+        task="t",
+        claim="c",
+        method="by hand",
+        seed=0,
+        sites=tuple(truth_of(name)),
+        scores=(0.0,) * len(truth_of(name)),
     )
     card = validate(model, circuit, batches)
     assert card.holds
@@ -172,8 +201,11 @@ def test_a_soft_mask_that_rounds_badly_is_caught_by_satisfaction_and_rounding(pa
     name = f"planted:heads=8,parts={parts},backups=2,decoys=0"
     model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
     sites = candidate_sites(model, held_out)
-    soft = {str(one): share for same in heads_of(parse_planted(name)).carriers
-            for one, share in zip(same, (1.0, 0.4, 0.4), strict=True)}  # fmt: skip
+    soft = {
+        str(one): share
+        for same in heads_of(parse_planted(name)).carriers
+        for one, share in zip(same, (1.0, 0.4, 0.4), strict=True)
+    }
     mask = Mask(sites, torch.tensor([soft.get(str(site.component), 0.0) for site in sites]))
     objective = Objective(model, encode(model, held_out), sites)
     assert float(objective.scores(mask.membership[None]).min()) == 1.0

@@ -17,7 +17,7 @@ from desiderata import (
     integers,
     item_of,
     pool_of,
-)  # fmt: skip
+)
 from desiderata.domains import Domain
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
@@ -26,7 +26,7 @@ WORDS = tuple("apple bread candle drum egg flag glass hat ink jar kite lamp".spl
 SIDES = ("search", "held-out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A task and, written by hand, what it computes: the oracle uses nothing of `model`."""
 
@@ -75,26 +75,28 @@ def arithmetic() -> Case:
     styles = {"search": ("one", "two"), "held-out": ("three", "four")}
     model = CausalModel(
         inputs={
-            "x": integers(1, 3), "y": integers(1, 2), "op": choice("+-"),
+            "x": integers(1, 3),
+            "y": integers(1, 2),
+            "op": choice("+-"),
             "style": choice(["one", "two", "three", "four"], held_out=styles["held-out"]),
         },
         mechanisms=[answer],
         where=lambda answer: answer >= 0,
         prompt="{style}: x={x} y={y}, x {op} y =",
-    )  # fmt: skip
+    )
     names = ("x", "y", "op", "style")
     return Case(
-        model,
-        {
+        model=model,
+        settings={
             side: [
                 dict(zip(names, values, strict=True))
                 for values in product((1, 2, 3), (1, 2), "+-", styles[side])
             ]
             for side in SIDES
         },
-        evaluate,
-        lambda values: "{style}: x={x} y={y}, x {op} y =".format(**values),
-        lambda values: values["answer"] >= 0,
+        evaluate=evaluate,
+        write=lambda values: "{style}: x={x} y={y}, x {op} y =".format(**values),
+        is_allowed=lambda values: values["answer"] >= 0,
     )
 
 
@@ -129,8 +131,8 @@ def boxes() -> Case:
         prompt=BOXES_PROMPT,
     )
     return Case(
-        model,
-        {
+        model=model,
+        settings={
             side: [
                 {"labels": labels, "objects": objects, "query": query}
                 for labels in (("A", "B"), ("B", "A"))
@@ -139,8 +141,8 @@ def boxes() -> Case:
             ]
             for side in SIDES
         },
-        evaluate,
-        lambda v: "{0}: {2}, {1}: {3}. {4}:".format(*v["labels"], *v["objects"], v["query"]),
+        evaluate=evaluate,
+        write=lambda v: "{0}: {2}, {1}: {3}. {4}:".format(*v["labels"], *v["objects"], v["query"]),
         may_stay=("query",),
     )
 
@@ -167,13 +169,19 @@ def pair(
 ) -> Pair:
     """A hand-written pair whose two prompts show the number."""
     return Pair(
-        Prompt(f"base {number}"), Prompt(f"source {number}"), expected, base_answer, source_answer
+        base=Prompt(f"base {number}"),
+        source=Prompt(f"source {number}"),
+        expected=expected,
+        base_answer=base_answer,
+        source_answer=source_answer,
     )
 
 
 def desideratum(*pairs: Pair, name: str = "d", **options: Any) -> Desideratum:
     """A desideratum of these pairs, inside and following unless told otherwise."""
-    return Desideratum(name, **{"part": "inside", "sense": "follows", "pairs": pairs, **options})
+    return Desideratum(
+        name=name, **{"part": "inside", "sense": "follows", "pairs": pairs, **options}
+    )
 
 
 def items_of(domain: Domain) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from desiderata import (
     item_of,
     join,
     pool_of,
-)  # fmt: skip
+)
 
 from .language_cases import CASES, WORDS, wide_boxes
 
@@ -30,7 +30,7 @@ def double(x: int) -> int:
 
 def doubling(prompt: str | Callable[..., Prompt | str] = "{x}", **options: Any) -> CausalModel:
     options = {"answer": "double", "completion": "{double}", **options}
-    return CausalModel({"x": integers(1, 9)}, [double], prompt, **options)
+    return CausalModel(inputs={"x": integers(1, 9)}, mechanisms=[double], prompt=prompt, **options)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,9 @@ def test_a_variable_may_have_any_name():
     def answer(template):
         return template
 
-    model = CausalModel({"template": choice("abcdef")}, [answer], prompt="{template} is")
+    model = CausalModel(
+        inputs={"template": choice("abcdef")}, mechanisms=[answer], prompt="{template} is"
+    )
     (follows, *_), _ = model.carries("template").sample(4)
     assert all(pair.base.text == f"{pair.base_answer} is" for pair in follows.pairs)
 
@@ -148,7 +150,7 @@ def test_names_used_twice():
         return double
 
     with pytest.raises(ValueError, match="the name 'x' is used 2 times"):
-        CausalModel({"x": integers(1, 2)}, [double, x], "{x}", answer="x")
+        CausalModel(inputs={"x": integers(1, 2)}, mechanisms=[double, x], prompt="{x}", answer="x")
 
 
 def test_variables_that_form_a_cycle():
@@ -159,7 +161,7 @@ def test_variables_that_form_a_cycle():
         return up
 
     with pytest.raises(ValueError, match=r"form a cycle: (up <- down <- up|down <- up <- down)"):
-        CausalModel({}, [up, down], "{up}", answer="up")
+        CausalModel(inputs={}, mechanisms=[up, down], prompt="{up}", answer="up")
 
 
 def test_every_problem_of_a_model_is_in_one_message():
@@ -168,14 +170,21 @@ def test_every_problem_of_a_model_is_in_one_message():
 
     with pytest.raises(ValueError) as caught:
         CausalModel(
-            {"x": integers(1, 2), "answer": integers(1, 2), "item": item_of("labels")},
-            [answer], "{y}", where=lambda w: w, answer="result",
-        )  # fmt: skip
+            inputs={"x": integers(1, 2), "answer": integers(1, 2), "item": item_of("labels")},
+            mechanisms=[answer],
+            prompt="{y}",
+            where=lambda w: w,
+            answer="result",
+        )
     for problem in (
-        "'answer' is used 2 times", "'answer' reads unknown variable(s) box",
-        "'item' reads unknown variable(s) labels", "the prompt reads unknown variable(s) y",
-        "condition 1 reads unknown variable(s) w", "no variable 'result'", "form a cycle",
-    ):  # fmt: skip
+        "'answer' is used 2 times",
+        "'answer' reads unknown variable(s) box",
+        "'item' reads unknown variable(s) labels",
+        "the prompt reads unknown variable(s) y",
+        "condition 1 reads unknown variable(s) w",
+        "no variable 'result'",
+        "form a cycle",
+    ):
         assert problem in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from desiderata import GivenPairs, pairs_hold
+from desiderata import GivenPairs, Pair, pairs_hold
 
 from .language_cases import CASES, SIDES, Law, desideratum, lawful_pairs, pair, texts, wide_boxes
 
@@ -61,7 +61,7 @@ LAWS = {
         "crossed answer": Law(BOXED, ["answer"], answers_differ),
         "nothing else carries answer": Law(BOXED, [], answers_differ),
     },
-}  # fmt: skip
+}
 KINDS = {
     "follows": ("inside", "follows"),
     "keeps": ("inside", "keeps"),
@@ -111,8 +111,9 @@ def test_a_pair_knows_the_answers_of_both_prompts():
     for made in sampled("arithmetic", "x")[0]:
         for one in made.pairs:
             for inputs, answer in (
-                (one.base_inputs, one.base_answer), (one.source_inputs, one.source_answer),
-            ):  # fmt: skip
+                (one.base_inputs, one.base_answer),
+                (one.source_inputs, one.source_answer),
+            ):
                 assert answer == str(CASES["arithmetic"].evaluate(inputs, {})["answer"])
 
 
@@ -164,9 +165,7 @@ def test_a_claims_name_says_how_it_was_loosened(options, name, kinds):
 def test_names_of_other_claims():
     assert ARITHMETIC.carries(["x", "y"]).name == "carries x and y at last"
     assert ARITHMETIC.suffices().name == "suffices at all"
-    assert (
-        ARITHMETIC.suffices(at="x", same=["y", "op"]).name == "suffices at x, same op, y"
-    )  # fmt: skip
+    assert ARITHMETIC.suffices(at="x", same=["y", "op"]).name == "suffices at x, same op, y"
 
 
 def test_degrees_and_positions_reach_their_desiderata():
@@ -199,21 +198,27 @@ def test_unknown_variables_in_a_claim(make, says):
 @pytest.mark.parametrize(
     "options, says",
     [
-        ({"keeps": ["x", "y"]}, r"^keeps=\['x'\] must name inputs that x does not depend on; "
-         "those are: y, op, style$"),
+        (
+            {"keeps": ["x", "y"]},
+            r"^keeps=\['x'\] must name inputs that x does not depend on; "
+            "those are: y, op, style$",
+        ),
         ({"keeps": ["answer"]}, r"keeps=\['answer'\] must name inputs"),
         ({"at_least": 1.1}, r"follows x: at_least must lie in \(0, 1\]; got 1.1"),
         ({"at_least": 0}, r"keeps op: at_least must lie in \(0, 1\]; got 0"),
         ({"at_least": float("nan")}, "got nan"),
-        ({"at_least": {"keep y": 0.5}}, r"at_least names unknown desiderata \['keep y'\]; this "
-         "claim has: follows x, keeps y, keeps op, keeps style, crossed x$"),
+        (
+            {"at_least": {"keep y": 0.5}},
+            r"at_least names unknown desiderata \['keep y'\]; this "
+            "claim has: follows x, keeps y, keeps op, keeps style, crossed x$",
+        ),
         ({"weight": 0}, "crossed x: weight must be positive; got 0"),
         ({"weight": {"keeps y": -1}}, "^keeps y: weight must be positive; got -1$"),
         ({"weight": {"z": 1}}, r"weight names unknown desiderata \['z'\]"),
         ({"donor": "nothing"}, "donor must be one of source, mean, zero, resample; got 'nothing'"),
         ({"follows": False, "crossed": False, "keeps": []}, "the claim is empty"),
     ],
-)  # fmt: skip
+)
 def test_options_of_a_claim_that_cannot_be(options, says):
     with pytest.raises(ValueError, match=says):
         ARITHMETIC.carries("x", **options)
@@ -222,13 +227,20 @@ def test_options_of_a_claim_that_cannot_be(options, says):
 def test_every_problem_of_a_claim_is_in_one_message():
     with pytest.raises(ValueError) as caught:
         BOXES.carries(
-            "position", keeps=["query"], at_least=2, weight={"z": 1, "follows position": -1},
+            "position",
+            keeps=["query"],
+            at_least=2,
+            weight={"z": 1, "follows position": -1},
             donor="none",
-        )  # fmt: skip
+        )
     for problem in (
-        "keeps=['query']", "weight names unknown desiderata ['z']", "got -1", "got 'none'",
-        "follows position: at_least", "crossed position: at_least",
-    ):  # fmt: skip
+        "keeps=['query']",
+        "weight names unknown desiderata ['z']",
+        "got -1",
+        "got 'none'",
+        "follows position: at_least",
+        "crossed position: at_least",
+    ):
         assert problem in str(caught.value)
 
 
@@ -245,10 +257,12 @@ def test_claims_of_nothing():
         ({"pairs": ()}, "^d: a desideratum needs at least one pair$"),
         ({"part": "within"}, "^d: part must be one of inside, outside; got 'within'$"),
         ({"sense": "moves"}, "^d: sense must be one of follows, keeps; got 'moves'$"),
-        ({"at_least": -1, "weight": 0, "part": "in", "sense": "", "pairs": (), "donor": "x"},
-         "at_least.*; .*weight.*; .*donor.*; .*one pair; .*part.*; .*sense"),
+        (
+            {"at_least": -1, "weight": 0, "part": "in", "sense": "", "pairs": (), "donor": "x"},
+            "at_least.*; .*weight.*; .*donor.*; .*one pair; .*part.*; .*sense",
+        ),
     ],
-)  # fmt: skip
+)
 def test_desiderata_that_cannot_be(options, says):
     with pytest.raises(ValueError, match=says):
         desideratum(**{"pairs": (pair(1),), **options})
@@ -258,9 +272,13 @@ def test_desiderata_that_cannot_be(options, says):
 
 @pytest.mark.parametrize(
     "answers, is_novel",
-    [(("3", "1", "2"), True), (("3", "1", None), False), (("2", "1", "2"), False),
-     (("1", "1", "2"), False)],
-)  # fmt: skip
+    [
+        (("3", "1", "2"), True),
+        (("3", "1", None), False),
+        (("2", "1", "2"), False),
+        (("1", "1", "2"), False),
+    ],
+)
 def test_what_is_novel(answers, is_novel):
     made = desideratum(pair(0, "9", "1", "2"), pair(1, *answers))
     assert made.pairs[1].is_novel is made.is_novel is is_novel
@@ -268,8 +286,10 @@ def test_what_is_novel(answers, is_novel):
 
 def test_given_pairs_are_divided_so_that_no_prompt_is_on_both_sides():
     pairs = [pair(number) for number in range(12)]
-    linked = [type(one)(one.base, pairs[k // 2].source, "new", "old") for k, one in
-              enumerate(pairs)]  # fmt: skip
+    linked = [
+        Pair(base=one.base, source=pairs[k // 2].source, expected="new", base_answer="old")
+        for k, one in enumerate(pairs)
+    ]
     claim = pairs_hold("by hand", linked, sense="follows", at=("x", "last"), weight=2)
     assert (claim.name, claim.at) == ("by hand", ("x", "last"))
     for seed in range(5):
@@ -310,7 +330,7 @@ def test_fewer_than_all_given_pairs_are_no_first_ones():
 
 def test_given_pairs_that_cannot_be_divided():
     one, other = pair(1), pair(2)
-    linked = type(one)(one.base, other.source, "new", "old")
+    linked = Pair(base=one.base, source=other.source, expected="new", base_answer="old")
     made = (
         desideratum(one, other, linked, name="linked"),
         desideratum(pair(3), name="single"),

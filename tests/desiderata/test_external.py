@@ -64,16 +64,30 @@ def check_rows(claim, made):
         return "keeps" if row["expected"] == row["base_answer"] else "follows"
 
     wanted = Counter(
-        (row["base"], row["source"], row["expected"], row["base_answer"],
-         row["source_answer"] or None, row["part"] or "inside", sense(row))
+        (
+            row["base"],
+            row["source"],
+            row["expected"],
+            row["base_answer"],
+            row["source_answer"] or None,
+            row["part"] or "inside",
+            sense(row),
+        )
         for row in made
-    )  # fmt: skip
+    )
     assert wanted == Counter(
-        (pair.base.text, pair.source.text, pair.expected, pair.base_answer, pair.source_answer,
-         group.part, group.sense)
+        (
+            pair.base.text,
+            pair.source.text,
+            pair.expected,
+            pair.base_answer,
+            pair.source_answer,
+            group.part,
+            group.sense,
+        )
         for group in claim.desiderata
         for pair in group.pairs
-    )  # fmt: skip
+    )
     names = [group.name for group in claim.desiderata]
     assert len(set(names)) == len(names)
     starts = {row["desideratum"] or sense(row) for row in made}
@@ -98,14 +112,29 @@ def test_rows_in_json_lines_come_back_as_they_were(folder, made):
     st.sampled_from(["csv", "jsonl"]),
     st.binary(max_size=60)
     | st.lists(
-        st.sampled_from([
-            HEADER.encode(), json.dumps(ROW).encode(), b"b,s,new,old\n", b"\n", b"\r", b",",
-            b'"', b"{", b"}", b"\0", b"\xff", b"\xef\xbb\xbf", b"[1]", b"null", b"NaN",
-        ])
+        st.sampled_from(
+            [
+                HEADER.encode(),
+                json.dumps(ROW).encode(),
+                b"b,s,new,old\n",
+                b"\n",
+                b"\r",
+                b",",
+                b'"',
+                b"{",
+                b"}",
+                b"\0",
+                b"\xff",
+                b"\xef\xbb\xbf",
+                b"[1]",
+                b"null",
+                b"NaN",
+            ]
+        )
         | st.binary(max_size=4),
         max_size=8,
     ).map(b"".join),
-)  # fmt: skip
+)
 def test_random_bytes_give_nothing_but_a_value_error(folder, suffix, content):
     path = folder / f"random.{suffix}"
     path.write_bytes(content)
@@ -119,10 +148,14 @@ def test_random_bytes_give_nothing_but_a_value_error(folder, suffix, content):
 
 @pytest.mark.parametrize(
     "name, content",
-    [("p.jsonl", "[" * 100_000), ("p.jsonl", '{"a":' * 100_000), ("p.jsonl", "9" * 5000),
-     ("p.csv", f"{HEADER}\n{'x' * 200_000}")],
+    [
+        ("p.jsonl", "[" * 100_000),
+        ("p.jsonl", '{"a":' * 100_000),
+        ("p.jsonl", "9" * 5000),
+        ("p.csv", f"{HEADER}\n{'x' * 200_000}"),
+    ],
     ids=["deep list", "deep object", "long number", "long cell"],
-)  # fmt: skip
+)
 def test_content_beyond_the_parsers_limits_is_told_as_a_fault_of_its_line(saved, name, content):
     path = saved(name, content)
     with pytest.raises(ValueError) as caught:
@@ -151,8 +184,9 @@ def test_rows_without_a_name_are_named_by_their_sense(saved):
     lines = [json.dumps(ROW), "", json.dumps({**ROW, "expected": "old", "part": None})]
     claim = read_pairs(saved("p.ndjson", "\n".join(lines)))
     assert [(group.name, group.sense) for group in claim.desiderata] == [
-        ("follows", "follows"), ("keeps", "keeps"),
-    ]  # fmt: skip
+        ("follows", "follows"),
+        ("keeps", "keeps"),
+    ]
 
 
 def test_mixed_senses_and_parts_under_one_name_become_several_desiderata(saved):
@@ -162,8 +196,10 @@ def test_mixed_senses_and_parts_under_one_name_become_several_desiderata(saved):
     ]
     claim = read_pairs(saved("p.jsonl", "\n".join(map(json.dumps, made))))
     assert [group.name for group in claim.desiderata] == [
-        "d (inside follows)", "d (inside keeps)", "d (outside keeps)",
-    ]  # fmt: skip
+        "d (inside follows)",
+        "d (inside keeps)",
+        "d (outside keeps)",
+    ]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(saved):
@@ -177,8 +213,11 @@ CSV = "base,source,expected,base_answer,part\n"
 @pytest.mark.parametrize(
     "name, content, says",
     [
-        ("p.csv", "base,expected\nb,new\n",
-         r"missing column\(s\) source, base_answer; found: base, expected$"),
+        (
+            "p.csv",
+            "base,expected\nb,new\n",
+            r"missing column\(s\) source, base_answer; found: base, expected$",
+        ),
         ("p.csv", "", r"missing column\(s\) base, source, expected, base_answer; found: none$"),
         ("p.csv", CSV, "no pairs: the file needs a header and at least one row"),
         ("p.jsonl", "", "no pairs"),
@@ -186,27 +225,42 @@ CSV = "base,source,expected,base_answer,part\n"
         ("p.csv", CSV + "b,,new,old,\n", "line 2: source must be text and not empty; got ''$"),
         ("p.csv", CSV + "b, ,new,old,\n", "line 2: source must be text and not empty; got ' '$"),
         ("p.csv", CSV + "b,s,new\n", "line 2: base_answer must be text .* got None$"),
-        ("p.csv", CSV + "b,s,new,old,inside,x,y\n",
-         r"line 2: 2 cell\(s\) more than the header has; quote text with commas$"),
-        ("p.csv", CSV + "b,s,new,old,within\n",
-         "line 2: part must be one of inside, outside; got 'within'$"),
+        (
+            "p.csv",
+            CSV + "b,s,new,old,inside,x,y\n",
+            r"line 2: 2 cell\(s\) more than the header has; quote text with commas$",
+        ),
+        (
+            "p.csv",
+            CSV + "b,s,new,old,within\n",
+            "line 2: part must be one of inside, outside; got 'within'$",
+        ),
         ("p.csv", CSV + 'b,"s"x,new,old,\n', "line 2: "),
         ("p.csv", CSV + 'b,"s,new,old,\n', "unexpected end of data"),
         ("p.jsonl", json.dumps(ROW) + "\n{base: 1}\n", r"line 2: not JSON \(.* at column 2\)$"),
         ("p.jsonl", '["b", "s"]', "line 1: expected an object, got list$"),
-        ("p.jsonl", json.dumps({**ROW, "expected": 3}),
-         "line 1: expected must be text and not empty; got 3$"),
-        ("p.jsonl", json.dumps({**ROW, "source_answer": 3}),
-         "line 1: source_answer must be text; got 3$"),
+        (
+            "p.jsonl",
+            json.dumps({**ROW, "expected": 3}),
+            "line 1: expected must be text and not empty; got 3$",
+        ),
+        (
+            "p.jsonl",
+            json.dumps({**ROW, "source_answer": 3}),
+            "line 1: source_answer must be text; got 3$",
+        ),
         ("p.jsonl", json.dumps({"base": "b"}), "source must be .*expected must .*base_answer must"),
         ("p.txt", CSV, "read from .csv or .jsonl files; got '.txt'$"),
         ("p", CSV, "got ''$"),
         ("p.xlsx", b"PK\3\4\xff\xfe", "read from .csv or .jsonl files; got '.xlsx'$"),
-        ("p.csv", CSV.encode() + "b,s,n\u00e9w,old,\n".encode("latin-1"),
-         "expected UTF-8 text; byte 0xe9 on line 2 is not. Save the file as UTF-8$"),
+        (
+            "p.csv",
+            CSV.encode() + "b,s,n\u00e9w,old,\n".encode("latin-1"),
+            "expected UTF-8 text; byte 0xe9 on line 2 is not. Save the file as UTF-8$",
+        ),
         ("p.jsonl", '{"base": "\u00e9"}'.encode("utf-16"), "byte 0xff on line 1 is not"),
     ],
-)  # fmt: skip
+)
 def test_files_that_cannot_be_read(saved, name, content, says):
     path = saved(name, content)
     with pytest.raises(ValueError, match=says) as caught:

@@ -32,9 +32,11 @@ CONDITIONS = (
     ((), lambda v: True),
     (lambda a, c: a != c, lambda v: v["a"] != v["c"]),
     (lambda answer: answer >= 0, lambda v: v["answer"] >= 0),
-    ((lambda m: m != 3, lambda b, answer: b != answer),
-     lambda v: v["m"] != 3 and v["b"] != v["answer"]),
-)  # fmt: skip
+    (
+        (lambda m: m != 3, lambda b, answer: b != answer),
+        lambda v: v["m"] != 3 and v["b"] != v["answer"],
+    ),
+)
 BEHIND = {"a": "a", "b": "b", "c": "c", "m": "ab", "answer": "abc"}
 PATHS = ({"a", "m", "answer"}, {"b", "m", "answer"}, {"c", "answer"})
 domains = (
@@ -72,7 +74,7 @@ def worlds(draw):
         return finish(m, c)
 
     inputs = {name: draw(domains) for name in "abc"}
-    model = CausalModel(inputs, [answer, m], "{a} {b} {c} =", where)
+    model = CausalModel(inputs=inputs, mechanisms=[answer, m], prompt="{a} {b} {c} =", where=where)
     return World(model, combine, finish, is_allowed)
 
 
@@ -139,10 +141,14 @@ def lambda_named(name, function):
 # Seeds and counts.
 
 
-@pytest.mark.parametrize("claim", [
-    CASES["arithmetic"].model.carries("x"), wide_boxes().carries("position"),
-    wide_boxes().suffices(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "claim",
+    [
+        CASES["arithmetic"].model.carries("x"),
+        wide_boxes().carries("position"),
+        wide_boxes().suffices(),
+    ],
+)
 def test_the_seed_decides_the_pairs(claim):
     assert claim.sample(12, seed=4) == claim.sample(12, seed=4)
     for side, other in zip(claim.sample(12, seed=4), claim.sample(12, seed=5), strict=True):
@@ -160,11 +166,14 @@ def test_another_process_samples_the_same_without_torch():
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     assert runs[0] == runs[1]
     assert runs[0].endswith("False\n")
 
@@ -183,7 +192,9 @@ def test_expected_answers_are_balanced_where_draws_are_not():
     def answer(x, y):
         return ("none", "one")[x] if x < 2 else "many"
 
-    model = CausalModel({"x": integers(0, 3), "y": choice(WORDS)}, [answer], "{x} {y}:")
+    model = CausalModel(
+        inputs={"x": integers(0, 3), "y": choice(WORDS)}, mechanisms=[answer], prompt="{x} {y}:"
+    )
     (follows,), _ = model.carries("x", keeps=[], crossed=False).sample(30)
     (keeps,), _ = model.carries("x", keeps=["y"], follows=False, crossed=False).sample(30)
     for made in (follows, keeps):
@@ -202,13 +213,15 @@ def stories() -> CausalModel:
         return template.format(*names, item) + f" {place}"
 
     return CausalModel(
-        {
-            "template": choice(TEMPLATES, split=True), "names": distinct(NAMES, 2),
-            "item": choice(WORDS, held_out=["egg", "hat"]), "place": choice(["in", "out"]),
+        inputs={
+            "template": choice(TEMPLATES, split=True),
+            "names": distinct(NAMES, 2),
+            "item": choice(WORDS, held_out=["egg", "hat"]),
+            "place": choice(["in", "out"]),
         },
-        [answer],
-        prompt,
-    )  # fmt: skip
+        mechanisms=[answer],
+        prompt=prompt,
+    )
 
 
 def seen_values(desiderata, name):
@@ -250,9 +263,12 @@ def test_another_seed_holds_out_other_items():
 
 def test_a_kept_input_differs_though_only_one_of_its_items_is_held_out():
     model = CausalModel(
-        {"x": choice("abcdefgh"), "style": choice(["one", "two", "three"], held_out=["three"])},
-        [lambda_named("answer", lambda x: x)],
-        "{style} {x}:",
+        inputs={
+            "x": choice("abcdefgh"),
+            "style": choice(["one", "two", "three"], held_out=["three"]),
+        },
+        mechanisms=[lambda_named("answer", lambda x: x)],
+        prompt="{style} {x}:",
     )
     try:
         _, held_out = model.carries("x").sample(10)
@@ -273,7 +289,9 @@ def test_held_out_items_are_never_searched_even_where_too_few():
     """One held-out letter cannot make a held-out pair of two; search must do without it."""
     letters = distinct(choice("abcdef", held_out=["a"]), 2)
     model = CausalModel(
-        {"x": letters}, [lambda_named("answer", lambda x: x[0])], "{x[0]} {x[1]} is"
+        inputs={"x": letters},
+        mechanisms=[lambda_named("answer", lambda x: x[0])],
+        prompt="{x[0]} {x[1]} is",
     )
     try:
         search, _ = model.carries("x").sample(20)
@@ -287,7 +305,9 @@ def test_whole_settings_are_dealt_where_no_content_is_divided():
         return x + y if op == "+" else x - y
 
     model = CausalModel(
-        {"x": integers(1, 9), "y": integers(1, 9), "op": choice("+-")}, [answer], "{x} {op} {y} ="
+        inputs={"x": integers(1, 9), "y": integers(1, 9), "op": choice("+-")},
+        mechanisms=[answer],
+        prompt="{x} {op} {y} =",
     )
     claims = [model.carries("x", keeps=["op"]), model.carries("y", keeps=["x"])]
     assert claims[0].notes() == (
@@ -304,9 +324,9 @@ def test_whole_settings_are_dealt_where_no_content_is_divided():
 
 def test_a_pool_that_cannot_be_divided_is_shared_and_said_so():
     model = CausalModel(
-        {"x": distinct(WORDS, 5), "y": choice(NAMES)},
-        [lambda_named("answer", lambda x: x[0])],
-        "{y} {x[0]} {x[1]}",
+        inputs={"x": distinct(WORDS, 5), "y": choice(NAMES)},
+        mechanisms=[lambda_named("answer", lambda x: x[0])],
+        prompt="{y} {x[0]} {x[1]}",
     )
     assert model.carries("x").notes() == (
         "x: shared by search and held-out pairs, because 12 item(s) cannot be divided so that "
@@ -318,15 +338,17 @@ pools = st.builds(
     lambda items, split, kept: choice(
         sorted(items), split=split, held_out=sorted(items)[: min(kept, len(items) - 1)]
     ),
-    st.sets(st.sampled_from(WORDS), min_size=1), st.booleans(), st.integers(0, 3),
-)  # fmt: skip
+    st.sets(st.sampled_from(WORDS), min_size=1),
+    st.booleans(),
+    st.integers(0, 3),
+)
 
 
 @quick
 @given(st.lists(pools, min_size=1, max_size=4), st.integers(0, 99))
 def test_an_item_of_divided_pools_is_on_one_side_only(pools, seed):
     inputs = {f"v{n}": pool for n, pool in enumerate(pools)}
-    model = CausalModel(inputs, [], "{v0}", answer="v0", completion="{v0}")
+    model = CausalModel(inputs=inputs, mechanisms=[], prompt="{v0}", answer="v0", completion="{v0}")
     split = sampling.split_content(model, seed)
     searched, kept = set(), set()
     for name, pool in inputs.items():
@@ -346,7 +368,7 @@ def test_an_item_of_divided_pools_is_on_one_side_only(pools, seed):
 
 def test_pools_that_overlap_hold_out_a_third_of_their_items_together():
     pools = {"x": choice(WORDS[:9], split=True), "y": choice(WORDS[3:], split=True)}
-    model = CausalModel(pools, [], "{x} {y}", answer="x", completion="{x}")
+    model = CausalModel(inputs=pools, mechanisms=[], prompt="{x} {y}", answer="x", completion="{x}")
     for seed in range(5):
         held_out = model.suffices().split(seed).held_out.inputs.values()
         assert len({item for domain in held_out for item in items_of(domain)}) == 4
@@ -357,7 +379,9 @@ def test_pools_that_overlap_hold_out_a_third_of_their_items_together():
 
 def test_a_condition_that_nothing_meets_is_counted_for_every_desideratum():
     model = CASES["arithmetic"].model
-    never = CausalModel(model.inputs, model.mechanisms, model.prompt, lambda x: x > 3)
+    never = CausalModel(
+        inputs=model.inputs, mechanisms=model.mechanisms, prompt=model.prompt, where=lambda x: x > 3
+    )
     with mock.patch.object(sampling, "DRAWS_PER_PAIR", 2), pytest.raises(ValueError) as caught:
         never.carries("x", keeps=["op"]).sample(50)
     for name, side in product(("follows x", "keeps op", "crossed x"), ("search", "held-out")):
@@ -368,7 +392,9 @@ def test_a_condition_that_nothing_meets_is_counted_for_every_desideratum():
 def small_model(answer, prompt="{x} {y}", where=()):
     """Two inputs and these mechanisms."""
     inputs = {"x": choice("ab"), "y": choice("cd")}
-    return CausalModel(inputs, [lambda_named("answer", answer), half], prompt, where)
+    return CausalModel(
+        inputs=inputs, mechanisms=[lambda_named("answer", answer), half], prompt=prompt, where=where
+    )
 
 
 def half(x):
