@@ -46,7 +46,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
 
 # Returns at once when the model is in the cache.
 smollm2: $(STAMP)
-	$(BIN)/python -m circuitfind.smollm2
+	$(BIN)/python -m circuitfind.models.smollm2
 
 demo: $(STAMP)
 	$(BIN)/circuitfind discover variable_binding --model binder --out runs/demo --overwrite

@@ -1,18 +1,46 @@
-"""circuitfind: from a causal claim to the smallest circuit that fulfils it, checked.
+"""circuitfind: from a causal claim to the smallest circuit that satisfies it, checked.
 
 >>> claim = binding.carries("x", at="last")                      # a desiderata.CausalModel
 >>> train, held_out = claim.sample(n=256, seed=0)                # disjoint by content
 >>> model = load_model("binder")
 >>> result = search(model, train, method="constrained")
 >>> card = validate(model, result.circuit, held_out)
+
+Names are imported when they are first used, so that `import circuitfind` loads neither torch nor
+matplotlib.
 """
 
-from .circuit import Circuit, load_circuit
-from .component import Component, Site
-from .mask import Mask
-from .model import Model, load_model
-from .search import SearchConfig, SearchResult, search
-from .validate import Card, validate
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .circuits.circuit import Circuit, load_circuit
+    from .mediators.site import Component, Site
+    from .models.model import Model, load_model
+    from .objective.mask import Mask
+    from .report.figures.plots import draw_search
+    from .search import search
+    from .search.result import SearchConfig, SearchResult
+    from .validate import validate
+    from .validate.card import Card
+
+_HOME = {
+    "Card": "validate.card",
+    "Circuit": "circuits.circuit",
+    "Component": "mediators.site",
+    "Mask": "objective.mask",
+    "Model": "models.model",
+    "SearchConfig": "search.result",
+    "SearchResult": "search.result",
+    "Site": "mediators.site",
+    "draw_search": "report.figures.plots",
+    "load_circuit": "circuits.circuit",
+    "load_model": "models.model",
+    "search": "search",
+    "validate": "validate",
+}
 
 __all__ = [
     "Card",
@@ -23,8 +51,35 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "Site",
+    "draw_search",
     "load_circuit",
     "load_model",
     "search",
     "validate",
 ]
+
+
+class _Package(ModuleType):
+    """This package, whose public names are imported when they are first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        setattr(self, name, value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python binds each imported submodule to its name here. `search` and `validate` are also
+        # the names of functions, and those are what a user means.
+        if name not in _HOME or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    from .notebook import register_views
+
+    register_views(_shell)

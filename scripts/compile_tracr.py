@@ -45,11 +45,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from circuitfind.component import Site, all_sites
-from circuitfind.encoding import encode
-from circuitfind.model import Model, load_model, load_saved, native_shapes
-from circuitfind.native import Native, read_native, save_native
-from circuitfind.truth import exhaustive_truth, unread
+from circuitfind.bench.truth import exhaustive_truth, unread
+from circuitfind.mediators.site import Site, all_sites
+from circuitfind.models.model import Model, load_model, load_saved, native_shapes
+from circuitfind.models.native import Native, read_native, save_native
+from circuitfind.objective.encoding import encode
 from desiderata import Donor, Saved, SavedInputs
 from scripts.rasp_programs import PROGRAMS, Compiled, Program, Value, compile_program
 
@@ -252,7 +252,8 @@ def derive_truth(folder: Path) -> dict[str, Any]:
         "claim": "suffices",
         "ablations": ablations,
         "how": f"every subset of the {len(sites) - idle} components that anything reads, of "
-        f"{len(sites)}, on all {len(saved)} saved inputs (circuitfind.truth.exhaustive_truth); "
+        f"{len(sites)}, on all {len(saved)} saved inputs "
+        "(circuitfind.bench.truth.exhaustive_truth); "
         "mean over all saved inputs at each token, resample from the saved input before",
     }
 

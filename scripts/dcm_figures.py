@@ -7,7 +7,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuitfind.report.style import STYLE, save_figure
+from circuitfind.report.figures.style import STYLE, save_figure
 
 # Told apart by marker and line as well as by hue.
 LOOKS = {

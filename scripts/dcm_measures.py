@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from circuitfind.circuit import Circuit
-from circuitfind.compare import overlap
-from circuitfind.cost import Cost
-from circuitfind.encoding import Batch, encode, fit_to_tokenizer
-from circuitfind.mask import membership_of
-from circuitfind.model import Model
-from circuitfind.objective import Objective, slack
-from circuitfind.precheck import keep_solved
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.models.model import Model
+from circuitfind.objective.cost import Cost
+from circuitfind.objective.encoding import Batch, encode, fit_to_tokenizer
+from circuitfind.objective.mask import membership_of
+from circuitfind.objective.objective import Objective, slack
+from circuitfind.objective.precheck import keep_solved
+from circuitfind.runs.compare import overlap
 from circuitfind.search import SearchConfig, candidate_sites, search
-from circuitfind.validate.satisfaction import score_desiderata
+from circuitfind.validate.checks.satisfaction import score_desiderata
 from desiderata import Claim
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)

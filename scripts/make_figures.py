@@ -9,10 +9,10 @@ is made by `scripts/reproduce_dcm.py`.
 import sys
 from pathlib import Path
 
-from circuitfind.pictures import gallery
-from circuitfind.recheck import add_paths
-from circuitfind.run import discover
-from circuitfind.settings import Settings
+from circuitfind.runs.pictures import gallery
+from circuitfind.runs.revalidate import add_paths
+from circuitfind.runs.run import discover
+from circuitfind.runs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY, KEPT = ROOT / "figures", ROOT / "runs" / "figures"

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from circuitfind.component import all_sites
-from circuitfind.encoding import Batch, encode
-from circuitfind.model import Model, load_model
-from circuitfind.objective import lead
-from circuitfind.patching import Prepared, prepare, run
-from circuitfind.smollm2 import fetch_smollm2
+from circuitfind.mediators.site import all_sites
+from circuitfind.models.model import Model, load_model
+from circuitfind.models.smollm2 import fetch_smollm2
+from circuitfind.objective.encoding import Batch, encode
+from circuitfind.objective.objective import lead
+from circuitfind.objective.patching import Prepared, prepare, run
 from tasks import arithmetic
 
 LAYERS, GIB = 40, 2**30

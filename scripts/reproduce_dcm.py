@@ -21,14 +21,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from circuitfind.circuit import Circuit
-from circuitfind.compare import compare, open_sides, save_comparison
-from circuitfind.evidence import Evidence, gather
-from circuitfind.model import Model, load_model
-from circuitfind.pictures import write_comparison_page
-from circuitfind.run import discover, load_run
-from circuitfind.settings import Settings
-from circuitfind.storage import write_text
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.circuits.storage import write_text
+from circuitfind.models.model import Model, load_model
+from circuitfind.runs.compare import compare, open_sides, save_comparison
+from circuitfind.runs.pairs import Evidence, gather
+from circuitfind.runs.pictures import write_comparison_page
+from circuitfind.runs.run import discover, load_run
+from circuitfind.runs.settings import Settings
 from desiderata import Claim, choice
 from scripts.dcm_figures import draw_backups, draw_sizes
 from scripts.dcm_measures import (

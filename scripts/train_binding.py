@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from circuitfind.adapter import FORMAT, apply_adapter
-from circuitfind.smollm2 import fetch_smollm2
+from circuitfind.models.adapter import FORMAT, apply_adapter
+from circuitfind.models.smollm2 import fetch_smollm2
 from desiderata import CausalModel
 from desiderata.sampling import split_content
 from tasks import binding, ioi, words

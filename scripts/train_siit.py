@@ -38,10 +38,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from circuitfind import Site, load_model
-from circuitfind.component import parse_site
-from circuitfind.encoding import encode
-from circuitfind.native import Native, save_native
-from circuitfind.truth import exhaustive_truth
+from circuitfind.bench.truth import exhaustive_truth
+from circuitfind.mediators.site import parse_site
+from circuitfind.models.native import Native, save_native
+from circuitfind.objective.encoding import encode
 from desiderata import Saved, SavedInputs
 from desiderata.desideratum import DONORS
 from scripts.siit_net import (
@@ -250,7 +250,8 @@ def derive_truth(folder: Path, inputs: Sequence[Saved], shape: Shape) -> dict[st
     return {
         "claim": "suffices",
         "ablations": ablations,
-        "how": f"circuitfind.truth.exhaustive_truth over all sets of {len(sites)} components, on "
+        "how": "circuitfind.bench.truth.exhaustive_truth over all sets of "
+        f"{len(sites)} components, on "
         f"{len(inputs)} saved inputs; `source` is that of seed 0",
     }
 

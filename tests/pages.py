@@ -3,9 +3,9 @@
 from html.parser import HTMLParser
 from itertools import combinations
 
-from circuitfind.circuit import Circuit, Edge
-from circuitfind.component import parse_site
-from circuitfind.examples import Attention, Example, Examples, ExampleSet
+from circuitfind.circuits.circuit import Circuit, Edge
+from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
+from circuitfind.mediators.site import parse_site
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
 HOSTILE = (

@@ -7,9 +7,9 @@ it, a1.h3 adds a little of the first value's logit, and the rest is idle.
 
 from typing import Any
 
-from circuitfind import native
-from circuitfind.component import head
-from circuitfind.model import Model, load_model
+from circuitfind.mediators.site import head
+from circuitfind.models import native
+from circuitfind.models.model import Model, load_model
 from tasks.planted import KEYS, VALUES, claim, prompt
 from tasks.planted import model as task
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from circuitfind.model import BUILT_IN, load_model, load_saved
-from circuitfind.truth import unread
+from circuitfind.bench.truth import unread
+from circuitfind.models.model import BUILT_IN, load_model, load_saved
 from scripts.compile_tracr import ABLATIONS, FOLDERS, derive_truth, write_truth, wrong_outputs
 
 from .oracle import Oracle, read_oracle

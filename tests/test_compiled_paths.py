@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuitfind.circuit import MLPS, Circuit, Edge
-from circuitfind.component import EMBED, Site, all_sites
-from circuitfind.encoding import encode
-from circuitfind.model import load_model, load_saved
-from circuitfind.paths import find_edges
-from circuitfind.truth import unread
+from circuitfind.bench.truth import unread
+from circuitfind.circuits.circuit import MLPS, Circuit, Edge
+from circuitfind.edges.direct_effects import find_edges
+from circuitfind.mediators.site import EMBED, Site, all_sites
+from circuitfind.models.model import load_model, load_saved
+from circuitfind.objective.encoding import encode
 from desiderata import SavedInputs
 from scripts.compile_tracr import FOLDERS, LEAD, SCALE, UNREAD
 

@@ -1,6 +1,8 @@
 """The arrows between packages, and who may touch what (DESIGN, section 2)."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,83 @@ def test_imports_point_one_way(package):
     assert files
     wrong = {str(path): both for path in files if (both := imports_of(path) & FORBIDDEN[package])}
     assert not wrong
+
+
+# Rooms from the ground up: each imports only from those before it.
+ROOMS = (
+    "progress",
+    "mediators",
+    "engines",
+    "models",
+    "answers",
+    "donors",
+    "objective",
+    "circuits",
+    "search",
+    "validate",
+    "edges",
+    "report",
+    "runs",
+    "bench",
+    "notebook",
+    "cli",
+    "__init__",
+    "__main__",
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in (ROOT / "circuitfind").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)] = path
+    return found
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Pairs of a module and one that it imports, also inside functions."""
+    known, found = modules(), set()
+    for name, path in known.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = package.removesuffix(".__init__").split(".")
+                base = base[: len(base) - node.level + 1]
+                target = ".".join([*base, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    full = f"{target}.{alias.name}"
+                    found.add((name, full if full in known else target))
+    return {(one, other) for one, other in found if other in known and one != other}
+
+
+def room_of(module: str) -> int:
+    return ROOMS.index(module.split(".")[1])
+
+
+def test_every_room_has_its_place():
+    assert {name.split(".")[1] for name in modules()} <= set(ROOMS)
+
+
+def test_imports_point_down():
+    up = [pair for pair in arrows() if room_of(pair[0]) < room_of(pair[1])]
+    assert [pair for pair in up if pair[0] != "circuitfind.__init__"] == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    left = {name: {other for one, other in arrows() if one == name} for name in modules()}
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
+
+
+def test_importing_the_package_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, circuitfind; print({'torch', 'matplotlib', 'transformers'} & {*sys.modules})"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == "set()"
 
 
 def test_only_model_imports_transformer_lens():

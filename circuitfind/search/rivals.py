@@ -19,12 +19,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..component import Site
-from ..objective import NotANumber
-from .constrained import relax
+from ..mediators.site import Site
+from ..objective.objective import NotANumber
+from ..progress import Progress, Silent
+from .methods.constrained import relax
+from .problem import Selection, broken_off, conclude
 from .ranks import lifted, ordered
-from .result import Progress, SearchConfig, SearchResult, Silent
-from .selection import Selection, broken_off, conclude
+from .result import SearchConfig, SearchResult
 from .trials import Choice, Members, Trials, drop, grow
 
 PENALTIES = (1.0, 4.0, 16.0)  # prices on top of a site's own that members cost, in turn

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective import Bound, Objective, gaps, race, slack
-from .result import FrontierPoint, Progress, SearchConfig
+from ..objective.objective import Bound, Objective, gaps, race, slack
+from ..progress import Progress
+from .result import FrontierPoint, SearchConfig
 
 Members = frozenset[int]  # indices of sites
 

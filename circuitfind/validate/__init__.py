@@ -9,33 +9,34 @@ from dataclasses import replace
 
 from desiderata import Desideratum
 
-from ..circuit import Circuit
-from ..cost import Cost
-from ..encoding import Batch, encode
-from ..mask import Mask, membership_of
-from ..model import Model
-from ..objective import Objective
-from ..precheck import keep_solved
-from ..search import Progress, candidate_sites
+from ..circuits.circuit import Circuit
+from ..models.model import Model
+from ..objective.cost import Cost
+from ..objective.encoding import Batch, encode
+from ..objective.mask import Mask, membership_of
+from ..objective.objective import Objective
+from ..objective.precheck import keep_solved
+from ..progress import Progress
+from ..search import candidate_sites
 from .card import Card, DesideratumScore, Finding, card_from_json
-from .completeness import check_completeness
-from .controls import check_controls
-from .curve import check_curve
-from .equivalence import check_equivalence
-from .faithfulness import check_faithfulness
-from .groups import check_groups
-from .independence import check_independence
-from .inflated import check_inflated
-from .leave_one_out import check_leave_one_out
-from .necessity import check_necessity
-from .pairs import check_pairs
-from .random_circuits import check_random_circuits
-from .rival import check_rival
-from .rounding import check_rounding
-from .satisfaction import check_satisfaction, score_desiderata
-from .selectivity import check_selectivity
-from .stability import check_stability
-from .subject import PAIRS_COMPARED, Check, Subject
+from .checks.completeness import check_completeness
+from .checks.controls import check_controls
+from .checks.curve import check_curve
+from .checks.equivalence import check_equivalence
+from .checks.faithfulness import check_faithfulness
+from .checks.groups import check_groups
+from .checks.independence import check_independence
+from .checks.inflated import check_inflated
+from .checks.leave_one_out import check_leave_one_out
+from .checks.necessity import check_necessity
+from .checks.pairs import check_pairs
+from .checks.random_circuits import check_random_circuits
+from .checks.rival import check_rival
+from .checks.rounding import check_rounding
+from .checks.satisfaction import check_satisfaction, score_desiderata
+from .checks.selectivity import check_selectivity
+from .checks.stability import check_stability
+from .inputs import PAIRS_COMPARED, Check, Subject
 
 __all__ = [
     "CHECKS",

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from desiderata import Desideratum, Donor, Pair
 
-from ..encoding import UNKNOWN, encode
-from ..objective import Objective, Piece, correct, lead
-from .subject import PAIRS_COMPARED, Subject
+from ..objective.encoding import UNKNOWN, encode
+from ..objective.objective import Objective, Piece, correct, lead
+from .inputs import PAIRS_COMPARED, Subject
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
 WORDS: Mapping[Donor, str] = {

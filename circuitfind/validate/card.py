@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..circuit import Circuit
+from ..circuits.circuit import Circuit
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 
@@ -84,11 +84,6 @@ class Card:
     def holds(self) -> bool:
         """Whether every desideratum holds on the held-out pairs."""
         return all(score.holds for score in self.desiderata)
-
-    def _repr_html_(self) -> str:
-        from ..report.notebook import card_html
-
-        return card_html(self)
 
     def as_json(self) -> dict[str, Any]:
         """The card as the plain values of a report."""

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from circuitfind.adapter import FORMAT, apply_adapter
+from circuitfind.models.adapter import FORMAT, apply_adapter
 
 
 def a_model() -> Any:

@@ -8,13 +8,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from typer.testing import CliRunner
 
-from circuitfind import pictures
-from circuitfind.circuit import Circuit
-from circuitfind.cli import app
-from circuitfind.component import parse_site
-from circuitfind.examples import Attention, Example, Examples, ExampleSet
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
+from circuitfind.cli.app import app
+from circuitfind.mediators.site import parse_site
 from circuitfind.report import save_figure
-from circuitfind.report.attention import draw_attention
+from circuitfind.report.figures.attention import draw_attention
+from circuitfind.runs import pictures
 
 from ..figures import artists, check_labels, words_of
 from ..pages import HOSTILE, a_page

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.bench import (
+from circuitfind.bench.cases import (
     Row,
     known_cases,
     read_rows,
@@ -16,11 +16,11 @@ from circuitfind.bench import (
     run_cases,
     summarise,
 )
-from circuitfind.encoding import encode
-from circuitfind.mask import membership_of
-from circuitfind.model import load_model, shuffle_weights
-from circuitfind.objective import Objective
-from circuitfind.report.bench import bench_table, draw_bench
+from circuitfind.bench.report import bench_table, draw_bench
+from circuitfind.models.model import load_model, shuffle_weights
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import membership_of
+from circuitfind.objective.objective import Objective
 from circuitfind.search import METHODS, candidate_sites
 
 CASES = {case.name: case for case in known_cases("all")}

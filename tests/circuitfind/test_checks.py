@@ -6,28 +6,21 @@ from importlib.metadata import EntryPoint
 import pytest
 import torch
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import Site, head, mlp
-from circuitfind.drift import drifted
-from circuitfind.encoding import encode
-from circuitfind.mask import membership_of
-from circuitfind.model import load_model
-from circuitfind.objective import Objective
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.models.model import load_model
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import membership_of
+from circuitfind.objective.objective import Objective
+from circuitfind.runs.compare_cards import drifted
 from circuitfind.search import SearchConfig, candidate_sites
-from circuitfind.validate import (
-    CHECKS,
-    Subject,
-    checks_named,
-    rival,
-    selectivity,
-    stability,
-    validate,
-)
-from circuitfind.validate.controls import check_controls
-from circuitfind.validate.groups import check_groups
-from circuitfind.validate.pairs import check_pairs
-from circuitfind.validate.rival import check_rival
-from circuitfind.validate.stability import check_stability
+from circuitfind.validate import CHECKS, Subject, checks_named, validate
+from circuitfind.validate.checks import rival, selectivity, stability
+from circuitfind.validate.checks.controls import check_controls
+from circuitfind.validate.checks.groups import check_groups
+from circuitfind.validate.checks.pairs import check_pairs
+from circuitfind.validate.checks.rival import check_rival
+from circuitfind.validate.checks.stability import check_stability
 from desiderata import GivenPairs, Prompt
 from tasks import planted as tasks
 

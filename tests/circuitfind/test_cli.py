@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from circuitfind import cli, evidence
-from circuitfind.folder import CHECKPOINT
+from circuitfind.cli import app as cli
+from circuitfind.runs import pairs as evidence
+from circuitfind.runs.folder import CHECKPOINT
 from circuitfind.search import METHODS
 
 README = Path(__file__).parents[2] / "README.md"
@@ -435,7 +436,7 @@ def test_lint_tells_errors_by_its_exit_code(call, tmp_path):
 
 
 def start(arguments, cwd):
-    command = [sys.executable, "-m", "circuitfind.cli", "discover", *map(str, arguments)]
+    command = [sys.executable, "-m", "circuitfind.cli.app", "discover", *map(str, arguments)]
     return subprocess.Popen(command, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 

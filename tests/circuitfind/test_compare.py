@@ -8,12 +8,12 @@ from statistics import mean
 import pytest
 from typer.testing import CliRunner
 
-from circuitfind.circuit import Circuit
-from circuitfind.cli import app
-from circuitfind.compare import compare, open_sides, overlap, save_comparison
-from circuitfind.component import all_sites
-from circuitfind.run import discover
-from circuitfind.settings import Settings
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.cli.app import app
+from circuitfind.mediators.site import all_sites
+from circuitfind.runs.compare import compare, open_sides, overlap, save_comparison
+from circuitfind.runs.run import discover
+from circuitfind.runs.settings import Settings
 
 SITES = all_sites(2, 2, ["last"])  # 4 heads and 2 MLPs
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from circuitfind.cli import app
-from circuitfind.pictures import page_of, write_comparison_page
-from circuitfind.report.comparison import render_comparison
+from circuitfind.cli.app import app
+from circuitfind.report.page.comparison import render_comparison
+from circuitfind.runs.pictures import page_of, write_comparison_page
 
 from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, Elements, a_comparison

@@ -14,11 +14,11 @@ from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.text import Text
 
-from circuitfind.circuit import Circuit, Edge
-from circuitfind.component import EMBED, Site, all_sites, head, mlp
+from circuitfind.circuits.circuit import Circuit, Edge
+from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
 from circuitfind.report import save_figure
-from circuitfind.report.diagram import MOST_EDGES, WEAKEST, draw_diagram
-from circuitfind.report.example import Example
+from circuitfind.report.figures.diagram import MOST_EDGES, WEAKEST, draw_diagram
+from circuitfind.report.figures.example import Example
 
 POSITIONS = ("names.0", "x", "query", "last")
 SIZES = {3: (1, 4, 4), 10: (2, 6, 8), 30: (4, 12, 8), 60: (4, 24, 12)}  # positions, layers, heads

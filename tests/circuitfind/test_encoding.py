@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.cost import Cost
-from circuitfind.encoding import encode, fit_to_tokenizer, token_of
-from circuitfind.precheck import Solved, keep_known, keep_solved, precheck, solves
+from circuitfind.objective.cost import Cost
+from circuitfind.objective.encoding import encode, fit_to_tokenizer, token_of
+from circuitfind.objective.precheck import Solved, keep_known, keep_solved, precheck, solves
 from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, choice, fill, pool_of
 
 from .. import planted as wired

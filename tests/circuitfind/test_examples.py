@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import Site, head, parse_site
-from circuitfind.encoding import encode
-from circuitfind.examples import SHOWN, find_examples
-from circuitfind.patching import record_attention
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import Site, head, parse_site
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.patching import record_attention
+from circuitfind.runs.find_examples import SHOWN, find_examples
 from circuitfind.validate import validate
 
 from .. import planted as wired

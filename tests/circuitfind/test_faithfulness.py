@@ -12,19 +12,23 @@ import pytest
 import torch
 from scipy import stats
 
-from circuitfind.circuit import Circuit
-from circuitfind.claims import load_claim
-from circuitfind.component import all_sites, parse_site
-from circuitfind.encoding import encode
-from circuitfind.intervals import interval
-from circuitfind.mask import membership_of
-from circuitfind.model import load_model
-from circuitfind.objective import Objective
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import all_sites, parse_site
+from circuitfind.models.claims import load_claim
+from circuitfind.models.model import load_model
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.intervals import interval
+from circuitfind.objective.mask import membership_of
+from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import Subject, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
-from circuitfind.validate.completeness import check_completeness, measure_completeness, remove
-from circuitfind.validate.curve import (
+from circuitfind.validate.checks.completeness import (
+    check_completeness,
+    measure_completeness,
+    remove,
+)
+from circuitfind.validate.checks.curve import (
     FRACTIONS,
     chance,
     check_curve,
@@ -33,7 +37,7 @@ from circuitfind.validate.curve import (
     rank,
     sizes,
 )
-from circuitfind.validate.faithfulness import (
+from circuitfind.validate.checks.faithfulness import (
     check_faithfulness,
     differences,
     judge_faithfulness,

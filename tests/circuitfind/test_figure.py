@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import EMBED, Site, all_sites, head, mlp
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
 from circuitfind.report import draw, save_figure
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitfind.circuit import Circuit, load_circuit
-from circuitfind.component import EMBED, Component, Site, all_sites, head, mlp, parse_site
-from circuitfind.folder import BEFORE, CHECKPOINT, RunFolder, read_run
-from circuitfind.mask import Mask, gates_of, membership_of
-from circuitfind.settings import LATER, Settings
-from circuitfind.storage import write_atomically, write_text
+from circuitfind.circuits.circuit import Circuit, load_circuit
+from circuitfind.circuits.storage import write_atomically, write_text
+from circuitfind.mediators.site import EMBED, Component, Site, all_sites, head, mlp, parse_site
+from circuitfind.objective.mask import Mask, gates_of, membership_of
+from circuitfind.runs.folder import BEFORE, CHECKPOINT, RunFolder, read_run
+from circuitfind.runs.settings import LATER, Settings
 
 positions = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 components = st.one_of(

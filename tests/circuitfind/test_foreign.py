@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitfind.circuit import Circuit, load_circuit
-from circuitfind.component import EMBED, Site, all_sites, head, mlp
-from circuitfind.foreign import circuit_of, read_foreign, write_foreign_mib
+from circuitfind.circuits.circuit import Circuit, load_circuit
+from circuitfind.circuits.foreign import circuit_of, read_foreign, write_foreign_mib
+from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
 from tests.planted import planted_model
 
 SAMPLES = Path(__file__).parent / "foreign"

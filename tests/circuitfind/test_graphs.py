@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import EMBED, Site, head, mlp
-from circuitfind.report.graphs import KINDS, export_graph
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import EMBED, Site, head, mlp
+from circuitfind.report.text.graphs import KINDS, export_graph
 
 ATOMS = (
     "</script><script>alert(1)</script>",

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from circuitfind.claims import load_claim
-from circuitfind.component import all_sites
-from circuitfind.cost import Cost
-from circuitfind.encoding import encode, fit_to_tokenizer
-from circuitfind.model import load_model
-from circuitfind.patching import prepare, run
-from circuitfind.precheck import solves
-from circuitfind.smollm2 import cached_smollm2
+from circuitfind.mediators.site import all_sites
+from circuitfind.models.claims import load_claim
+from circuitfind.models.model import load_model
+from circuitfind.models.smollm2 import cached_smollm2
+from circuitfind.objective.cost import Cost
+from circuitfind.objective.encoding import encode, fit_to_tokenizer
+from circuitfind.objective.patching import prepare, run
+from circuitfind.objective.precheck import solves
 
 pytestmark = [
     pytest.mark.smollm2,

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.component import Site, head, mlp
-from circuitfind.encoding import encode
-from circuitfind.mask import Mask
-from circuitfind.model import build_native
-from circuitfind.objective import Objective
-from circuitfind.planted import parse_planted, planted_truth
-from circuitfind.planted_weights import planted_native
+from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.models.model import build_native
+from circuitfind.models.planted import parse_planted, planted_truth
+from circuitfind.models.planted_weights import planted_native
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import Mask
+from circuitfind.objective.objective import Objective
 from circuitfind.search import (
     METHODS,
     SearchConfig,
@@ -21,12 +21,12 @@ from circuitfind.search import (
     search,
     search_rival,
 )
-from circuitfind.search.budget import open_gates
 from circuitfind.search.descent import noise_of
-from circuitfind.search.hard_concrete import expected_open, sample
+from circuitfind.search.methods.budget import open_gates
+from circuitfind.search.methods.hard_concrete import expected_open, sample
+from circuitfind.search.problem import open_selection
 from circuitfind.search.ranks import grid, shortest_prefix
 from circuitfind.search.rivals import is_rival
-from circuitfind.search.selection import open_selection
 from circuitfind.search.trials import Trials
 from tasks import planted as task
 
@@ -130,7 +130,8 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
     monkeypatch.setattr(Objective, "passes", passes)
     if method == "exhaustive":
         monkeypatch.setattr(
-            "circuitfind.objective.lead", lambda made, _: torch.full(made.shape[:2], math.nan)
+            "circuitfind.objective.objective.lead",
+            lambda made, _: torch.full(made.shape[:2], math.nan),
         )
     result = search(planted, train, method, config=SearchConfig(steps=2))
     assert (result.success, result.status) == (False, "fails")
@@ -156,7 +157,7 @@ def test_a_gradient_that_is_not_a_number_is_named_with_its_step(planted, train, 
 
 
 def test_scores_that_are_not_numbers_count_as_wrong():
-    from circuitfind.objective import correct
+    from circuitfind.objective.objective import correct
 
     logits = torch.tensor([[[0.0, 1.0], [math.nan, 1.0], [math.nan, math.nan]]])
     assert correct(logits, torch.tensor([1, 0, 0])).tolist() == [[True, False, False]]
@@ -217,7 +218,7 @@ def test_hard_concrete_samples_are_open_as_often_as_expected():
 def test_attribution_is_the_slope_of_what_exhaustive_measures(planted):
     """Each gate a little to either side of its end: the gradient lies between the two slopes,
     which differ where several wrong answers tie."""
-    from circuitfind.search.attribution import slopes
+    from circuitfind.search.methods.attribution import slopes
 
     train, _ = wired.claim.sample(12, 0)
     batches, sites = encode(planted, train), candidate_sites(planted, train)

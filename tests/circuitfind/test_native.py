@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from circuitfind.claims import load_claim
-from circuitfind.model import build_native, load_model, load_saved, native_shapes
-from circuitfind.native import (
+from circuitfind.models.claims import load_claim
+from circuitfind.models.model import build_native, load_model, load_saved, native_shapes
+from circuitfind.models.native import (
     Native,
     full_config,
     is_native,

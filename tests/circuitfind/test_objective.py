@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind import patching
-from circuitfind.encoding import encode
-from circuitfind.objective import Objective
+from circuitfind.objective import patching
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import Objective
+from circuitfind.runs.settings import Settings
 from circuitfind.search import candidate_sites
-from circuitfind.settings import Settings
 
 from .. import planted as wired
 

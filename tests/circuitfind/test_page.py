@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from circuitfind.circuit import load_circuit
-from circuitfind.component import parse_site
-from circuitfind.decisions import Decision, Decisions
-from circuitfind.examples import Attention, Examples, load_examples
-from circuitfind.folder import PAGE
-from circuitfind.pictures import write_page
-from circuitfind.report.page import render_page
-from circuitfind.report.template import visible
-from circuitfind.settings import Settings
+from circuitfind.circuits.circuit import load_circuit
+from circuitfind.circuits.decisions import Decision, Decisions
+from circuitfind.circuits.examples import Attention, Examples, load_examples
+from circuitfind.mediators.site import parse_site
+from circuitfind.report.page.page import render_page
+from circuitfind.report.page.template import visible
+from circuitfind.runs.folder import PAGE
+from circuitfind.runs.pictures import write_page
+from circuitfind.runs.settings import Settings
 
 from ..pages import HOSTILE, Elements, a_page
 

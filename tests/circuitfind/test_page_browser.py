@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from circuitfind.report.page import render_page
+from circuitfind.report.page.page import render_page
 
 from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, a_page

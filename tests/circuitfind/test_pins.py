@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from circuitfind.component import Site, head, mlp
-from circuitfind.encoding import encode
-from circuitfind.objective import Objective
+from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import Objective
 from circuitfind.search import (
     METHODS,
     SearchConfig,
@@ -17,7 +17,7 @@ from circuitfind.search import (
     search,
     search_rival,
 )
-from circuitfind.search.selection import open_selection
+from circuitfind.search.problem import open_selection
 
 from .. import planted as wired
 

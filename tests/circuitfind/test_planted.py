@@ -6,13 +6,11 @@ from importlib.metadata import entry_points
 import pytest
 import torch
 
-from circuitfind.claims import GROUP
-from circuitfind.component import Site, all_sites, head, mlp
-from circuitfind.cost import Cost
-from circuitfind.encoding import encode
-from circuitfind.model import load_model
-from circuitfind.objective import Objective
-from circuitfind.planted import (
+from circuitfind.bench.truth import exhaustive_truth
+from circuitfind.mediators.site import Site, all_sites, head, mlp
+from circuitfind.models.claims import GROUP
+from circuitfind.models.model import load_model
+from circuitfind.models.planted import (
     CLAIMS,
     Planted,
     heads_of,
@@ -20,9 +18,11 @@ from circuitfind.planted import (
     planted_truth,
     planted_words,
 )
-from circuitfind.planted_weights import planted_native
-from circuitfind.precheck import solves
-from circuitfind.truth import exhaustive_truth
+from circuitfind.models.planted_weights import planted_native
+from circuitfind.objective.cost import Cost
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import Objective
+from circuitfind.objective.precheck import solves
 from tasks import planted as task
 
 OF_NAME = dict(zip(CLAIMS, (task.claim, task.inside, task.alone), strict=True))

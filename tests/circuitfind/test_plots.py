@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from circuitfind import pictures, run
-from circuitfind.circuit import Circuit
-from circuitfind.folder import read_run
+from circuitfind.circuits.circuit import Circuit
 from circuitfind.report import save_figure
-from circuitfind.report.effects import draw_effects, draw_stability
-from circuitfind.report.kinds import FIGURES, PLOTS, draw_kind
-from circuitfind.report.plots import draw_bars, draw_frontier, draw_overlap
-from circuitfind.settings import Settings
+from circuitfind.report.figures.effects import draw_effects, draw_stability
+from circuitfind.report.figures.kinds import FIGURES, PLOTS, draw_kind
+from circuitfind.report.figures.plots import draw_bars, draw_frontier, draw_overlap
+from circuitfind.runs import pictures, run
+from circuitfind.runs.folder import read_run
+from circuitfind.runs.settings import Settings
 
 from ..figures import artists, check_labels, words_of
 

@@ -5,12 +5,13 @@ import random
 
 import pytest
 
-from circuitfind.circuit import Circuit, load_circuit
-from circuitfind.component import parse_site
-from circuitfind.decisions import DECISIONS, Decision, Decisions, Past, merge
-from circuitfind.decisions_file import parse_decisions, read_decisions, save_decisions
-from circuitfind.foreign import read_foreign
-from circuitfind.report.graphs import KINDS
+from circuitfind.circuits.circuit import Circuit, load_circuit
+from circuitfind.circuits.decisions import DECISIONS, Decision, Decisions, Past, merge
+from circuitfind.circuits.decisions_file import parse_decisions, read_decisions, save_decisions
+from circuitfind.circuits.foreign import read_foreign
+from circuitfind.mediators.site import parse_site
+from circuitfind.report.text.graphs import KINDS
+from circuitfind.report.text.notebook import circuit_html
 
 from .test_cli import call  # noqa: F401
 
@@ -287,7 +288,7 @@ def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  #
     assert last.provenance["parent"] == load_circuit(found.parent / "new/circuit.json").digest
     assert last.provenance["chosen"]["m0@last"]["by"] == "Ada"
     assert "a1.h0@last" not in map(str, last.sites)
-    assert last._repr_html_().count("Ada: seen elsewhere") == 1
+    assert circuit_html(last).count("Ada: seen elsewhere") == 1
 
 
 def test_a_withdrawn_decision_is_searched_without_and_told(call, found):  # noqa: F811

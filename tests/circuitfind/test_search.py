@@ -6,18 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.component import Site, mlp
-from circuitfind.encoding import UNKNOWN, encode
-from circuitfind.objective import Bound, Objective, slack
-from circuitfind.search import (
-    METHODS,
-    Progress,
-    SearchConfig,
-    open_search,
-    search,
-    search_on,
-)
-from circuitfind.search.dcm_2023 import PENALTIES, _train
+from circuitfind.mediators.site import Site, mlp
+from circuitfind.objective.encoding import UNKNOWN, encode
+from circuitfind.objective.objective import Bound, Objective, slack
+from circuitfind.progress import Progress
+from circuitfind.search import METHODS, SearchConfig, open_search, search, search_on
+from circuitfind.search.methods.dcm_2023 import PENALTIES, _train
 from circuitfind.search.trials import Trials, grow, polish
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
@@ -251,7 +245,7 @@ def test_slack_is_that_of_the_worst_off_and_ignores_what_was_not_scored():
 
 
 def test_search_and_selection_pairs_are_disjoint(planted):
-    from circuitfind.search.selection import open_selection
+    from circuitfind.search.problem import open_selection
 
     train, _ = wired.claim.sample(24, 0)
     batches = encode(planted, train)

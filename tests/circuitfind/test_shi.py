@@ -7,35 +7,35 @@ import pytest
 import torch
 from scipy import stats
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import Site, all_sites, head, mlp
-from circuitfind.encoding import encode
-from circuitfind.mask import membership_of
-from circuitfind.model import load_model
-from circuitfind.objective import Objective
-from circuitfind.planted import heads_of, parse_planted, planted_truth
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import Site, all_sites, head, mlp
+from circuitfind.models.model import load_model
+from circuitfind.models.planted import heads_of, parse_planted, planted_truth
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import membership_of
+from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import Subject
-from circuitfind.validate.equivalence import (
+from circuitfind.validate.checks.equivalence import (
     check_equivalence,
     equivalence_p,
     equivalence_power,
     judge_equivalence,
 )
-from circuitfind.validate.independence import (
+from circuitfind.validate.checks.independence import (
     ENOUGH,
     check_independence,
     gaussian_kernel,
     hsic_test,
     judge_independence,
 )
-from circuitfind.validate.inflated import (
+from circuitfind.validate.checks.inflated import (
     check_inflated,
     flagging_power,
     judge_inflated,
     removal_losses,
 )
-from circuitfind.validate.necessity import (
+from circuitfind.validate.checks.necessity import (
     check_necessity,
     circuits_outside,
     judge_answers,

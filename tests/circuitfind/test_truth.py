@@ -7,15 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuitfind.component import Site, all_sites, head, mlp
-from circuitfind.encoding import encode
-from circuitfind.model import build_native, load_model, native_shapes
-from circuitfind.native import Native, full_config
-from circuitfind.objective import Objective
-from circuitfind.patching import prepare, run
-from circuitfind.planted import heads_of, parse_planted
-from circuitfind.planted_weights import planted_native
-from circuitfind.truth import auroc, exhaustive_truth, recovery, unread
+from circuitfind.bench.truth import auroc, exhaustive_truth, recovery, unread
+from circuitfind.mediators.site import Site, all_sites, head, mlp
+from circuitfind.models.model import build_native, load_model, native_shapes
+from circuitfind.models.native import Native, full_config
+from circuitfind.models.planted import heads_of, parse_planted
+from circuitfind.models.planted_weights import planted_native
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.objective import Objective
+from circuitfind.objective.patching import prepare, run
 
 from ..planted import claim, task
 from ..tiny import NATIVE, tiny_model

@@ -5,21 +5,21 @@ from math import inf, nextafter
 import pytest
 import torch
 
-from circuitfind.circuit import Circuit
-from circuitfind.component import Site, head
-from circuitfind.encoding import encode
-from circuitfind.intervals import interval
-from circuitfind.objective import Objective, race, slack
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import Site, head
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.intervals import interval
+from circuitfind.objective.objective import Objective, race, slack
 from circuitfind.search import candidate_sites
 from circuitfind.validate import DesideratumScore, card_from_json, validate
-from circuitfind.validate.leave_one_out import (
+from circuitfind.validate.checks.leave_one_out import (
     MATERIAL,
     effect_of_removal,
     holm,
     pairs_to_tell,
 )
-from circuitfind.validate.random_circuits import random_circuits
-from circuitfind.validate.satisfaction import judge
+from circuitfind.validate.checks.random_circuits import random_circuits
+from circuitfind.validate.checks.satisfaction import judge
 
 from .. import planted as wired
 
@@ -197,8 +197,8 @@ def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):
-    from circuitfind.component import all_sites
-    from circuitfind.mask import membership_of
+    from circuitfind.mediators.site import all_sites
+    from circuitfind.objective.mask import membership_of
 
     sites = all_sites(3, 4, ["last", "x"])
     chosen = [Site(head(1, 0), "last"), Site(head(1, 1), "last"), Site(head(2, 3), "x")]

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from circuitfind.folder import PAGE, REPORT, VALIDATED
+from circuitfind.runs.folder import PAGE, REPORT, VALIDATED
 
 from .test_cli import call  # noqa: F401
 
@@ -14,8 +14,8 @@ QUICK = ["--model", "planted", "--n", "24", "--steps", "30", "--n-random", "5"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    from circuitfind.run import discover
-    from circuitfind.settings import Settings
+    from circuitfind.runs.run import discover
+    from circuitfind.runs.settings import Settings
 
     path = tmp_path_factory.mktemp("made") / "run"
     discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), path)

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.bench import known_cases
-from circuitfind.circuit import Circuit
-from circuitfind.component import head, parse_site
-from circuitfind.encoding import encode
-from circuitfind.mask import Mask
-from circuitfind.model import load_model
-from circuitfind.objective import Objective
-from circuitfind.planted import heads_of, parse_planted, planted_truth
+from circuitfind.bench.cases import known_cases
+from circuitfind.circuits.circuit import Circuit
+from circuitfind.mediators.site import head, parse_site
+from circuitfind.models.model import load_model
+from circuitfind.models.planted import heads_of, parse_planted, planted_truth
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import Mask
+from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import CHECKS, validate
 from tasks import planted as tasks

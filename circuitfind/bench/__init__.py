@@ -1,0 +1,1 @@
+"""How well search does where the true circuit is known."""

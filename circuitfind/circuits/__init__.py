@@ -1,0 +1,1 @@
+"""Circuits, what people decide about them, and the files they are kept in."""

@@ -1,0 +1,358 @@
+"""Path patching: the direct effect of each member of a circuit on later ones and on the answer.
+
+After Wang et al. 2022 (arXiv 2211.00593, appendix B). To measure the path from a sender to one
+input of a receiver, the base prompts run with the sender's output taken from the source, all other
+heads frozen to the base run, and the MLPs frozen too (`mlps="frozen"`: nothing but the residual
+stream between the two) or computed anew (`"recomputed"`, which is what Wang et al. and Prakash et
+al. 2024, 2402.14811, do). What then arrives at the receiver's input is given to the receiver, in
+base prompts that are otherwise untouched and go on from there as they will. The path to the answer
+is read off the first of these runs. The effect of a path is
+
+    mean over pairs of  lead(base run) - lead(patched run),
+
+where the lead is the logit of the base's answer minus that of the source's. Wang et al. give the
+relative change instead, which has the other sign.
+
+Both runs are rows of one pass: row 0 is the base, row 1 the sender's, and each further row is a
+path. Freezing is to copy from row 0, a path is to copy the queries, keys, values or MLP output
+from row 1, where the model has just computed them by its own norms and weights. A path's row keeps
+row 0's heads but for the receiver at its own position, so that where several heads share a key or
+a value, as in LLaMA, only the receiver is changed by it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..circuits.circuit import MLPS, Channel, Circuit, Edge, Mlps
+from ..mediators.site import Component, Site, head, mlp
+from ..models.model import Model, repeat_cache
+from ..objective.encoding import UNKNOWN, Batch, Prompts
+from ..objective.intervals import Statistic, Values, paired_interval
+from ..objective.objective import NotANumber
+from ..objective.patching import Prepared, hooked, masks_per_pass, prepare
+from ..progress import Progress
+
+__all__ = ["Edge", "find_edges"]
+
+_DEPTH = {"embed": 0, "head": 1, "mlp": 2}
+_INPUTS: dict[str, tuple[Channel, ...]] = {"head": ("q", "k", "v"), "mlp": ("in",), "embed": ()}
+_PROJECTED = "blocks.{}.attn.hook_{}"
+
+
+@dataclass(frozen=True)
+class _Path:
+    sender: Site
+    receiver: Site | None
+    channel: Channel
+
+
+def find_edges(
+    model: Model,
+    circuit: Circuit,
+    batch: Batch,
+    *,
+    mlps: Mlps = "frozen",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Edge, ...]:
+    """The direct effects of the circuit's members on each other and on the answer, in logits.
+
+    Every path that the model has is listed, whatever its effect: from a member to the inputs of
+    those of later layers (and from a head to its own layer's MLP, where that reads it), to the
+    answer from where it is read; q, `in` and the answer only at the sender's own position, k and v
+    from there on. Intervals are of one path each: with many, some exclude 0 by chance.
+
+    Args:
+        batch: pairs whose base and source differ in what the model is to answer; others have no
+            lead and are left out. Senders take the source's activation, whatever the batch's donor.
+        mlps: whether MLPs between sender and receiver keep the base's value or compute it anew.
+        seed: of the resamples behind the intervals (percentile, 95 %, over pairs).
+        progress: is told how many of all paths are measured, over all pairs.
+
+    Raises:
+        ValueError: a site that the model or the batch does not have, fewer than two pairs with a
+            lead, a model whose heads cannot be frozen or have no queries, keys and values to hook.
+        NotANumber: a lead is not finite.
+    """
+    if mlps not in MLPS:
+        raise ValueError(f"mlps must be one of {', '.join(MLPS)}; got {mlps!r}")
+    batch = _with_lead(batch)
+    if problems := list(_problems(model, circuit, batch)):
+        raise ValueError(f"{model.name}: no paths: {'; '.join(problems)}")
+    sites = sorted(circuit.sites, key=_order)
+    paths = _paths(model, sites, batch.base)
+    if not paths:
+        return ()
+    parts = torch.arange(len(batch)).split(model.pairs_at_once)
+    shown, done = progress or Progress(), []
+
+    def measured(n: int) -> None:
+        done.append(n)
+        shown.report("paths", sum(done), len(parts) * len(paths), {})
+
+    lost = torch.cat(
+        [_lost(model, batch.take(rows), sites, paths, mlps, measured) for rows in parts], dim=1
+    )
+    edges = []
+    for path, values in zip(paths, lost.numpy(), strict=True):
+        low, high = paired_interval(_mean, (values,), seed)
+        edges.append(
+            Edge(
+                sender=path.sender,
+                receiver=path.receiver,
+                channel=path.channel,
+                effect=float(values.mean()),
+                low=low,
+                high=high,
+                n=len(values),
+                mlps=mlps,
+            )
+        )
+    return tuple(edges)
+
+
+def _mean(values: Values, *, axis: int = -1) -> Statistic:
+    return values.mean(axis)
+
+
+def _with_lead(batch: Batch) -> Batch:
+    """The pairs with a lead, patched from their sources."""
+    has_lead = (batch.source_answer != UNKNOWN) & (batch.source_answer != batch.base_answer)
+    if int(has_lead.sum()) < 2:
+        raise ValueError(
+            f"{batch.desideratum.name}: paths need two pairs or more whose base and source have "
+            f"different answers, both known; {int(has_lead.sum())} of {len(batch)} do"
+        )
+    kept = batch.take(has_lead.nonzero()[:, 0])
+    return replace(kept, desideratum=replace(kept.desideratum, donor="source", mean_over=()))
+
+
+def _order(site: Site) -> tuple[int, int, int, str]:
+    part = site.component
+    return part.layer, _DEPTH[part.kind], part.head or 0, site.position
+
+
+def _problems(model: Model, circuit: Circuit, batch: Batch) -> Iterator[str]:
+    has = model.bridge.hook_dict
+    layers = range(model.n_layers)
+    for site in circuit.sites:
+        if (
+            model.hook_name(site.component) not in has
+            or (site.component.head or 0) >= model.n_heads
+        ):
+            yield f"the model has no {site.component}"
+        if site.position not in batch.desideratum.at:
+            yield f"the pairs have no position {site.position}"
+    yield from (
+        f"layer {layer} has no heads that could be frozen"
+        for layer in layers
+        if model.hook_name(head(layer, 0)) not in has
+    )
+    reading = {site.component.layer for site in circuit.heads} & set(layers)
+    yield from (
+        f"the heads of layer {layer} have no {channel} to hook"
+        for layer in sorted(reading)
+        for channel in _INPUTS["head"]
+        if _PROJECTED.format(layer, channel) not in has
+    )
+
+
+def _paths(model: Model, sites: Sequence[Site], base: Prompts) -> list[_Path]:
+    """Every path of the model between these sites and to the answer, by sender."""
+    reads = base.tokens.shape[1] - 1 if base.reads is None else base.reads
+    found = []
+    for sender in sites:
+        start = base.columns.get(sender.position)  # None for `all`
+        for receiver in sites:
+            if not _follows(model, sender.component, receiver.component):
+                continue
+            end = base.columns.get(receiver.position)
+            same = reached = True
+            if start is not None and end is not None:
+                same = bool((start == end).any())
+                reached = not _is_causal(model) or bool((start <= end).any())
+            found += [
+                _Path(sender, receiver, channel)
+                for channel in _INPUTS[receiver.component.kind]
+                if (reached if channel in ("k", "v") else same)
+            ]
+        if start is None or bool((start == reads).any()):
+            found.append(_Path(sender, None, "answer"))
+    return found
+
+
+def _is_causal(model: Model) -> bool:
+    return getattr(model.bridge.cfg, "attention_dir", "causal") == "causal"
+
+
+def _follows(model: Model, sender: Component, receiver: Component) -> bool:
+    """Whether the receiver reads what the sender writes."""
+    if sender.kind == "embed":
+        return receiver.kind != "embed"
+    if sender.layer == receiver.layer:
+        apart = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
+        return (sender.kind, receiver.kind) == ("head", "mlp") and not apart
+    return sender.layer < receiver.layer
+
+
+def _lost(
+    model: Model,
+    batch: Batch,
+    sites: Sequence[Site],
+    paths: Sequence[_Path],
+    mlps: Mlps,
+    measured: Callable[[int], None],
+) -> Float[Tensor, "path pair"]:
+    """What the lead loses by each path in each pair, in logits; `measured` is told of each pass
+    how many more paths are known."""
+    prepared = prepare(model, batch, sites)
+    at_once = max(1, masks_per_pass(prepared) - 2)
+    made: dict[_Path, Tensor] = {}
+    for sender in dict.fromkeys(path.sender for path in paths):
+        mine = [path for path in paths if path.sender == sender]
+        inner = [path for path in mine if path.receiver is not None]
+        for begin in range(0, max(1, len(inner)), at_once):
+            turn = inner[begin : begin + at_once]
+            lead = _Pass(prepared, sender, tuple(turn), mlps).leads()
+            lost = lead[0] - lead[1:]
+            before = len(made)
+            made |= dict(zip(turn, lost[1:], strict=True))
+            made |= {path: lost[0] for path in mine if path.receiver is None}
+            measured(len(made) - before)
+    lost = torch.stack([made[path] for path in paths])
+    if not bool(lost.isfinite().all()):
+        raise NotANumber(f"{model.name}: the effect of a path is not a number", prepared.cost)
+    return lost
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass: row 0 is the base, row 1 has the sender patched and all else frozen, row 2 + i is
+    the base with what path i brings to its receiver."""
+
+    prepared: Prepared
+    sender: Site
+    paths: tuple[_Path, ...]
+    mlps: Mlps
+
+    def leads(self) -> Float[Tensor, "row pair"]:
+        """The lead of the base's answer over the source's, in double precision."""
+        prepared, n_rows = self.prepared, 2 + len(self.paths)
+        model, batch, prefix = prepared.model, prepared.batch, prepared.prefix
+        if prefix is not None:
+            prefix = repeat_cache(prefix, n_rows)
+        reads = batch.base.reads
+        fired: set[str] = set()
+        hooks = [(name, self._hook(name, edit, fired)) for name, edit in self._edits()]
+        with hooked(model, hooks), torch.no_grad():
+            logits, _ = model.forward(
+                batch.base.tokens[:, prepared.start :].repeat(n_rows, 1),
+                batch.base.attends.repeat(n_rows, 1),
+                prefix=prefix,
+                reads=None if reads is None else (reads - prepared.start).repeat(n_rows),
+            )
+        if silent := [name for name, _ in hooks if name not in fired]:
+            raise ValueError(f"{model.name}: no paths: nothing passes {', '.join(silent)}")
+        width = batch.base.tokens.shape[1]
+        prepared.cost.add(model, n_rows * len(batch), prepared.width, width)
+        logits = rearrange(logits, "(row pair) d_vocab -> row pair d_vocab", row=n_rows)
+        mine, other = (
+            logits.gather(-1, ids.to(logits.device).expand(n_rows, -1)[..., None])[..., 0].double()
+            for ids in (batch.base_answer, batch.source_answer)
+        )
+        return (mine - other).cpu()
+
+    def _hook(
+        self, name: str, edit: Callable[[Tensor], None], fired: set[str]
+    ) -> Callable[..., Tensor]:
+        """A hook that edits a copy of what is there, as "row pair pos part width"."""
+
+        def change(own: Tensor, hook: Any) -> Tensor:
+            fired.add(name)
+            rows = rearrange(own, "(row pair) ... -> row pair ...", row=2 + len(self.paths)).clone()
+            edit(rows if rows.ndim == 5 else rows.unsqueeze(3))
+            return rearrange(rows, "row pair ... -> (row pair) ...")
+
+        return change
+
+    def _edits(self) -> Iterator[tuple[str, Callable[[Tensor], None]]]:
+        """What happens at which hook point."""
+        model, has = self.prepared.model, self.prepared.model.bridge.hook_dict
+        for layer in range(model.n_layers):
+            yield model.hook_name(head(layer, 0)), self._at_heads(layer)
+            if model.hook_name(mlp(layer)) in has:
+                yield model.hook_name(mlp(layer)), self._at_mlp(layer)
+            for channel in _INPUTS["head"]:
+                if taking := list(self._rows(layer, "head", channel)):
+                    yield _PROJECTED.format(layer, channel), self._at_input([r for r, _ in taking])
+        if self.sender.component.kind == "embed":
+            yield model.hook_name(self.sender.component), self._send
+
+    def _rows(
+        self, layer: int, kind: str, channel: Channel | None = None
+    ) -> Iterator[tuple[int, Site]]:
+        """The rows whose path ends here, each with the receiver."""
+        for row, path in enumerate(self.paths, 2):
+            site = path.receiver
+            if site is not None and (site.component.layer, site.component.kind) == (layer, kind):
+                if channel in (None, path.channel):
+                    yield row, site
+
+    def _at_input(self, taking: Sequence[int]) -> Callable[[Tensor], None]:
+        def bring(rows: Tensor) -> None:
+            rows[list(taking)] = rows[1].clone()
+
+        return bring
+
+    def _at_heads(self, layer: int) -> Callable[[Tensor], None]:
+        def freeze(rows: Tensor) -> None:
+            for row, site in self._rows(layer, "head"):
+                changed = self._take(rows[row], site)
+                rows[row] = rows[0]
+                self._put(rows[row], site, changed)
+            rows[1] = rows[0]
+            if (self.sender.component.layer, self.sender.component.kind) == (layer, "head"):
+                self._send(rows)
+
+        return freeze
+
+    def _at_mlp(self, layer: int) -> Callable[[Tensor], None]:
+        def freeze(rows: Tensor) -> None:
+            for row, site in self._rows(layer, "mlp"):
+                self._put(rows[row], site, self._take(rows[1], site))
+            if self.mlps == "frozen":
+                rows[1] = rows[0]
+            if self.sender.component == mlp(layer):
+                self._send(rows)
+
+        return freeze
+
+    def _send(self, rows: Tensor) -> None:
+        """Give row 1 what the sender does in the source."""
+        index = self.prepared.sites.index(self.sender)
+        for edit in self.prepared.edits[self.prepared.model.hook_name(self.sender.component)]:
+            if index in edit.sites.tolist():
+                slot = self.sender.component.head or 0
+                self._put(rows[1], self.sender, edit.donor[..., slot, :].to(rows.device))
+
+    def _take(self, row: Float[Tensor, "pair pos part width"], site: Site) -> Tensor:
+        pairs, columns = self._place(site, row)
+        return row[pairs, columns, site.component.head or 0].clone()
+
+    def _put(self, row: Float[Tensor, "pair pos part width"], site: Site, values: Tensor) -> None:
+        pairs, columns = self._place(site, row)
+        row[pairs, columns, site.component.head or 0] = values
+
+    def _place(self, site: Site, row: Tensor) -> tuple[Any, Any]:
+        """Indices of a site's pairs and columns in what a pass runs."""
+        if site.position == "all":
+            return slice(None), slice(None)
+        columns: Int[Tensor, " pair"] = self.prepared.batch.base.columns[site.position]
+        pairs = torch.arange(len(columns), device=row.device)
+        return pairs, (columns - self.prepared.start).to(row.device)

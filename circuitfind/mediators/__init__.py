@@ -1,0 +1,1 @@
+"""What is patched: components, sites, and how a part is cut out of an activation."""

@@ -1,0 +1,1 @@
+"""Models by name: built in, from a folder, wired by hand, or from the hub."""

@@ -1,0 +1,1 @@
+"""Pairs made ready for a model, patched runs, scores and bounds."""

@@ -1,0 +1,410 @@
+"""What search minimises and what it must satisfy: losses, satisfaction, null, ceiling, bounds."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+from torch import Tensor
+
+from desiderata import Desideratum
+
+from ..mediators.site import Site
+from ..models.model import Model
+from .cost import Cost
+from .encoding import Batch
+from .mask import gates_of
+from .patching import Prepared, masks_per_pass, pack, prepare, record_base, run, run_together
+
+NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
+MARGIN = 2.0  # logits by which search wants the expected answer to lead; more earns nothing
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a desideratum has to reach, from its scores with no site patched and with all.
+
+    Scores are shares of pairs whose most likely next token is the expected one. `null` is that
+    of the empty circuit, `ceiling` that of the circuit of all sites; which is the better one
+    depends on sense and part. The bound is `worst + at_least * (best - worst)`.
+
+    Where the two do not differ beyond noise, or where no pair's expectation is one that either
+    end can give (`crossed`, when the answer depends on more than the variable), the scale is
+    absolute: from 0 to 1, all pairs being ones that the model solves unpatched. `vacuous` then
+    says that both ends reach the bound already, `unreached` that neither end does.
+    """
+
+    null: float
+    ceiling: float
+    at_least: float
+    absolute: bool
+    novel: bool
+
+    @property
+    def value(self) -> float:
+        """The satisfaction to reach, a share in [0, 1]."""
+        worst, best = sorted((self.null, self.ceiling))
+        return self.at_least if self.absolute else worst + self.at_least * (best - worst)
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether the empty and the full circuit satisfy it alike, so that it tells little."""
+        return self.absolute and min(self.null, self.ceiling) >= self.at_least
+
+    @property
+    def unreached(self) -> bool:
+        """Whether neither end satisfies it although one of them should."""
+        return self.absolute and not self.novel and max(self.null, self.ceiling) < self.at_least
+
+
+def correct(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Bool[Tensor, "mask pair"]:
+    """Whether the most likely next token is the expected one, per mask and pair; never where
+    logits are not numbers."""
+    best = logits.max(dim=-1)
+    return (best.indices == expected) & ~best.values.isnan()
+
+
+def lead(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """By how many logits the expected token leads the best other one; negative where it trails."""
+    index = expected.expand(len(logits), -1)[..., None]
+    mine = logits.gather(-1, index)[..., 0]
+    return mine - logits.scatter(-1, index, float("-inf")).amax(dim=-1)
+
+
+def hinge(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """By how many logits the expected token falls short of a lead of `MARGIN`; 0 beyond it."""
+    return (MARGIN - lead(logits, expected)).clamp(min=0)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """Minus the log-probability of the expected token, in nats."""
+    index = expected.expand(len(logits), -1)[..., None]
+    return -logits.log_softmax(dim=-1).gather(-1, index)[..., 0]
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class NotANumber(FloatingPointError):
+    """A loss, a gradient or a score is NaN or infinite; `cost` is what was spent until then."""
+
+    def __init__(self, words: str, cost: Cost) -> None:
+        super().__init__(words)
+        self.cost = cost
+
+
+class Piece(NamedTuple):
+    """Some pairs of the desideratum with this index, and their logits under each membership."""
+
+    index: int
+    batch: Batch
+    logits: Float[Tensor, "mask pair d_vocab"]
+
+
+class Objective:
+    """Desiderata on a model, ready to be scored under any membership of their sites.
+
+    Args:
+        decided: sites whose membership is not open, with what it is, 0 or 1. They are patched
+            accordingly whatever the membership of the others, which alone are `sites` here.
+        like: one with the same base prompts, of which that is used that needs no new run.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batches: Sequence[Batch],
+        sites: Sequence[Site],
+        cost: Cost | None = None,
+        decided: Mapping[Site, float] | None = None,
+        like: "Objective | None" = None,
+    ) -> None:
+        self.cost = cost or Cost()
+        self.decided = dict(decided or {})
+        self.every = tuple(sites)
+        self.open = torch.tensor([n for n, s in enumerate(sites) if s not in self.decided]).long()
+        self.sites = tuple(self.every[n] for n in self.open.tolist())
+        self.batches = tuple(batches)
+        self._columns: list[Tensor] = []
+        self._prepared: list[list[Prepared]] = []
+        for index, batch in enumerate(batches):
+            columns = [n for n, site in enumerate(sites) if site.position in batch.desideratum.at]
+            mine = [sites[column] for column in columns]
+            pieces = torch.arange(len(batch)).split(model.pairs_at_once)
+            self._columns.append(torch.tensor(columns))
+            ready = like._prepared[index] if like else [None] * len(pieces)
+            self._prepared.append(
+                [
+                    prepare(model, batch.take(piece), mine, cost=self.cost, like=other)
+                    for piece, other in zip(pieces, ready, strict=True)
+                ]
+            )
+
+    @property
+    def desiderata(self) -> tuple[Desideratum, ...]:
+        """The desiderata, in the order of every score and loss here."""
+        return tuple(batch.desideratum for batch in self.batches)
+
+    def first(self, n: int) -> "Objective":
+        """The same desiderata on their first pieces, as many as have up to `n` pairs together and
+        one at least. Nothing is prepared again."""
+        made = copy(self)
+        made._prepared = []
+        for pieces in self._prepared:
+            ends = accumulate(len(piece.batch) for piece in pieces)
+            kept = sum(end <= n for end in ends)
+            made._prepared.append(pieces[: max(1, kept)])
+        made.batches = tuple(
+            batch.take(range(sum(len(piece.batch) for piece in pieces)))
+            for batch, pieces in zip(self.batches, made._prepared, strict=True)
+        )
+        return made
+
+    @property
+    def masks_at_once(self) -> int:
+        """How many masks go through the model in one pass of any desideratum."""
+        return min(masks_per_pass(piece) for pieces in self._prepared for piece in pieces)
+
+    def passes(
+        self, indices: Iterable[int], membership: Float[Tensor, "mask site"]
+    ) -> Iterator[list[Piece]]:
+        """Pass by pass, pieces of these desiderata's pairs with their logits under each membership.
+
+        A caller that wants gradients goes backward after each pass, so that no graph outlives it.
+        In a small model a pass holds as many desiderata as fit.
+        """
+        pieces = [(index, prepared) for index in indices for prepared in self._prepared[index]]
+        for group in pack([prepared for _, prepared in pieces], len(membership)):
+            mine = [pieces[number] for number in group]
+            # Anew for each pass: its backward pass may free what the gates came through.
+            gates = [self._gates(index, membership) for index, _ in mine]
+            parts = [prepared for _, prepared in mine]
+            found = run_together(parts, gates) if len(mine) > 1 else [run(parts[0], gates[0])]
+            yield [
+                Piece(index, prepared.batch, logits)
+                for (index, prepared), logits in zip(mine, found, strict=True)
+            ]
+
+    def undecided(self) -> "Objective":
+        """The same with the membership of every site open, so that all are in `sites`."""
+        made = copy(self)
+        made.decided, made.sites = {}, self.every
+        made.open = torch.arange(len(self.every))
+        return made
+
+    def complete(self, membership: Float[Tensor, "mask site"]) -> Float[Tensor, "mask every"]:
+        """The membership of every site, the decided ones too, in the order of `every`."""
+        if not self.decided:
+            return membership
+        made = torch.tensor([self.decided.get(site, 0.0) for site in self.every])
+        made = made.repeat(len(membership), 1)
+        made[:, self.open] = membership
+        return made
+
+    def untouched(self, index: int) -> Float[Tensor, "1 site"]:
+        """The membership under which this desideratum patches nothing."""
+        outside = self.desiderata[index].part == "outside"
+        return torch.full((1, len(self.sites)), float(outside))
+
+    def _gates(self, index: int, membership: Float[Tensor, "mask site"]) -> Tensor:
+        part = self.batches[index].desideratum.part
+        return gates_of(self.complete(membership)[:, self._columns[index]], part)
+
+    @torch.no_grad()
+    def hits(
+        self,
+        index: int,
+        membership: Float[Tensor, "mask site"],
+        expected: Int[Tensor, " pair"] | None = None,
+    ) -> Bool[Tensor, "mask pair"]:
+        """Which of one desideratum's pairs come out as expected, under each membership.
+
+        Args:
+            expected: other answers than the batch expects.
+        """
+        gates, pieces = self._gates(index, membership), self._prepared[index]
+        expected = self.batches[index].expected if expected is None else expected
+        wanted = expected.split([len(piece.batch) for piece in pieces])
+        # Few masks at a time: their logits over a whole vocabulary take much memory.
+        found = [
+            torch.cat(
+                [
+                    correct(run(prepared, rows), mine)
+                    for rows in gates.split(masks_per_pass(prepared))
+                ]
+            )
+            for prepared, mine in zip(pieces, wanted, strict=True)
+        ]
+        return torch.cat(found, 1).cpu()
+
+    def scores(
+        self, membership: Float[Tensor, "mask site"], only: Sequence[int] | None = None
+    ) -> Float[Tensor, "mask desideratum"]:
+        """The satisfaction of each desideratum under each membership: shares of pairs.
+
+        Args:
+            only: the desiderata to score; the others come back as NaN.
+        """
+        made = torch.full((len(membership), len(self.batches)), float("nan"))
+        for index in range(len(self.batches)) if only is None else only:
+            made[:, index] = self.hits(index, membership).float().mean(dim=1)
+        return made
+
+    def backward(
+        self,
+        weights: Mapping[int, float],
+        membership: Float[Tensor, " site"],
+        loss_of: Loss = hinge,
+    ) -> dict[int, tuple[float, float]]:
+        """Add the gradient of the weighted losses of some desiderata to the membership's.
+
+        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in logits.
+
+        Args:
+            weights: of each desideratum, by its index.
+
+        Returns:
+            The loss and the satisfaction of each, both unweighted, at this membership.
+
+        Raises:
+            NotANumber: a loss is not finite.
+        """
+        losses, hits = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0)
+        for pieces in self.passes(weights, membership[None]):
+            total = torch.zeros((), device=pieces[0].logits.device)
+            for index, batch, logits in pieces:
+                loss = loss_of(logits, batch.expected).sum() / len(self.batches[index])
+                total = total + weights[index] * loss
+                losses[index] += loss.item()
+                hits[index] += int(correct(logits, batch.expected).sum())
+            total.backward()
+        for index, loss in losses.items():
+            if not math.isfinite(loss):
+                name = self.desiderata[index].name
+                raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
+        return {index: (losses[index], hits[index] / len(self.batches[index])) for index in weights}
+
+    @torch.no_grad()
+    def leads(self, index: int, membership: Float[Tensor, "mask site"]) -> Float[Tensor, " mask"]:
+        """One desideratum's mean lead of the expected token, in logits, under each membership.
+
+        Raises:
+            NotANumber: a lead is not finite.
+        """
+        gates = self._gates(index, membership)
+        total = torch.zeros(len(membership))
+        for prepared in self._prepared[index]:
+            pieces = [
+                lead(run(prepared, rows), prepared.batch.expected).sum(dim=1)
+                for rows in gates.split(masks_per_pass(prepared))
+            ]
+            total += torch.cat(pieces).float().cpu()
+        self.require_finite(total, f"the lead of {self.desiderata[index].name!r}")
+        return total / len(self.batches[index])
+
+    def require_finite(self, values: Tensor | None, what: str) -> None:
+        """Let only numbers pass.
+
+        Raises:
+            NotANumber: some of the values are NaN or infinite; the message names what they are.
+        """
+        if values is not None and not bool(values.isfinite().all()):
+            bad = int((~values.isfinite()).sum())
+            raise NotANumber(
+                f"{what} is not a number ({bad} of {values.numel()} values); try --dtype float32",
+                self.cost,
+            )
+
+    def activations(self) -> list[Float[Tensor, "sample width"]]:
+        """What each site writes in the base prompts of all desiderata, a row per pair and token."""
+        pieces: list[list[Tensor]] = [[] for _ in self.every]
+        for columns, prepared in zip(self._columns, self._prepared, strict=True):
+            for piece in prepared:
+                for column, written in zip(columns.tolist(), record_base(piece), strict=True):
+                    pieces[column].append(written)
+        kept = [pieces[column] for column in self.open.tolist()]
+        return [torch.cat(rows) if rows else torch.zeros(1, 1) for rows in kept]
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """What each desideratum has to reach on these pairs, from its null and its ceiling.
+
+        They are those of the circuits of no site and of every site, whatever is decided.
+        """
+        ends, free = torch.tensor([[0.0], [1.0]]).repeat(1, len(self.every)), self.undecided()
+        return tuple(
+            _bound(desideratum, *free.hits(index, ends))
+            for index, desideratum in enumerate(self.desiderata)
+        )
+
+
+def _bound(
+    desideratum: Desideratum, empty: Bool[Tensor, " pair"], full: Bool[Tensor, " pair"]
+) -> Bound:
+    better, worse = int((empty & ~full).sum()), int((full & ~empty).sum())
+    differ = better + worse > 0 and stats.binomtest(better, better + worse).pvalue < NOISE
+    return Bound(
+        null=float(empty.float().mean()),
+        ceiling=float(full.float().mean()),
+        at_least=desideratum.at_least,
+        absolute=desideratum.is_novel or not differ,
+        novel=desideratum.is_novel,
+    )
+
+
+def slack(
+    scores: Float[Tensor, "mask desideratum"], bounds: Sequence[Bound], margin: Sequence[float]
+) -> Float[Tensor, " mask"]:
+    """By how much the worst-off desideratum clears its bound and margin; NaN scores are left out.
+
+    Each distance is a share of pairs. At 0 or above, every desideratum holds.
+    """
+    return gaps(scores, bounds, margin).amin(dim=1)
+
+
+def gaps(
+    scores: Float[Tensor, "mask desideratum"], bounds: Sequence[Bound], margin: Sequence[float]
+) -> Float[Tensor, "mask desideratum"]:
+    """By how much each desideratum clears its bound and margin; infinity where it has no score.
+
+    The margin never asks for more than the better of the empty and the full circuit reaches, nor,
+    on the absolute scale, for more than all pairs: a circuit as good as that is good enough.
+    """
+    need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
+    most = [1.0 if bound.absolute else max(bound.null, bound.ceiling) for bound in bounds]
+    return (scores - need.minimum(torch.tensor(most))).nan_to_num(nan=float("inf"))
+
+
+def race(
+    objective: Objective,
+    table: Float[Tensor, "mask site"],
+    bounds: Sequence[Bound],
+    margin: Sequence[float],
+    live: Sequence[int],
+    least: float,
+) -> Float[Tensor, "mask desideratum"]:
+    """The scores of each mask on the live desiderata as far as they tell whether its slack reaches
+    `least`: one that falls short on a desideratum is not tried on the next, and has NaN there, so
+    that its slack is an upper limit of what it would be."""
+    made = torch.full((len(table), len(bounds)), float("nan"))
+    racing = torch.arange(len(table))
+    # What should follow first, since few sites do that, and many keep things as they are.
+    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
+        made[racing, index] = objective.scores(table[racing], [index])[:, index]
+        # In double precision: in single, a `least` just above a slack would be as good as it.
+        racing = (slack(made, bounds, margin).double() >= least).nonzero()[:, 0]
+        if not len(racing):
+            break
+    return made

@@ -1,0 +1,107 @@
+"""What the model itself says about desiderata before search: does it solve them, can they move?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..models.model import Model
+from .cost import Cost
+from .encoding import UNKNOWN, Batch, Prompts
+from .intervals import interval
+
+SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
+FEWEST, MOST = 16, 64  # pairs in a pass, if there are as many; wider passes are no faster
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How many of a desideratum's pairs the model solves unpatched, base and source, and the rows
+    of those that it does not."""
+
+    name: str
+    n: int
+    solved: int
+    missed: tuple[int, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The share of pairs of which the model answers both prompts, in [0, 1]."""
+        return self.solved / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Clopper-Pearson interval of the share."""
+        return interval(self.solved, self.n)
+
+
+@torch.no_grad()
+def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
+    """Of which pairs the model gives the base's and the source's answer, unpatched.
+
+    A source whose answer nobody gave counts as solved.
+    """
+    base = _argmax(model, batch.base, cost) == batch.base_answer
+    source = _argmax(model, batch.source, cost) == batch.source_answer
+    return base & (source | (batch.source_answer == UNKNOWN))
+
+
+def keep_solved(
+    model: Model, batches: Sequence[Batch], n: int, cost: Cost
+) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
+    """The batches with up to `n` of the pairs that the model solves, and how many it did.
+
+    Pairs are looked at in turn, and no more of them than it takes to have `n`.
+    """
+    kept, counts = [], []
+    for batch in batches:
+        seen, rows, missed = 0, [], []
+        while len(rows) < n and seen < len(batch):
+            # As many as are wanting, but not so few that passes get slow.
+            turn = range(seen, min(len(batch), seen + max(n - len(rows), FEWEST)))
+            solved = solves(model, batch.take(turn), cost)
+            for row, right in zip(turn, solved.tolist(), strict=True):
+                (rows if right else missed).append(row)
+            seen = turn.stop
+        counts.append(Solved(batch.desideratum.name, seen, len(rows), tuple(missed)))
+        if rows:
+            kept.append(batch.take(rows[:n]))
+    return tuple(kept), tuple(counts)
+
+
+def keep_known(
+    batches: Sequence[Batch], n: int, counts: Sequence[Solved]
+) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
+    """What `keep_solved` gave where it counted so, without running the model again."""
+    kept = [
+        batch.take([row for row in range(count.n) if row not in count.missed][:n])
+        for batch, count in zip(batches, counts, strict=True)
+        if count.solved
+    ]
+    return tuple(kept), tuple(counts)
+
+
+def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
+    """Why a result would be meaningless, in words; empty where nothing speaks against it."""
+    problems = []
+    for count in counts:
+        if count.share < SOLVED_AT_LEAST:
+            low, high = count.interval
+            problems.append(
+                f"{count.name}: {model.name} answers both prompts of only {count.share:.2f} of "
+                f"{count.n} pairs unpatched (95 % interval {low:.2f} to {high:.2f}; at least "
+                f"{SOLVED_AT_LEAST} expected); there is no behaviour to explain"
+            )
+    return problems
+
+
+def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
+    pieces = []
+    for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
+        tokens, attends = prompts.tokens[rows], prompts.attends[rows]
+        reads = None if prompts.reads is None else prompts.reads[rows]
+        pieces.append(model.forward(tokens, attends, reads=reads)[0].argmax(dim=-1))
+        cost.add(model, *tokens.shape, context=tokens.shape[1])
+    return torch.cat(pieces)

@@ -1,0 +1,58 @@
+"""The figures that one finished run can be drawn as, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ...circuits.circuit import Circuit
+from ...circuits.examples import Examples
+from ...validate.card import card_from_json
+from .attention import draw_attention
+from .diagram import draw_diagram
+from .effects import draw_effects, draw_stability
+from .grid import draw
+from .plots import draw_bars, draw_frontier
+
+PLOTS = {
+    "frontier": draw_frontier,
+    "bars": draw_bars,
+    "effects": draw_effects,
+    "stability": draw_stability,
+}
+FILES = {"map": "circuit", "circuit": "diagram"}  # names of files; a run writes its map itself
+FIGURES = ("map", "circuit", *PLOTS, "attention")
+
+
+def draw_kind(
+    circuit: Circuit,
+    report: Mapping[str, Any],
+    kind: str,
+    *,
+    examples: Examples | None = None,
+    theme: str | None = None,
+    width: str | None = None,
+) -> Figure:
+    """The figure of this kind of a circuit and its report, by default as the kind has it.
+
+    Args:
+        examples: where the circuit's heads look; only the kind `attention` shows it.
+
+    Raises:
+        ValueError: no such kind, theme or width; a report without what the kind shows, or about
+            another circuit; a theme or width for the map, which has its own.
+    """
+    card = card_from_json(report)
+    card.require(circuit)
+    look = {key: value for key, value in (("theme", theme), ("width", width)) if value}
+    if kind == "map" and look:
+        raise ValueError("the map is light and as wide as it needs: leave out --theme and --width")
+    if kind == "map":
+        return draw(circuit, card)
+    if kind == "circuit":
+        return draw_diagram(circuit, theme=theme or "light", width=width or "two")
+    if kind == "attention":
+        return draw_attention(circuit, examples, **look)
+    if kind not in PLOTS:
+        raise ValueError(f"a figure is one of {', '.join(FIGURES)}; got {kind!r}")
+    return PLOTS[kind](circuit, report, **look)

@@ -1,0 +1,1 @@
+"""Tables, graphs as text, notebook views and progress."""

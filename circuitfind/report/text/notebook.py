@@ -1,0 +1,109 @@
+"""Circuits, cards and results in a notebook: small HTML without a script.
+
+Names and sentences may come from anybody's file, so that all text is escaped, put on one line,
+cut, and kept from turning its surroundings right to left. Colours are the notebook's own.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from math import isfinite
+from typing import Any
+
+from ...circuits.circuit import Circuit
+from ...search.result import SearchResult
+from ...validate.card import Card
+from .sitegraph import on_one_line
+
+LONGEST, ROWS = 600, 40  # letters of a text, rows of a table
+MARKS = {"holds": "✓ holds", "fails": "✗ fails", "inconclusive": "? inconclusive"}
+BOX = "max-width:60rem;overflow-x:auto;overflow-wrap:anywhere"
+TABLE = "border-collapse:collapse;margin:.4em 0;color:inherit;overflow-wrap:break-word"
+CELL = "padding:.15em .7em;border-bottom:1px solid rgba(128,128,128,.35);text-align:left"
+
+
+def circuit_html(circuit: Circuit) -> str:
+    """A circuit: its claim, and its sites by score, with who chose each where a person did."""
+    order = sorted(range(len(circuit)), key=lambda n: -circuit.scores[n])
+    chosen = circuit.provenance.get("chosen")
+    rows = [[str(circuit.sites[n]), _number(circuit.scores[n])] for n in order]
+    head = ["site", "score"]
+    if isinstance(chosen, dict):
+        head.append("chosen by")
+        for row in rows:
+            row.append(_who(chosen.get(row[0])))
+    about = f"{circuit.task} on {circuit.model}" if circuit.task else f"on {circuit.model}"
+    size = f"{len(circuit.heads)} heads, {len(circuit.mlps)} MLPs"
+    found = f"{len(circuit)} sites ({size}) by {circuit.method}, seed {circuit.seed}"
+    return _box(circuit.claim or "Circuit", [about, found], _table(head, rows))
+
+
+def card_html(card: Card) -> str:
+    """A card: every desideratum with its interval, and every check with what it says."""
+    desiderata = [
+        [
+            row.name,
+            row.part,
+            str(row.n),
+            _number(row.need),
+            _number(row.satisfaction),
+            f"{_number(row.low)} to {_number(row.high)}",
+            _mark(row.holds),
+        ]
+        for row in card.desiderata
+    ]
+    checks = [[row.name, MARKS[row.verdict], str(row.n), row.says] for row in card.findings]
+    reached = sum(row.holds for row in card.desiderata)
+    words = f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs"
+    head = ["desideratum", "part", "n", "needs", "reaches", "95 %", ""]
+    tables = _table(head, desiderata) + _table(["check", "verdict", "n", "says"], checks)
+    return _box(f"Card: {_mark(card.holds)}", [words], tables)
+
+
+def result_html(result: SearchResult) -> str:
+    """A result: what the search says, its circuit, and how large the circuits tried were."""
+    words = [result.message, *result.problems]
+    if result.frontier:
+        first, last = result.frontier[0].size, result.frontier[-1].size
+        words.append(
+            f"circuits tried: {first} to {last} sites; draw_search(result) shows how far they get"
+        )
+    circuit = circuit_html(result.circuit) if len(result.circuit) else ""
+    return _box(f"Search: {MARKS[result.status]}", words, circuit)
+
+
+def _box(title: str, lines: Iterable[str], body: str) -> str:
+    told = "".join(f"<div>{_text(line)}</div>" for line in lines)
+    return f'<div style="{BOX}"><strong>{_text(title)}</strong>{told}{body}</div>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        made = "".join(f'<{tag} style="{CELL}">{_text(cell)}</{tag}>' for cell in cells)
+        return f"<tr>{made}</tr>"
+
+    if not rows:
+        return ""
+    body = "".join(row(cells, "td") for cells in rows[:ROWS])
+    more = f"<div>and {len(rows) - ROWS} more</div>" if len(rows) > ROWS else ""
+    return f'<table style="{TABLE}">{row(head, "th")}{body}</table>{more}'
+
+
+def _text(text: str) -> str:
+    line = on_one_line(text)
+    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    return f"<bdi>{escape(line)}</bdi>"
+
+
+def _mark(holds: bool) -> str:
+    return MARKS["holds" if holds else "fails"]
+
+
+def _who(row: Any) -> str:
+    if not isinstance(row, dict) or row.get("who") != "person":
+        return "optimiser"
+    why = f": {row['reason']}" if row.get("reason") else ""
+    return f"{row.get('by') or 'a person'}{why}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if isfinite(value) else "?"

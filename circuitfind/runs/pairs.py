@@ -1,0 +1,91 @@
+"""Evidence: the pairs of a claim that a model solves, for search and held out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from desiderata import Problem, Sampleable, lint_desiderata
+
+from ..models.model import Model
+from ..objective.cost import Cost
+from ..objective.encoding import Batch, encode, fit_to_tokenizer
+from ..objective.precheck import Solved, keep_known, keep_solved, precheck
+from .settings import Settings
+
+SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Batches ready for search and for validation, and what is to be said about them."""
+
+    claim: Sampleable
+    search: tuple[Batch, ...]
+    held_out: tuple[Batch, ...]
+    report: Mapping[str, Any]
+
+
+def gather(
+    model: Model,
+    claim: Sampleable,
+    settings: Settings,
+    *,
+    to_search: bool = True,
+    known: Mapping[str, Sequence[Solved]] | None = None,
+) -> Evidence:
+    """The pairs of a claim that this model solves, encoded, for search and held out.
+
+    Args:
+        to_search: look for the pairs of search too; without, there are none.
+        known: which pairs of each split this model solves, where a run with the same settings
+            has found that out.
+
+    Raises:
+        ValueError: lint or precheck speak against the run (unless `force`), or the pairs cannot
+            be encoded for this model.
+    """
+    fitted, notes = fit_to_tokenizer(model, claim)
+    sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
+    problems = lint_desiderata(*sampled, n=settings.n)
+    errors = [str(problem) for problem in problems if problem.level == "error"]
+    cost, counts = Cost(), {}
+    ready: dict[str, tuple[Batch, ...]] = {"search": ()}
+    splits = {"search": sampled[0]} if to_search else {}
+    for split, side in (splits | {"held-out": sampled[1]}).items():
+        batches = encode(model, side)
+        if known and split in known:
+            ready[split], solved = keep_known(batches, settings.n, known[split])
+        else:
+            ready[split], solved = keep_solved(model, batches, settings.n, cost)
+        counts[split] = solved
+        errors += precheck(model, solved)
+        if unsolved := [count.name for count in solved if not count.solved]:
+            raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
+    errors = list(dict.fromkeys(errors))
+    if errors and not settings.force:
+        raise ValueError("; ".join(errors) + " (--force goes on all the same)")
+    report = {
+        "notes": [*notes, *fitted.notes(settings.seed)],
+        "problems": _words(problems) + ([f"forced: {error}" for error in errors]),
+        "solved": [
+            {
+                "name": count.name,
+                "split": split,
+                "n": count.n,
+                "solved": count.solved,
+                "share": count.share,
+                "low": count.interval[0],
+                "high": count.interval[1],
+                "missed": list(count.missed),
+            }
+            for split, side in counts.items()
+            for count in side
+        ],
+        "cost": cost.report(),
+    }
+    return Evidence(fitted, ready["search"], ready["held-out"], report)
+
+
+def _words(problems: Sequence[Problem]) -> list[str]:
+    return [str(problem) for problem in problems if problem.level == "warning"]

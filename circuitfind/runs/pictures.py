@@ -1,0 +1,199 @@
+"""A finished run as figures, as graphs in text, and as a page; a comparison as a page."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..circuits.decisions import DECISIONS
+from ..circuits.decisions_file import decisions_about
+from ..circuits.examples import Examples, load_examples
+from ..circuits.foreign import write_foreign_mib
+from ..circuits.storage import read_json, write_text
+from ..report import save_figure
+from ..report.figures.kinds import FIGURES, draw_kind
+from ..report.page.comparison import render_comparison
+from ..report.page.page import render_page
+from ..report.text.graphs import KINDS, export_graph
+from ..validate import card_from_json
+from .folder import (
+    CIRCUIT,
+    COMPARISON,
+    COMPARISON_PAGE,
+    CONFIG,
+    EXAMPLES,
+    PAGE,
+    VALIDATED,
+)
+from .history import latest_run
+from .settings import Settings
+
+TEXTS = (*KINDS, "mib")  # what a circuit can be written as
+
+
+def redraw(
+    path: str | Path,
+    target: str | Path,
+    kind: str = "map",
+    *,
+    report_path: str | Path | None = None,
+    theme: str | None = None,
+    width: str | None = None,
+) -> None:
+    """Draw a finished run into a .svg, .pdf or .png file.
+
+    Args:
+        kind: one of report.kinds.FIGURES.
+        report_path: what `validate --json` printed of this circuit, in place of what the
+            run's folder knows.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind of figure or of file, or a report or a folder without what it
+            shows.
+    """
+    _, circuit, report = latest_run(path)
+    if report_path is not None:
+        read = read_json(Path(report_path))
+        report = read.get("report", read)
+    examples = _examples_in(path) if kind == "attention" else None
+    figure = draw_kind(circuit, report, kind, examples=examples, theme=theme, width=width)
+    save_figure(figure, target)
+
+
+def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """Every figure that these finished runs hold, as SVG, and beside a run's figures a JSON with
+    the command that makes it, versions, seed, and what the checks found; the files written.
+
+    The names of files begin with that of the run's folder. What a report does not hold is named
+    under `left_out`.
+
+    Raises:
+        LookupError: no finished run in one of the folders.
+        ValueError: two folders of one name; a card about another circuit.
+    """
+    paths = [Path(path) for path in paths]
+    if len({path.resolve().name for path in paths}) < len(paths):
+        raise ValueError("two of these folders have the same name, so that files would, too")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in paths:
+        config, circuit, report = latest_run(path)
+        settings, name, left_out = Settings.from_json(config), path.resolve().name, {}
+        for kind in FIGURES:
+            target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
+            try:
+                examples = _examples_in(path) if kind == "attention" else None
+                figure = draw_kind(circuit, report, kind, examples=examples)
+            except ValueError as error:
+                if kind == "map":  # then there is nothing to show at all
+                    raise
+                left_out[kind] = str(error)
+                continue
+            save_figure(figure, target)
+            written.append(target)
+        record = {
+            "command": settings.command(),
+            "seed": settings.seed,
+            "versions": circuit.provenance.get("versions", {}),
+            "message": report["message"],
+            "desiderata": [
+                {key: value for key, value in row.items() if key != "wrong"}
+                for row in report["desiderata"]
+            ],
+            "checks": [
+                {key: check[key] for key in ("name", "verdict", "n", "says")}
+                for check in report["checks"]
+            ],
+            "left_out": left_out,
+        }
+        written.append(Path(out) / f"{name}.json")
+        write_text(written[-1], json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return written
+
+
+def write_page(path: str | Path) -> Path:
+    """Write the page of a finished run into its folder; where it is.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes; a card or examples of another circuit.
+    """
+    config, circuit, report = latest_run(path)
+    page = Path(path) / PAGE
+    made = render_page(
+        circuit,
+        report,
+        command=Settings.from_json(config).command(),
+        examples=_examples_in(path),
+        decisions=decisions_about(path, circuit),
+    )
+    write_text(page, made)
+    return page
+
+
+def _examples_in(path: str | Path) -> Examples | None:
+    examples = Path(path) / EXAMPLES
+    return load_examples(examples) if examples.is_file() else None
+
+
+def write_comparison_page(path: str | Path) -> Path:
+    """Write the page of a comparison into its folder, from the compare.json there; where it is.
+
+    Raises:
+        FileNotFoundError: no compare.json there.
+        ValueError: one that is not what `compare` writes.
+    """
+    made, commands = read_json(Path(path) / COMPARISON), {}
+    for name, read in made.get("circuits", {}).items():
+        if made.get("shared") and name == "shared":
+            continue  # it was found by the comparison itself
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # other tools, versions
+            commands[name] = Settings.from_json(read["provenance"]["config"]).command()
+    page = Path(path) / COMPARISON_PAGE
+    write_text(page, render_comparison(made, commands))
+    return page
+
+
+def page_of(path: str | Path) -> Path:
+    """Where the page of a finished run or of a comparison is; it is made where the folder has
+    none, or one from before the last edges, findings or decisions.
+
+    Raises:
+        LookupError, ValueError: as in `write_page` and `write_comparison_page`.
+    """
+    path = Path(path)
+    compared = (path / COMPARISON).is_file() and not (path / CONFIG).is_file()
+    page = path / (COMPARISON_PAGE if compared else PAGE)
+    told = [
+        path / name for name in ((COMPARISON,) if compared else (CIRCUIT, VALIDATED, DECISIONS))
+    ]
+    changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
+    if page.is_file() and page.stat().st_mtime >= changed:
+        return page
+    return write_comparison_page(path) if compared else write_page(path)
+
+
+def graph_of(path: str | Path, kind: str) -> str:
+    """The circuit of a finished run as a graph in text, with its edges where they are measured and
+    the names and groups that a person gave its sites; or, as `mib`, as MIB's graph (foreign.py).
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: an unknown kind; a circuit that MIB's graph cannot hold.
+    """
+    _, circuit, report = latest_run(path)
+    card_from_json(report).require(circuit)
+    if kind == "mib":
+        told = circuit.provenance
+        graph = write_foreign_mib(
+            circuit,
+            told["n_layers"],
+            told["n_heads"],
+            parallel=told.get("parallel_attn_mlp", False),
+        )
+        return json.dumps(graph, indent=2) + "\n"
+    decisions = decisions_about(path, circuit)
+    groups = decisions.grouped(circuit) if decisions else {}
+    names = decisions.named(circuit) if decisions else {}
+    return export_graph(circuit, kind, edges=circuit.edges, groups=groups, names=names)

@@ -1,0 +1,235 @@
+"""A stored circuit checked again: that of a run folder, or one from a file, whoever made it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..circuits.circuit import Circuit, Mlps
+from ..circuits.foreign import circuit_of
+from ..edges.direct_effects import find_edges
+from ..models.model import Model
+from ..objective.mask import Mask, mask_from_json
+from ..objective.precheck import Solved
+from ..progress import Progress
+from ..validate import CHECKS, card_from_json, checks_named, validate
+from ..validate.inputs import digest_pairs
+from .compare_cards import drifted
+from .find_examples import find_examples
+from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
+from .history import keep_validated
+from .pairs import Evidence, gather
+from .pictures import write_page
+from .run import Run, load_run, sign
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Which checks are made, as in `validate`, and who is told how far they are."""
+
+    checks: Sequence[str] = ()
+    thorough: bool = False
+    shown: Progress | None = None
+
+
+def revalidate(
+    path: str | Path,
+    checking: Checking | None = None,
+    *,
+    model_name: str | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    n_random: int | None = None,
+    force: bool = False,
+) -> Run:
+    """The circuit of a finished run, checked again; the run's report is left as it is.
+
+    By the run's own settings, the folder keeps what these checks found (validated.json), and its
+    page and its examples are made anew.
+
+    Args:
+        model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
+            random circuits than the run's.
+        force: go on where the model solves few of the pairs.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`.
+    """
+    config, circuit, report = read_run(path)
+    given = {
+        "model": model_name,
+        "n": n,
+        "seed": seed,
+        "n_random": n_random,
+        "force": force or None,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    own = Settings.from_json(config)
+    settings = replace(own, **changes)
+    model = settings.load_model()
+    mask = mask_from_json(report["mask"]) if "mask" in report else None
+    before = None if {"model", "n", "seed"} & changes.keys() else report
+    evidence = _evidence(settings, model, checking or Checking(), before)
+    fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
+    if settings == own:
+        found = find_examples(model, circuit, evidence.held_out, card_from_json(fresh))
+        found.save(Path(path) / EXAMPLES)
+        keep_validated(path, fresh)
+        write_page(path)
+    return Run(Path(path), circuit, {**report, **fresh})
+
+
+def validate_file(
+    path: str | Path,
+    settings: Settings,
+    checking: Checking | None = None,
+    *,
+    position: str | None = None,
+    top: int | None = None,
+) -> Run:
+    """The circuit in a file, of ours or of another tool (docs/formats.md), checked on a claim.
+
+    Args:
+        settings: the claim, the model and the pairs.
+        position, top: as in `foreign.circuit_of`; the position is by default the claim's only one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        LookupError: a site that the claim's positions do not offer.
+        ValueError: not a circuit; bad input, as in `discover`.
+    """
+    model, claim = settings.load_model(), settings.load_claim()
+    if position is None and len(claim.at) > 1:
+        names = ", ".join(claim.at)
+        raise ValueError(f"the claim is about {names}; say by --position which the file means")
+    circuit = circuit_of(path, model, position=position or next(iter(claim.at)), top=top)
+    signed = sign(circuit, model, claim, settings)
+    signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
+    size = {
+        "heads": len(signed.heads),
+        "mlps": len(signed.mlps),
+        "sites": len(signed),
+        "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
+    }
+    checking = checking or Checking()
+    evidence = _evidence(settings, model, checking)
+    fresh = _check(settings, model, signed, evidence, checking)
+    notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
+    return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
+
+
+def recheck(
+    path: str | Path, model_name: str | None = None, shown: Progress | None = None
+) -> tuple[Run, tuple[str, ...]]:
+    """The circuit of a finished run checked again, on another model or with another version of
+    what it runs on, by the checks of its report; and what drifted, a sentence each.
+
+    Raises:
+        LookupError: no finished run there; a site that the model does not have.
+        ValueError: bad input, as in `discover`; a model that solves no pair of a desideratum.
+    """
+    before = card_from_json(load_run(path).report)
+    known = [check.name for check in CHECKS]
+    names = [finding.name for finding in before.findings if finding.name in known]
+    made = revalidate(path, Checking(names, shown=shown), model_name=model_name, force=True)
+    return made, drifted(before, card_from_json(made.report))
+
+
+def add_paths(
+    path: str | Path,
+    mlps: Mlps = "frozen",
+    n: int | None = None,
+    shown: Progress | None = None,
+) -> Circuit:
+    """The circuit of a finished run with the direct effects of its members on each other and on
+    the answer, which its file and its page hold from now on; see `paths.find_edges`.
+
+    They are measured on held-out pairs of the first desideratum that follows at all the
+    circuit's positions.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: no such desideratum; bad input, as in `discover`.
+    """
+    config, circuit, _ = read_run(path)
+    settings = Settings.from_json(config)
+    settings = replace(settings, n=n) if n else settings
+    model, positions = settings.load_model(), {site.position for site in circuit.sites}
+    held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
+    fitting = [
+        batch
+        for batch in held_out
+        if batch.desideratum.sense == "follows" and positions <= set(batch.desideratum.at)
+    ]
+    if not fitting:
+        raise ValueError(f"no desideratum of the claim follows at {', '.join(sorted(positions))}")
+    seed = settings.seed
+    edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=seed, progress=shown)
+    made = replace(circuit, edges=edges)
+    made.save(Path(path) / CIRCUIT)
+    if (Path(path) / PAGE).is_file():
+        write_page(path)
+    return made
+
+
+def _gather_again(
+    model: Model, settings: Settings, to_search: bool, before: Mapping[str, Any]
+) -> Evidence:
+    """The pairs that the model solves, as the report of a run with these settings tells, if that
+    was about the same weights and leads to the same held-out pairs."""
+    binds, claim = before.get("binds", {}), settings.load_claim()
+    if binds.get("model") == model.digest:
+        known: dict[str, list[Solved]] = {}
+        for row in before["solved"]:
+            if "missed" in row:
+                solved = Solved(row["name"], row["n"], row["solved"], tuple(row["missed"]))
+                known.setdefault(row["split"], []).append(solved)
+        evidence = gather(model, claim, settings, to_search=to_search, known=known)
+        if digest_pairs(evidence.held_out) == binds["pairs"]:
+            return evidence
+    return gather(model, claim, settings, to_search=to_search)
+
+
+def _evidence(
+    settings: Settings, model: Model, checking: Checking, before: Mapping[str, Any] | None = None
+) -> Evidence:
+    """The pairs that these checks need; `before` is the report of a run with the same settings."""
+    chosen = checks_named(checking.checks, checking.thorough)
+    to_search = any(check.searches for check in chosen)
+    return _gather_again(model, settings, to_search, before or {})
+
+
+def _check(
+    settings: Settings,
+    model: Model,
+    circuit: Circuit,
+    evidence: Evidence,
+    checking: Checking,
+    mask: Mask | None = None,
+) -> dict[str, Any]:
+    """The part of a report that checks make anew."""
+    card = validate(
+        model,
+        circuit,
+        evidence.held_out,
+        search=evidence.search,
+        mask=mask,
+        seed=settings.seed,
+        n_random=settings.n_random,
+        checks=checking.checks,
+        thorough=checking.thorough,
+        progress=checking.shown,
+    )
+    reached = sum(score.holds for score in card.desiderata)
+    return {
+        "success": card.holds,
+        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
+        f"seed {settings.seed} by {model.name}",
+        **card.as_json(),
+        "cost": {**card.cost, "stages": {"validate": card.cost}},
+        "solved": evidence.report["solved"],
+        "notes": evidence.report["notes"],
+        "problems": evidence.report["problems"],
+    }

@@ -1,0 +1,223 @@
+"""The main job: from a claim to a checked circuit, and the folder that it ends in."""
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from desiderata import Sampleable
+
+from ..circuits.circuit import Circuit
+from ..circuits.decisions import Decisions, chosen_by
+from ..models.model import Model
+from ..objective.mask import Mask
+from ..progress import Progress
+from ..report import draw, save_figure
+from ..search import SearchResult, candidate_sites, method_named, search
+from ..validate import Card, card_from_json, validate
+from .find_examples import find_examples
+from .folder import EXAMPLES, FIGURE, RunFolder, read_run
+from .pairs import Evidence, gather
+from .pictures import write_page
+from .settings import Settings, search_config
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and what is in it."""
+
+    path: Path
+    circuit: Circuit
+    report: Mapping[str, Any]
+
+
+class FolderProgress(Progress):
+    """Progress that keeps its state in a run folder and passes reports on."""
+
+    def __init__(self, folder: RunFolder, shown: Progress, resume: bool) -> None:
+        self.folder, self.shown, self.resume = folder, shown, resume
+        self.notes: list[str] = []
+
+    def restore(self) -> dict[str, Any] | None:
+        if not self.resume:
+            return None
+        state, self.notes = self.folder.load_checkpoint()
+        return state
+
+    def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
+        self.shown.report(stage, done, total, row)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.folder.save_checkpoint(state)
+
+
+def discover(
+    settings: Settings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    shown: Progress | None = None,
+    model: Model | None = None,
+    evidence: Evidence | None = None,
+    decisions: Decisions | None = None,
+) -> Run:
+    """The main job, in order: claim, model, pairs, search, validation, figure, folder.
+
+    Args:
+        model, evidence: what `load_model` and `gather` gave for these settings, where several
+            runs share them.
+        decisions: those that the pins and vetoes come from, for the circuit's provenance.
+
+    Raises:
+        ValueError, LookupError: bad input, every problem at once; nothing is written then.
+    """
+    folder = RunFolder(out, settings.as_json())
+    folder.check(resume, overwrite)
+    if resume and folder.is_complete:
+        return load_run(folder.path)
+    method_named(settings.method)
+    config = search_config(settings)
+    claim = settings.load_claim()
+    model = model or settings.load_model()
+    evidence = evidence or gather(model, claim, settings)
+    sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
+    config.check_sites(sites)
+    folder.begin(resume)
+    progress = FolderProgress(folder, shown or Progress(), resume)
+    result = search(model, evidence.search, settings.method, config=config, progress=progress)
+    circuit = sign(result.circuit, model, evidence.claim, settings)
+    if settings.pins or settings.vetoes or decisions:
+        told = chosen_by(circuit, settings.pins, decisions)
+        circuit = replace(circuit, provenance={**circuit.provenance, **told})
+    card = validate(
+        model,
+        circuit,
+        evidence.held_out,
+        search=evidence.search,
+        mask=soft_mask(result),
+        seed=settings.seed,
+        n_random=settings.n_random,
+        progress=progress,
+        also=("rival",) if settings.rival and result.success else (),
+    )
+    notes = [*progress.notes, *folder.put_back(circuit)]
+    report = summarise(circuit, result, card, evidence, notes)
+    save_figure(draw(circuit, card), folder.path / FIGURE)
+    find_examples(model, circuit, evidence.held_out, card).save(folder.path / EXAMPLES)
+    folder.finish(circuit, report, result.history)
+    write_page(folder.path)
+    return Run(folder.path, circuit, report)
+
+
+def load_run(path: str | Path) -> Run:
+    """A finished run, read back.
+
+    Raises:
+        LookupError: no finished run there.
+        ValueError: files that are not what a run writes; a card about another circuit.
+    """
+    _, circuit, report = read_run(path)
+    card_from_json(report).require(circuit)
+    return Run(Path(path), circuit, report)
+
+
+def soft_mask(result: SearchResult) -> Mask | None:
+    """The mask of a search before rounding, where that took something."""
+    return None if result.mask.is_hard else result.mask
+
+
+def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
+    """The circuit with its task, its claim and all that is needed to check or remake it."""
+    parallel = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
+    return replace(
+        circuit,
+        task=settings.task,
+        claim=claim.name,
+        provenance={
+            "model_digest": model.digest,
+            "n_layers": model.n_layers,
+            "n_heads": model.n_heads,
+            **({"parallel_attn_mlp": True} if parallel else {}),
+            "positions": list(claim.at),
+            "config": settings.as_json(),
+            "versions": {
+                "python": platform.python_version(),
+                **{
+                    name: version(name)
+                    for name in ("circuitfind", "torch", "transformers", "transformer-lens")
+                },
+            },
+            "git_commit": _git_commit(),
+        },
+    )
+
+
+def summarise(
+    circuit: Circuit,
+    result: SearchResult,
+    card: Card,
+    evidence: Evidence,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """The report of a run as plain values."""
+    sites, mask = len(result.mask.sites), soft_mask(result)
+    success = result.success and card.holds
+    costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
+    message = _message(result, card, len(circuit), sites)
+    message += "".join(f"; {found.says}" for found in card.findings if found.name == "rival")
+    return {
+        "success": success,
+        "message": message,
+        "size": {
+            "heads": len(circuit.heads),
+            "mlps": len(circuit.mlps),
+            "sites": len(circuit),
+            "of": sites,
+        },
+        **card.as_json(),
+        **({} if mask is None else {"mask": mask.as_json()}),
+        "frontier": [asdict(point) for point in result.frontier],
+        "cost": {key: sum(cost[key] for cost in costs.values()) for key in result.cost}
+        | {"stages": costs},
+        "solved": evidence.report["solved"],
+        "notes": [*evidence.report["notes"], *notes],
+        "problems": [*evidence.report["problems"], *result.problems],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:
+    if not result.success:
+        return result.message
+    if card.holds:
+        return f"{size} of {n_sites} sites satisfy every desideratum on held-out pairs"
+    broken = [
+        f"{score.name!r} reaches {score.satisfaction:.3f} of the {score.need:.3f} it needs"
+        for score in card.desiderata
+        if not score.holds
+    ]
+    return (
+        f"{size} of {n_sites} sites satisfied every desideratum on the selection pairs, but not "
+        f"on held-out ones: {'; '.join(broken)}"
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, where it is a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

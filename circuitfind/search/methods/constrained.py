@@ -1,0 +1,98 @@
+"""`constrained`: the fewest sites such that every desideratum reaches its bound.
+
+First relaxed: gates in [0, 1] under projected Adam, the number of open gates minimised with a
+multiplier for each desideratum that rises while its satisfaction is below the bound and falls
+while it is not. Satisfaction (a share of pairs) has no gradient, so descent follows a hinge on
+logits while the multipliers follow the true constraint: Cotter et al. 2019 (arXiv 1804.06500,
+proxy-Lagrangian). Then discrete: the sites in the order of their mean openness are cut to the
+smallest circuit that holds with hard gates on selection pairs, and polished there.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...progress import Progress
+from ..problem import Selection, conclude
+from ..ranks import lifted, ordered
+from ..result import SearchConfig, SearchResult
+from ..trials import Choice, Trials, polish, swap
+
+STEPS, LEARNING_RATE = 120, 0.08
+RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
+PRICE = 0.02  # logits of lead that a site must earn at the start to stay open
+OPEN = 0.1  # mean openness above which a site is a candidate at all
+
+
+def search_constrained(
+    selection: Selection, config: SearchConfig, progress: Progress
+) -> SearchResult:
+    """The fewest sites such that every desideratum holds; see the module's text."""
+    openness, history = relax(selection, config, progress)
+    order = ordered(openness)
+    reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
+
+    def choose(trials: Trials) -> Choice:
+        if config.left is None:
+            members = polish(trials, order, reach, config, progress)
+        else:
+            members = swap(trials, order, config.left, config, progress)
+        return Choice(members, lifted(openness, trials.losses(members), members), openness)
+
+    return conclude("constrained", selection, choose, history, config)
+
+
+def relax(
+    selection: Selection,
+    config: SearchConfig,
+    progress: Progress,
+    prices: Float[Tensor, " site"] | float = 1.0,
+) -> tuple[Float[Tensor, " site"], list[dict]]:
+    """How open each site was on average over the second half of the descent, and the history.
+
+    Args:
+        prices: what an open gate costs, in units of the usual price.
+    """
+    steps = config.steps or STEPS
+    objective, live = selection.fit, selection.live
+    generator = torch.Generator().manual_seed(config.seed)
+    n_sites = len(objective.sites)
+    gates = (0.5 + 0.05 * torch.randn(n_sites, generator=generator)).requires_grad_()
+    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
+    multipliers = [objective.desiderata[index].weight for index in live]
+    total, history, first = torch.zeros(n_sites), [], 0
+    if state := progress.restore():
+        first, multipliers, history = state["step"], state["multipliers"], state["history"]
+        gates.data.copy_(state["gates"])
+        total.copy_(state["total"])
+        optimiser.load_state_dict(state["optimiser"])
+        objective.cost.restore(state["cost"])
+    for step in range(first, steps):
+        optimiser.zero_grad()
+        (PRICE * (prices * gates).sum()).backward()
+        scores, weights = {}, dict(zip(live, multipliers, strict=True))
+        for place, (index, (_, score)) in enumerate(objective.backward(weights, gates).items()):
+            need = selection.bounds[index].value + selection.margin[index]
+            multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
+            scores[objective.desiderata[index].name] = score
+        objective.require_finite(gates.grad, f"the gradient at step {step}")
+        optimiser.step()
+        gates.data.clamp_(0, 1)
+        if step >= steps // 2:
+            total += gates.detach()
+        history.append(
+            {"stage": "relax", "step": step, "size": float(gates.detach().sum()), **scores}
+        )
+        progress.report("relax", step + 1, steps, history[-1])
+        progress.save(
+            {
+                "step": step + 1,
+                "gates": gates.detach(),
+                "total": total,
+                "multipliers": multipliers,
+                "optimiser": optimiser.state_dict(),
+                "history": history,
+                "cost": objective.cost.report(),
+            }
+        )
+    return total / (steps - steps // 2), history

@@ -1,0 +1,81 @@
+"""`dcm-2024`: the linear recipe of desiderata-based component masking, as released.
+
+Prakash et al. 2024 (arXiv 2402.14811; code Nix07/finetuning, experiment_2/DCM.py): raw gates that
+start untouched, clamped to [0, 1] before each forward pass; Adam (0.1) on minus the mean logit of
+the target plus 0.01 times the sum of open gates, in batches of 32 pairs; every fourth batch the
+rounded mask is scored on validation pairs, and the best one is kept, of equal ones the larger.
+Their mask is 1 where ours is 0 (`gate = 1 - mask`).
+
+They train one desideratum at a time, on 1000 pairs for two epochs, 64 batches. Here the
+desiderata of a claim are summed with their weights (the target of a `keeps` is the base's
+answer), and the pairs that there are come round until 64 batches are done.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...progress import Progress
+from ..problem import Selection, conclude, minibatches
+from ..ranks import round_to
+from ..result import SearchConfig, SearchResult
+from ..trials import Choice, Trials
+
+STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
+PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
+
+
+def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+    """The released recipe's mask with the best mean satisfaction on the selection pairs."""
+    divided = minibatches(selection, PAIRS)
+    gates = torch.zeros(len(selection.sites), requires_grad=True)
+    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
+    steps = config.steps or STEPS
+    best, history, first = (-1.0, 0, torch.zeros(len(selection.sites))), [], 0
+    if state := progress.restore():
+        first, best, history = state["step"], tuple(state["best"]), state["history"]
+        gates.data.copy_(state["gates"])
+        optimiser.load_state_dict(state["optimiser"])
+        selection.fit.cost.restore(state["cost"])
+    for step in range(first, steps):
+        gates.data.clamp_(0, 1)
+        optimiser.zero_grad()
+        objective = divided[step % len(divided)]
+        weights = {index: one.weight for index, one in enumerate(objective.desiderata)}
+        objective.backward(weights, gates, minus_logit)
+        (PENALTY * gates.sum()).backward()
+        objective.require_finite(gates.grad, f"the gradient at step {step}")
+        optimiser.step()
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
+            soft = gates.detach().clamp(0, 1)
+            rounded = round_to(soft, config.left)
+            score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
+            best = max(best, (score, size, soft), key=lambda found: found[:2])
+            row = {"stage": "batches", "step": step, "size": size, "mean satisfaction": score}
+            history.append(row)
+            progress.report("batches", step + 1, steps, row)
+            progress.save(
+                {
+                    "step": step + 1,
+                    "gates": gates.detach(),
+                    "best": list(best),
+                    "optimiser": optimiser.state_dict(),
+                    "history": history,
+                    "cost": selection.fit.cost.report(),
+                }
+            )
+    chosen = round_to(best[2], config.left)
+    choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best[2], best[2])
+
+    def choose(trials: Trials) -> Choice:
+        trials.slacks([choice.members])
+        return choice
+
+    return conclude("dcm-2024", selection, choose, history, config)
+
+
+def minus_logit(
+    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
+) -> Float[Tensor, "mask pair"]:
+    """Minus the logit of the expected token."""
+    return -logits.gather(-1, expected.expand(len(logits), -1)[..., None])[..., 0]

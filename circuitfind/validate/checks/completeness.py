@@ -1,0 +1,245 @@
+"""Does the circuit leave out anything that takes over when its members are ablated?
+
+Wang et al. 2022 (arXiv 2211.00593): a complete circuit C behaves as the model M does whatever part
+K of it is removed, so that |F(C without K) - F(M without K)| is small for every K in C. F is the
+mean logit difference; without K means that its sites are ablated: in C beside all that is outside,
+in M alone. Here it is divided by |F(M) - F(empty)|, so that 1 is as much as ablating every site
+does. A backup outside the circuit shows as a K that the model bears and the circuit does not.
+
+Theirs is the mean ablation at every position and K by class of heads. Here K are random parts,
+the members of each layer, a part grown greedily, none (the circuit as it is: |1 - f|) and all,
+whose difference is Marks et al.'s completeness f(M without C) (2024, arXiv 2403.19647; 0 is ideal).
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from desiderata import Donor
+
+from ...objective.intervals import Statistic, Values, paired_interval
+from ..ablation import Ablated, ablate
+from ..card import Finding, Verdict
+from ..inputs import Subject
+from .faithfulness import cannot_divide, differences
+
+ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that faithfulness allows
+RANDOM_PARTS = 20
+GREEDY_STEPS = 8  # each costs two masks a member; the greatest difference comes early or never
+FEWEST = 4  # pairs: two to choose the worst part on, two to measure it on
+BESIDE: Donor = "mean"  # Wang et al.'s; where the claim has that itself, the source
+
+Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
+Removed = tuple[str, frozenset[int], Values, Values]  # with F of the circuit and of the model
+
+
+def check_completeness(subject: Subject) -> Finding:
+    """The difference at the worst part of the circuit, as a share of F(M) - F(empty).
+
+    The worst part is chosen on every other pair and measured on the others, since the greatest of
+    many numbers is too great on the pairs that it was chosen on. The check holds when the 95 %
+    interval (percentile, paired bootstrap over pairs) lies below 0.2 and fails when it lies above
+    0.5. The claim's ablation decides; mean, or source where the claim has mean, stands beside
+    it in the rows, and is said. A row's `difference` is signed: positive where the model without K
+    does more than the circuit.
+    """
+    if not 0 < len(subject.members) < len(subject.membership):
+        size = "is empty" if not subject.members else "has every candidate site"
+        return _undecided(subject, f"the circuit {size}, so that there is nothing to complete")
+    rows, reasons, decides = [], {}, subject.donor
+    beside = BESIDE if decides != BESIDE else "source"
+    for donor in (decides, beside):
+        try:
+            rows += measure_completeness(subject, ablate(subject, donor))
+        except ValueError as error:
+            reasons[donor] = str(error)
+    if decides in reasons:
+        return _undecided(subject, reasons[decides], rows)
+    worst = {row["donor"]: row for row in rows if row["worst"]}
+    row, value = worst[decides], abs(worst[decides]["difference"])
+    low, high = _size(row)
+    verdict = _verdict(low, high)
+    says = f"{_told(row)}, the worst of {_count(rows, decides)}; under {beside}, " + (
+        _told(worst[beside]) if beside in worst else f"not measured: {reasons[beside]}"
+    )
+    if verdict == "inconclusive":
+        says += f"; {_enough(value, low, high, row['n'])}"
+    return Finding(
+        name="completeness",
+        verdict=verdict,
+        value=value,
+        low=low,
+        high=high,
+        n=row["n"],
+        ablation=f"{decides}; in the rows also {beside}",
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
+
+
+def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, Any]]:
+    """A row for each part of the circuit that was tried; `worst` marks the one chosen.
+
+    Raises:
+        ValueError: too few pairs, logits that are not numbers, or F(M) - F(empty) is not told
+            from 0.
+    """
+    ends = torch.stack([torch.ones(len(subject.membership)), torch.zeros(len(subject.membership))])
+    whole, empty = differences(ablated.outcome(ends))
+    if len(whole) < FEWEST:
+        raise ValueError(f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
+    if not np.isfinite((whole, empty)).all():
+        raise ValueError("some logits are not numbers; float32 may help")
+    chooses, measures = slice(0, None, 2), slice(1, None, 2)
+    for half in (chooses, measures):
+        if why := cannot_divide(whole[half], empty[half], subject.seed):
+            raise ValueError(why)
+    found = remove(ablated, subject.membership, list(_parts(subject)))
+    found += _greedy(subject, ablated, chooses)
+    rows = []
+    for by, part, circuit, model in found:
+        values = (model, circuit, whole, empty)
+        samples = [each[measures] for each in values]
+        low, high = paired_interval(difference, samples, subject.seed)
+        rows.append(
+            {
+                "donor": ablated.donor,
+                "by": by,
+                "size": len(part),
+                "n": len(samples[0]),
+                "part": _names(subject, part),
+                "circuit": float(samples[1].mean()),
+                "model": float(samples[0].mean()),
+                "difference": float(difference(*samples)),
+                "low": low,
+                "high": high,
+                "worst": False,
+                "where_chosen": float(difference(*(each[chooses] for each in values))),
+            }
+        )
+    max(rows, key=lambda row: abs(row["where_chosen"]))["worst"] = True
+    return rows
+
+
+def difference(
+    model: Values, circuit: Values, whole: Values, empty: Values, *, axis: int = -1
+) -> Statistic:
+    """(F(M without K) - F(C without K)) / (F(M) - F(empty)), of means over pairs."""
+    return (model.mean(axis) - circuit.mean(axis)) / (whole.mean(axis) - empty.mean(axis))
+
+
+def remove(
+    ablated: Ablated, membership: Float[Tensor, " site"], parts: Sequence[Part]
+) -> list[Removed]:
+    """The logit differences of the circuit and of the model without each part, in one call."""
+    without = torch.ones(len(parts), len(membership))
+    for row, (_, part) in zip(without, parts, strict=True):
+        row[list(part)] = 0.0
+    found = differences(ablated.outcome(torch.cat([without * membership, without])))
+    circuit, model = found[: len(parts)], found[len(parts) :]
+    return [(by, part, circuit[n], model[n]) for n, (by, part) in enumerate(parts)]
+
+
+def _parts(subject: Subject) -> Iterator[Part]:
+    """None, all, every layer's, and random parts in which each member is with a half; of a small
+    circuit, every part. None comes twice."""
+    members, sites = subject.members, subject.objective.sites
+    seen = {frozenset(), frozenset(members)}
+    yield "none", frozenset()
+    yield "all", frozenset(members)
+    for layer in sorted({sites[index].component.layer for index in members}):
+        part = frozenset(i for i in members if sites[i].component.layer == layer)
+        if part not in seen:
+            seen.add(part)
+            yield f"layer {layer}", part
+    rng = random.Random(f"completeness/{subject.seed}")
+    few = 2 ** len(members) <= RANDOM_PARTS
+    drawn = (
+        product((False, True), repeat=len(members))
+        if few
+        else ([rng.random() < 0.5 for _ in members] for _ in range(RANDOM_PARTS))
+    )
+    for chosen in drawn:
+        part = frozenset(index for index, mine in zip(members, chosen, strict=True) if mine)
+        if part not in seen:
+            seen.add(part)
+            yield "every" if few else "random", part
+
+
+def _greedy(subject: Subject, ablated: Ablated, chooses: slice) -> list[Removed]:
+    """The parts that grow by the member that adds most to the difference, while it grows."""
+    steps, part, most = [], frozenset[int](), 0.0
+    for number in range(1, min(GREEDY_STEPS, len(subject.members)) + 1):
+        rest = [index for index in subject.members if index not in part]
+        tried = remove(
+            ablated, subject.membership, [(f"greedy {number}", part | {index}) for index in rest]
+        )
+        best = max(tried, key=lambda made: abs((made[3] - made[2])[chooses].mean()))
+        reached = abs(float((best[3] - best[2])[chooses].mean()))
+        if reached <= most:
+            break
+        steps.append(best)
+        part, most = best[1], reached
+    return steps
+
+
+def _names(subject: Subject, part: frozenset[int]) -> str:
+    return ", ".join(str(subject.objective.sites[index]) for index in sorted(part))
+
+
+def _size(row: Mapping[str, Any]) -> tuple[float, float]:
+    """The interval of the difference without its sign."""
+    low, high = row["low"], row["high"]
+    return 0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))
+
+
+def _verdict(low: float, high: float) -> Verdict:
+    return "holds" if high < ENOUGH else "fails" if low > TOO_MUCH else "inconclusive"
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    low, high = _size(row)
+    where = f"without {row['part']}" if row["part"] else "with nothing removed"
+    return (
+        f"{where} ({row['by']}), model and circuit differ by {abs(row['difference']):.2f} "
+        f"({low:.2f} to {high:.2f}) of what ablating every site does (logit difference "
+        f"{row['model']:.2f} and {row['circuit']:.2f})"
+    )
+
+
+def _count(rows: Sequence[Mapping[str, Any]], donor: Donor) -> str:
+    mine = [row for row in rows if row["donor"] == donor]
+    return f"{len(mine)} parts, on {mine[0]['n']} pairs that did not choose it"
+
+
+def _enough(value: float, low: float, high: float, n: int) -> str:
+    """How many pairs would decide, since intervals shrink with the root of n; no number does
+    between the two limits."""
+    if ENOUGH <= value <= TOO_MUCH:
+        return f"between {ENOUGH:g} and {TOO_MUCH:g} is for the reader to judge, at any n"
+    room = ENOUGH - value if value < ENOUGH else value - TOO_MUCH
+    pairs = 2 * n * ((high - low) / 2 / room) ** 2
+    return f"about {max(2 * n + 1, ceil(pairs))} pairs in all would tell"
+
+
+def _undecided(subject: Subject, why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
+    return Finding(
+        name="completeness",
+        verdict="inconclusive",
+        value=0.0,
+        low=0.0,
+        high=1.0,
+        n=0,
+        ablation=subject.donor,
+        split="held-out",
+        says=why,
+        details=tuple(rows),
+    )

@@ -1,0 +1,230 @@
+"""Does the circuit alone do what the model does, whichever way the rest is ablated?
+
+Faithfulness is f(C) = (m(C) - m(empty)) / (m(M) - m(empty)): m is the mean over pairs of the logit
+difference (see `ablation`), C the circuit with all else ablated, M the untouched model, and empty
+the circuit of no site. It is a ratio of means and not clipped. Marks et al. 2024 (arXiv
+2403.19647) have it, Hanna et al. 2024 (2403.17806), and Mueller et al. 2025 (2504.13151). They
+choose one ablation; on the same circuit another gives anything from below 0 to above 1 (Miller et
+al. 2024, 2407.08734), so that here four stand side by side.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from desiderata import Donor
+
+from ...objective.intervals import Statistic, Values, interval, paired_interval
+from ..ablation import DONORS, Outcome, ablate
+from ..card import Finding, Verdict
+from ..inputs import Subject
+
+# What counts as the same behaviour: within a fifth. The paper that named the measure called 0.87
+# faithful (Wang et al. 2022, arXiv 2211.00593); more than 1 is as much another behaviour as less.
+LEAST, MOST = 0.8, 1.2
+MOST_FLIPS = 0.2  # the same fifth, for the share of pairs that lose the model's right answer
+ROUNDING = 1e-3  # logits; an effect below it is arithmetic, not behaviour
+GRAVEST: tuple[Verdict, ...] = ("fails", "inconclusive", "holds")  # first
+
+
+def check_faithfulness(subject: Subject) -> Finding:
+    """f and the share of flips under zero, mean, resample and source.
+
+    One ablation *holds* when the 95 % interval of f lies in [0.8, 1.2] and that of the flips does
+    not go beyond 0.2; it *fails* when either lies wholly outside. It is not judged where the
+    interval of m(M) - m(empty) covers 0, or where it cannot be made of these prompts. The check
+    fails when any ablation fails, holds when all that are judged hold, and is inconclusive
+    otherwise. A flip is a pair that the untouched model answers as the base asks, and the circuit
+    does not. Its value is the f that is farthest from 1 among the ablations that decide.
+
+    Intervals: paired bootstrap over pairs (percentile) for f, Clopper-Pearson for flips. Up to
+    eight of them decide, and their level is not corrected for that.
+    """
+    whole, mine = torch.ones(len(subject.membership)), subject.membership
+    if not 0 < len(subject.members) < len(mine):
+        size = "is empty" if not subject.members else "has every candidate site"
+        return judge_faithfulness([], f"the circuit {size}, so that f says nothing of it")
+    rows = []
+    for donor in DONORS:
+        try:
+            made = ablate(subject, donor)
+            outcome = made.outcome(torch.stack([whole, mine, torch.zeros_like(mine)]))
+        except ValueError as error:
+            rows.append(_unmeasured(donor, str(error)))
+        else:
+            rows.append(measure_faithfulness(donor, outcome, subject.seed))
+    return judge_faithfulness(rows)
+
+
+def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str, Any]:
+    """A row about one ablation, of the outcomes of the model, the circuit and the empty circuit.
+
+    The ratio of one pair has no bound, so that of those the median, the quartiles and the lowest
+    percentile stand; pairs that the ablation does not touch have none.
+    """
+    whole, mine, empty = differences(outcome)
+    if not np.isfinite((whole, mine, empty)).all():
+        return _unmeasured(donor, "some logits are not numbers; float32 may help")
+    if len(whole) < 2:
+        return _unmeasured(donor, "one pair is no sample")
+    flips = int((outcome.right[0] & ~outcome.right[1]).sum())
+    flips_low, flips_high = interval(flips, len(whole))
+    touched = np.abs(whole - empty) > ROUNDING
+    ratios = (mine[touched] - empty[touched]) / (whole[touched] - empty[touched])
+    names = ("worst_percent", "quartile_1", "median", "quartile_3")
+    spread: list[float | None] = [None] * 4
+    if len(ratios):
+        spread = np.quantile(ratios, (0.01, 0.25, 0.5, 0.75)).tolist()
+    row = (
+        _unmeasured(donor, "")
+        | dict(zip(names, spread, strict=True))
+        | {
+            "n": len(whole),
+            "whole": float(whole.mean()),
+            "circuit": float(mine.mean()),
+            "empty": float(empty.mean()),
+            "flips": flips / len(whole),
+            "flips_low": flips_low,
+            "flips_high": flips_high,
+            "divergence": float(outcome.divergence[1].mean()),
+        }
+    )
+    if why := cannot_divide(whole, empty, seed):
+        return row | {"reason": why}
+    low, high = paired_interval(share_kept, (mine, whole, empty), seed)
+    row |= {"f": float(share_kept(mine, whole, empty)), "low": low, "high": high}
+    return row | {"verdict": _verdict(row)}
+
+
+def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Finding:
+    """The finding that rows about ablations give; `why` says that there is nothing to measure."""
+    name, about = "faithfulness", "each in its row: " + ", ".join(row["donor"] for row in rows)
+    judged = [row for row in rows if row["f"] is not None]
+    if not judged:
+        why = why or "no ablation can be judged: " + _reasons(rows)
+        about = about if rows else "none"
+        n = max((row["n"] for row in rows), default=0)
+        return Finding(
+            name=name,
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=n,
+            ablation=about,
+            split="held-out",
+            says=why,
+            details=tuple(rows),
+        )
+    by = {each: [row["donor"] for row in judged if row["verdict"] == each] for each in GRAVEST}
+    verdict: Verdict = next(each for each in GRAVEST if by[each])
+    worst = max((row for row in judged if row["verdict"] == verdict), key=_distance)
+    words = {"fails": "fails", "inconclusive": "cannot be told", "holds": "holds"}
+    told = ", ".join(f"{words[each]} under {', '.join(them)}" for each, them in by.items() if them)
+    says = f"of the model's behaviour the circuit alone keeps {'; '.join(map(_told, judged))}: "
+    says += "the ablations disagree, it " + told if by["fails"] and by["holds"] else f"it {told}"
+    if len(judged) < len(rows):
+        says += f" (not judged: {_reasons(rows)})"
+    if verdict == "inconclusive":
+        says += f"; {_enough(worst)}"
+    return Finding(
+        name=name,
+        verdict=verdict,
+        value=worst["f"],
+        low=worst["low"],
+        high=worst["high"],
+        n=worst["n"],
+        ablation=about,
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
+
+
+def differences(outcome: Outcome) -> Values:
+    """The logit differences, per mask and pair, in double precision."""
+    return outcome.difference.double().numpy()
+
+
+def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
+    """f, a ratio of means over pairs, without a bound."""
+    lowest = empty.mean(axis)
+    return (circuit.mean(axis) - lowest) / (whole.mean(axis) - lowest)
+
+
+def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
+    """Why m(M) - m(empty) is nothing to divide by; nothing where it can be told from 0."""
+
+    def gap(whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
+        return whole.mean(axis) - empty.mean(axis)
+
+    low, high = paired_interval(gap, (whole, empty), seed)
+    value = float(gap(whole, empty))
+    if (low > 0 or high < 0) and abs(value) > ROUNDING:
+        return ""
+    return (
+        f"ablating every site changes the logit difference by {-value:+.3f} "
+        f"({-high:+.3f} to {-low:+.3f}), which cannot be told from 0 on {len(whole)} pairs"
+    )
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    if row["low"] > MOST or row["high"] < LEAST or row["flips_low"] > MOST_FLIPS:
+        return "fails"
+    inside = row["low"] >= LEAST and row["high"] <= MOST and row["flips_high"] <= MOST_FLIPS
+    return "holds" if inside else "inconclusive"
+
+
+def _distance(row: Mapping[str, Any]) -> float:
+    return abs(row["f"] - 1)
+
+
+def _unmeasured(donor: Donor, reason: str) -> dict[str, Any]:
+    """A row with nothing in it, so that every row has the same columns."""
+    numbers = (
+        "f",
+        "low",
+        "high",
+        "whole",
+        "circuit",
+        "empty",
+        "median",
+        "quartile_1",
+        "quartile_3",
+        "worst_percent",
+        "flips",
+        "flips_low",
+        "flips_high",
+        "divergence",
+    )
+    return {"donor": donor, "verdict": "inconclusive", "n": 0, **dict.fromkeys(numbers)} | {
+        "reason": reason
+    }
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    flips = f", {row['flips']:.2f} of answers flip" if row["flips"] else ""
+    return f"{row['f']:.2f} ({row['low']:.2f} to {row['high']:.2f}{flips}) under {row['donor']}"
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{row['donor']}, {row['reason']}" for row in rows if row["reason"])
+
+
+def _enough(row: Mapping[str, Any]) -> str:
+    """How many pairs would decide, since intervals shrink with the root of n."""
+    needs = []
+    for value, low, high, ends in (
+        (row["f"], row["low"], row["high"], (LEAST, MOST)),
+        (row["flips"], row["flips_low"], row["flips_high"], (MOST_FLIPS,)),
+    ):
+        if any(low <= end <= high for end in ends):
+            room = min(abs(value - end) for end in ends)
+            needs.append(row["n"] * ((high - low) / 2 / room) ** 2 if room else float("inf"))
+    most = max(needs)
+    if most > 1e5:
+        return f"under {row['donor']} it lies at the limit, which no number of pairs would tell"
+    return f"under {row['donor']} about {max(row['n'] + 1, ceil(most))} pairs would tell"

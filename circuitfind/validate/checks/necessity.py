@@ -1,0 +1,277 @@
+"""Does the behaviour go when the circuit goes, and more so than with other sites?
+
+With s a pair's logit difference (see `ablation`), the effect of knocking out sites K, the rest
+untouched, is the mean over pairs of s(M) - s(M\\K). The circuit is knocked out as a whole, its
+members one by one, and two at a time. The joint effect less the sum of the single ones is the
+excess: above 0, members back each other up, as the name movers of Wang et al. 2022 (arXiv
+2211.00593) do. So the whole decides, and single effects are told beside it.
+
+Partial necessity is that of Shi et al. 2024 (arXiv 2410.13032): F(M, M\\C) > F(M, M\\R) for more
+than q = 0.9 of random circuits R, F the mean of squared differences of s, by an exact one-sided
+binomial test. R is as large as C and, their stricter choice, drawn from outside it. Here R also
+has as many heads and MLPs as C in each layer at each position, and where a layer has too few
+others, more of the same kind from other layers, or else of any. They draw paths of edges, here
+sites are drawn, and a tie is no win. Where fewer sites are outside than inside, R is drawn from
+everywhere; sharing members with C, such circuits may tie with it and cannot make it fail.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+from ...mediators.site import Site
+from ...objective.intervals import Values, interval, paired_interval
+from ..ablation import WORDS
+from ..card import Finding, Verdict
+from ..inputs import Subject
+from .equivalence import claimed_outcome, unmeasured
+from .faithfulness import GRAVEST, ROUNDING, differences
+from .leave_one_out import LEVEL
+from .random_circuits import QUANTILE, random_circuits
+
+MOST_PAIRS = 66  # of members: all of those of twelve
+# Half of what other checks take: 140 knock-outs of SmolLM2 on 64 take a minute of one core.
+FEW = 32
+MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was not knocked out
+FAR = 10_000  # where to stop looking for an n that would tell
+
+Knocked = tuple[str, frozenset[int]]  # what kind of set was knocked out, and its sites
+
+
+class Told(NamedTuple):
+    """What one number decides, what is said of it, and, where it is open, what n would tell."""
+
+    verdict: Verdict
+    says: str
+    need: str = ""
+
+
+def check_necessity(subject: Subject) -> Finding:
+    """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
+    pairs; what is knocked out is ablated as the claim does.
+
+    *Holds* where the effect's interval is above 0, that of the share of right answers that stay
+    right is not above one half, and the circuit outweighs random ones (left out where there are
+    none). *Fails* where one of these is the other way round.
+    """
+    sites, members = subject.objective.sites, subject.members
+    apart = 2 * len(members) <= len(sites)
+    draw = circuits_outside if apart else random_circuits
+    drawn = draw(sites, subject.membership, subject.n_random, subject.seed)
+    knocked: list[Knocked] = [
+        ("circuit", frozenset(members)),
+        ("every site", frozenset(range(len(sites)))),
+        *(("member", frozenset({member})) for member in members),
+        *(("pair", frozenset(pair)) for pair in _some_pairs(members, subject.seed)),
+        *(("random", chosen) for chosen in dict.fromkeys(drawn)),
+    ]
+    table = torch.ones(1 + len(knocked), len(sites))
+    for row, (_, out) in zip(table[1:], knocked, strict=True):
+        row[sorted(out)] = 0.0
+    try:
+        outcome = claimed_outcome(subject, table, FEW)
+    except ValueError as error:
+        return unmeasured(subject, "necessity", str(error))
+    scores, right = differences(outcome), outcome.right.numpy()
+    if not right[0].any():
+        return unmeasured(subject, "necessity", "the model answers none of these pairs right")
+    names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
+    rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
+    told = [
+        judge_effect(scores, len(members), subject.seed),
+        judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
+        judge_random(rows, apart),
+    ]
+    return _finding(subject, scores, rows, told)
+
+
+def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
+    """What the joint effect decides, of the scores of the model, without the circuit, without
+    any site, and without each member."""
+    joint, every = scores[0] - scores[1], scores[0] - scores[2]
+    singles = (scores[0] - scores[3 : 3 + n_members]).sum(0)
+    low, high = paired_interval(np.mean, (joint,), seed)
+    excess = joint - singles
+    least, most = paired_interval(np.mean, (excess,), seed)
+    says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} logits"
+    if every.mean() > ROUNDING:
+        says += f", {joint.mean() / every.mean():.2f} of what every site does"
+    if n_members > 1:
+        says += f"; its members alone cost {singles.mean():.3f} together"
+    if least > ROUNDING:
+        says += f", {excess.mean():.3f} less ({least:.3f} to {most:.3f}): they back each other up"
+    elif most < -ROUNDING:
+        says += f", {-excess.mean():.3f} more: what they do overlaps"
+    if low > ROUNDING:
+        return Told("holds", says)
+    if high <= ROUNDING:
+        return Told("fails", says)
+    room = abs(float(joint.mean()))
+    n = len(joint) * ((high - low) / 2 / room) ** 2 if room else np.inf
+    need = (
+        f"about {ceil(n)} pairs would tell the effect from 0"
+        if n < FAR
+        else (f"more than {FAR} pairs would be needed to tell the effect from 0")
+    )
+    return Told("inconclusive", says, need)
+
+
+def judge_answers(kept: int, n: int) -> Told:
+    """What it decides that so many of `n` right answers stay right."""
+    low, high = interval(kept, n)
+    verdict: Verdict = (
+        "fails" if low > MOST_RIGHT else "holds" if high <= MOST_RIGHT else "inconclusive"
+    )
+    need = _enough(kept / n, n, MOST_RIGHT, 0.025)
+    return Told(
+        verdict,
+        f"{kept} of {n} right answers stay right",
+        f"{need} pairs would tell whether most answers stay right",
+    )
+
+
+def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
+    """What the random circuits among the rows decide, drawn apart from the circuit or not;
+    without any, nothing is against it."""
+    drawn = [row for row in rows if row["of"] == "random"]
+    n = sum(row["drawn"] for row in drawn)
+    wins = sum(row["drawn"] for row in drawn if row["outweighed"])
+    if not n:
+        return Told("holds", "there is no other circuit of its make-up to compare with")
+    verdict: Verdict = "inconclusive"
+    if stats.binomtest(wins, n, QUANTILE, alternative="greater").pvalue < LEVEL:
+        verdict = "holds"
+    elif apart and stats.binomtest(wins, n, QUANTILE, alternative="less").pvalue < LEVEL:
+        verdict = "fails"
+    return Told(
+        verdict,
+        f"it outweighs {wins} of {n} random circuits as large, drawn "
+        f"{'outside it' if apart else 'from everywhere'} ({len(drawn)} different ones)",
+        f"{_enough(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it outweighs "
+        f"more than {QUANTILE:g}"
+        if apart
+        else "more sites outside it would tell whether it outweighs others",
+    )
+
+
+def circuits_outside(
+    sites: Sequence[Site], membership: Float[Tensor, " site"], n: int, seed: int
+) -> list[frozenset[int]]:
+    """`n` random circuits as large as this one and without its members, of the same make-up as
+    far as its layers have others enough.
+
+    Raises:
+        ValueError: fewer sites are outside than inside.
+    """
+    groups, members = defaultdict(list), membership.nonzero()[:, 0].tolist()
+    for index in (membership == 0).nonzero()[:, 0].tolist():
+        groups[_place(sites[index])].append(index)
+    kinds = Counter(sites[index].component.kind for index in members)
+    if sum(map(len, groups.values())) < len(members):
+        raise ValueError(f"fewer than {len(members)} sites are outside the circuit")
+    rng, drawn = random.Random(f"necessity/{seed}"), []
+    while len(drawn) < n:
+        made: set[int] = set()
+        for place, count in Counter(_place(sites[index]) for index in members).items():
+            made.update(rng.sample(groups[place], min(count, len(groups[place]))))
+        for kind, count in kinds.items():
+            rest = [index for index in _rest(groups, made) if sites[index].component.kind == kind]
+            missing = count - sum(sites[index].component.kind == kind for index in made)
+            made.update(rng.sample(rest, min(missing, len(rest))))
+        made.update(rng.sample(_rest(groups, made), len(members) - len(made)))
+        drawn.append(frozenset(made))
+    return drawn
+
+
+def _place(site: Site) -> tuple[str, int, str]:
+    return site.position, site.component.layer, site.component.kind
+
+
+def _rest(groups: Mapping[Any, Sequence[int]], made: set[int]) -> list[int]:
+    return [index for group in groups.values() for index in group if index not in made]
+
+
+def _some_pairs(members: Sequence[int], seed: int) -> list[tuple[int, ...]]:
+    pairs = list(combinations(members, 2))
+    return sorted(random.Random(f"pairs/{seed}").sample(pairs, min(MOST_PAIRS, len(pairs))))
+
+
+def _rows(
+    knocked: Sequence[Knocked],
+    names: Sequence[str],
+    scores: Values,
+    right: Values,
+    drawn: Sequence[frozenset[int]],
+) -> list[dict[str, Any]]:
+    """What each set's knock-out does, all rows with the same columns."""
+    effects = scores[0] - scores[1:]
+    means, losses = effects.mean(1).tolist(), (effects**2).mean(1).tolist()
+    single = {out: mean for (of, out), mean in zip(knocked, means, strict=True) if of == "member"}
+    rows = []
+    for (of, out), name, mean, loss, kept in zip(
+        knocked, names, means, losses, right.tolist(), strict=True
+    ):
+        told, other = of in ("circuit", "pair"), of == "random"
+        rows.append(
+            {
+                "of": of,
+                "sites": name,
+                "effect": mean,
+                "loss": loss,
+                "right": kept,
+                "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
+                # By the roots, in logits, so that rounding is no win.
+                "outweighed": losses[0] ** 0.5 > loss**0.5 + ROUNDING if other else None,
+                "drawn": drawn.count(out) if other else None,
+            }
+        )
+    return rows
+
+
+def _finding(
+    subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
+) -> Finding:
+    verdict: Verdict = next(each for each in GRAVEST if each in [one.verdict for one in told])
+    says = "; ".join(one.says for one in told)
+    pairs = [row for row in rows if row["of"] == "pair"]
+    members = sum(row["of"] == "member" for row in rows)
+    if members > 2:
+        most = max(pairs, key=lambda row: row["excess"])
+        says += (
+            f"; of {len(pairs)} of {members * (members - 1) // 2} pairs of members, "
+            f"{most['sites']} has the most excess, {most['excess']:+.3f}"
+        )
+    if verdict == "inconclusive":
+        says += "".join(f"; {one.need}" for one in told if one.verdict == "inconclusive")
+    joint = scores[0] - scores[1]
+    low, high = paired_interval(np.mean, (joint,), subject.seed)
+    return Finding(
+        name="necessity",
+        verdict=verdict,
+        value=float(joint.mean()),
+        low=low,
+        high=high,
+        n=len(joint),
+        ablation=WORDS[subject.donor],
+        split="held-out",
+        says=says,
+        details=tuple(rows),
+    )
+
+
+def _enough(share: float, n: int, null: float, level: float) -> str:
+    """How many would tell this share from another, by a one-sided exact binomial test."""
+    more = np.arange(n + 1, FAR)
+    hits = np.rint(share * more)
+    p = np.minimum(stats.binom.cdf(hits, more, null), stats.binom.sf(hits - 1, more, null))
+    found = more[p < level]
+    return str(found[0]) if len(found) else f"more than {FAR}"

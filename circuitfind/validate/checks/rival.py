@@ -1,0 +1,82 @@
+"""Is the circuit the only one? Search again where its members cost more; see `search.rivals`."""
+
+import torch
+
+from ...objective.mask import Mask
+from ...search import SearchResult, search_rival
+from ..card import Finding
+from ..inputs import Subject
+from .satisfaction import score_desiderata
+
+BUDGET = 1e13  # FLOPs: some two minutes of two cores
+
+
+def check_rival(subject: Subject) -> Finding:
+    """Whether another circuit satisfies the same desiderata, on search pairs and held-out ones.
+
+    The value is the Jaccard index of the two circuits, 1 where none was found. The check fails
+    where a rival holds on held-out pairs too: the circuit is then not *the* circuit.
+    """
+    ablation = "donors as in each desideratum"
+
+    def undecided(why: str) -> Finding:
+        return Finding(
+            name="rival",
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=0,
+            ablation=ablation,
+            split="held-out",
+            says=why,
+        )
+
+    if not subject.search:
+        return undecided("no search pairs were given, so that no rival could be sought")
+    sites = subject.objective.sites
+    found = SearchResult(
+        mask=Mask(sites, subject.membership),
+        circuit=subject.circuit,
+        success=True,
+        status="holds",
+        message="",
+        history=(),
+        frontier=(),
+        ranking=subject.membership,
+        problems=(),
+        cost={},
+    )
+    other = search_rival(subject.opened, found, progress=subject.shown, budget=BUDGET)
+    n = min(map(len, subject.batches))
+    if not other.success:
+        says = f"on {subject.pairs_searched}, {other.message}"
+        return Finding(
+            name="rival",
+            verdict="holds",
+            value=1.0,
+            low=1.0,
+            high=1.0,
+            n=n,
+            ablation=ablation,
+            split="search",
+            says=says,
+        )
+    mine, its = set(subject.circuit.sites), set(other.circuit.sites)
+    membership = torch.tensor([float(site in its) for site in sites])
+    scores = score_desiderata(subject.objective, subject.bounds, membership)
+    overlap = len(mine & its) / len(mine | its)
+    held_out = all(score.holds for score in scores)
+    return Finding(
+        name="rival",
+        verdict="fails" if held_out else "inconclusive",
+        value=overlap,
+        low=overlap,
+        high=overlap,
+        n=n,
+        ablation=ablation,
+        split="held-out",
+        says=f"on {subject.pairs_searched}, {other.message}"
+        + (", and on held-out ones" if held_out else ", but not on held-out ones"),
+        details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
+    )

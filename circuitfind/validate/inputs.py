@@ -1,0 +1,164 @@
+"""What checks look at: a circuit on held-out pairs, made ready once for all of them."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from desiderata import Donor
+
+from ..circuits.circuit import Circuit
+from ..models.model import Model
+from ..objective.encoding import Batch
+from ..objective.objective import Bound, Objective
+from ..progress import Progress
+from ..search import SearchConfig, Selection, open_search
+from .card import Finding
+
+# Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
+# circuits on more would cost as much as the search.
+PAIRS_COMPARED = 64
+# Of each desideratum, for searching again: six searches or more on all pairs of a language model
+# would take hours on two cores.
+PAIRS_SEARCHED = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A circuit, the model, and the held-out pairs that the model solves.
+
+    `membership` is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
+    are the pairs that search may see, for checks that search again; empty where there are none.
+    `mask` is the membership that search had before rounding, where that is known.
+    """
+
+    model: Model
+    circuit: Circuit
+    objective: Objective
+    bounds: tuple[Bound, ...]
+    membership: Float[Tensor, " site"]
+    seed: int = 0
+    n_random: int = 100
+    search: tuple[Batch, ...] = ()
+    mask: Float[Tensor, " site"] | None = None
+    shown: Progress = field(default_factory=Progress)
+    ablated: dict[tuple[Donor, int], Any] = field(default_factory=dict)  # see `ablation.ablate`
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """The held-out pairs of each desideratum."""
+        return self.objective.batches
+
+    @property
+    def members(self) -> list[int]:
+        """The indices of the circuit's sites among the candidates."""
+        return self.membership.nonzero()[:, 0].tolist()
+
+    @cached_property
+    def compared(self) -> Objective:
+        """The same desiderata on few pairs, on which many circuits can be compared."""
+        if max(map(len, self.batches)) <= PAIRS_COMPARED:
+            return self.objective
+        return self.objective.first(PAIRS_COMPARED)
+
+    @cached_property
+    def searched(self) -> tuple[Batch, ...]:
+        """The pairs to search again on: of each desideratum up to so many, drawn at random."""
+        rng = random.Random(f"searched/{self.seed}")
+        return tuple(
+            batch.take(sorted(rng.sample(range(len(batch)), min(len(batch), PAIRS_SEARCHED))))
+            for batch in self.search
+        )
+
+    @cached_property
+    def opened(self) -> Selection:
+        """Those pairs, ready to be searched on."""
+        return self.open(self.searched)
+
+    def open(self, batches: Sequence[Batch]) -> Selection:
+        """Pairs ready to be searched on as the circuit was, on the card's account."""
+        config, cost = self.config(self.seed), self.objective.cost
+        sites = self.objective.sites
+        return open_search(self.model, batches, sites=sites, config=config, cost=cost)
+
+    @property
+    def pairs_searched(self) -> str:
+        """Of each desideratum how many pairs those are, in words."""
+        some, every = (max(map(len, batches)) for batches in (self.searched, self.search))
+        return f"{some} search pairs" if some == every else f"{some} of {every} search pairs"
+
+    @property
+    def donor(self) -> Donor:
+        """What ablated sites take by the claim: by its first desideratum about the rest of the
+        model, or else by its first."""
+        every = self.objective.desiderata
+        return next((one for one in every if one.part == "outside"), every[0]).donor
+
+    def config(self, seed: int) -> SearchConfig:
+        """What the circuit was searched with, as far as its provenance tells, by another seed."""
+        told, known = self.circuit.provenance.get("config", {}), {*map(str, self.objective.sites)}
+        numbers = {
+            name: told[name]
+            for name in ("steps", "learning_rate", "margin")
+            if isinstance(told.get(name), int | float)
+        }
+        pins, vetoes = (
+            tuple(site for site in told.get(name, ()) if site in known)
+            for name in ("pins", "vetoes")
+        )
+        size = len(self.circuit) if told.get("size") else None
+        return SearchConfig(seed=seed, size=size, pins=pins, vetoes=vetoes, **numbers)
+
+    @property
+    def binds(self) -> dict[str, str]:
+        """Digests of what a card about this subject is about: circuit, weights and pairs."""
+        return {
+            "circuit": self.circuit.digest,
+            "model": self.model.digest,
+            "pairs": digest_pairs(self.batches),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A line of the table of checks. Thorough ones run when asked for.
+
+    `of_rest` says that the check is about what the rest of the model does without the circuit, or
+    the circuit without the rest. A claim all of whose desiderata patch inside the circuit leaves
+    that open, so that the check cannot fail it: it is told, for the record. `searches` says that
+    it searches again, on the pairs that search may see; `of_mask` that it is about the mask that
+    search had before rounding, without which it is left out.
+    """
+
+    name: str
+    run: Callable[[Subject], Finding]
+    about: str
+    thorough: bool = False
+    of_rest: bool = False
+    searches: bool = False
+    of_mask: bool = False
+
+    def find(self, subject: Subject) -> Finding:
+        """What the check finds about this subject."""
+        found = self.run(subject)
+        claims_rest = any(one.part == "outside" for one in subject.objective.desiderata)
+        if not self.of_rest or claims_rest or found.verdict != "fails":
+            return found
+        says = f"the claim leaves this open (no desideratum is about the rest); {found.says}"
+        return replace(found, verdict="inconclusive", says=says)
+
+
+def digest_pairs(batches: tuple[Batch, ...]) -> str:
+    """SHA-256 over the texts and answers of all pairs, and what each desideratum asks of them."""
+    told = [
+        [one.name, one.part, one.sense, one.donor, one.read, list(one.at), one.at_least]
+        + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
+        for one in (batch.desideratum for batch in batches)
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
