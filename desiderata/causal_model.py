@@ -3,7 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -19,7 +19,7 @@ def parents_of(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class CausalModel:
     """A task as a small causal model.
 
@@ -43,6 +43,7 @@ class CausalModel:
     inputs: Mapping[str, Domain]
     mechanisms: Sequence[Callable[..., Any]]
     prompt: str | Callable[..., Prompt | str]
+    _: KW_ONLY
     where: Callable[..., bool] | Sequence[Callable[..., bool]] = ()
     answer: str = "answer"
     completion: str = ""

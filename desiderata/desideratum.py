@@ -6,7 +6,7 @@ something new, and *keeps* when the base's answer must stay.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from .prompt import Prompt
@@ -21,7 +21,7 @@ DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
 AT_LEAST = 0.95
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Pair:
     """A base and a source prompt, the answer expected under the patch, and their own answers.
 
@@ -33,6 +33,7 @@ class Pair:
     source: Prompt
     expected: str
     base_answer: str
+    _: KW_ONLY
     source_answer: str | None = None
     base_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
     source_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -58,7 +59,7 @@ def check_degree(name: str, at_least: float, weight: float, donor: str) -> list[
     return problems
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Desideratum:
     """One constraint on the circuit, with the pairs that test it.
 
@@ -82,6 +83,7 @@ class Desideratum:
     part: Part
     sense: Sense
     pairs: tuple[Pair, ...]
+    _: KW_ONLY
     at: tuple[str, ...] = ("last",)
     at_least: float = AT_LEAST
     weight: float = 1.0
