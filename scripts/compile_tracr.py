@@ -46,8 +46,11 @@ import numpy as np
 import torch
 
 from circuitfind.bench.truth import exhaustive_truth, unread
-from circuitfind.mediators.site import Site, all_sites
-from circuitfind.models.model import Model, load_model, load_saved, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.models.loading import load_model, load_saved
+from circuitfind.models.model import Model
 from circuitfind.models.native import Native, read_native, save_native
 from circuitfind.objective.encoding import encode
 from desiderata import Donor, Saved, SavedInputs

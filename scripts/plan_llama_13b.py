@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from circuitfind.mediators.site import all_sites
-from circuitfind.models.model import Model, load_model
+from circuitfind.mediators.space import all_sites
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from circuitfind.models.smollm2 import fetch_smollm2
 from circuitfind.objective.encoding import Batch, encode
 from circuitfind.objective.objective import lead

@@ -23,7 +23,8 @@ from typing import Any
 
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.circuits.storage import write_text
-from circuitfind.models.model import Model, load_model
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from circuitfind.runs.compare import compare, open_sides, save_comparison
 from circuitfind.runs.pairs import Evidence, gather
 from circuitfind.runs.pictures import write_comparison_page

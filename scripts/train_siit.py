@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from circuitfind import Site, load_model
 from circuitfind.bench.truth import exhaustive_truth
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.models.native import Native, save_native
 from circuitfind.objective.encoding import encode
 from desiderata import Saved, SavedInputs

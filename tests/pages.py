@@ -5,7 +5,7 @@ from itertools import combinations
 
 from circuitfind.circuits.circuit import Circuit, Edge
 from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
 HOSTILE = (

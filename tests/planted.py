@@ -7,9 +7,10 @@ it, a1.h3 adds a little of the first value's logit, and the rest is idle.
 
 from typing import Any
 
-from circuitfind.mediators.site import head
+from circuitfind.mediators.head import head
 from circuitfind.models import native
-from circuitfind.models.model import Model, load_model
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from tasks.planted import KEYS, VALUES, claim, prompt
 from tasks.planted import model as task
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from circuitfind.bench.truth import unread
-from circuitfind.models.model import BUILT_IN, load_model, load_saved
+from circuitfind.models.catalogue import BUILT_IN
+from circuitfind.models.loading import load_model, load_saved
 from scripts.compile_tracr import ABLATIONS, FOLDERS, derive_truth, write_truth, wrong_outputs
 
 from .oracle import Oracle, read_oracle

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from circuitfind.mediators.site import EMBED, Site, all_sites
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import lead
 from circuitfind.objective.patching import _mixer, prepare, run
@@ -189,7 +191,7 @@ def test_only_gates_have_gradients(tiny):
 
 
 def test_masks_are_float32_whatever_the_model(tmp_path):
-    from circuitfind.models.model import load_model
+    from circuitfind.models.loading import load_model
 
     from .tiny import save_tiny_model
 

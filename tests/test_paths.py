@@ -12,8 +12,11 @@ from scipy import stats
 from circuitfind.circuits.circuit import Circuit, Edge, load_circuit
 from circuitfind.edges import direct_effects as paths
 from circuitfind.edges.direct_effects import find_edges
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import Planted
 from circuitfind.models.planted_weights import LOUD
 from circuitfind.objective.encoding import UNKNOWN, encode

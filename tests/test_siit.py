@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from circuitfind import load_model
-from circuitfind.mediators.site import Site, parse_site
-from circuitfind.models.model import build_native, load_saved, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.site import Site
+from circuitfind.models.loading import build_native, load_saved
 from circuitfind.models.native import read_native
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective

@@ -15,7 +15,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from circuitfind.models.model import Model, build_native, native_shapes, wrap
+from circuitfind.engines.boot import native_shapes
+from circuitfind.models.loading import build_native
+from circuitfind.models.model import Model, wrap
 from circuitfind.models.native import Native, full_config
 from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
 

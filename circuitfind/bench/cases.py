@@ -18,9 +18,11 @@ import torch
 
 from desiderata import Donor, Sampleable
 
-from ..mediators.site import parse_site
+from ..mediators.known import parse_site
+from ..models.catalogue import native_models
 from ..models.claims import SAVED, load_claim
-from ..models.model import NATIVE, Model, load_model, load_truth, shuffle_weights
+from ..models.loading import load_model, load_truth
+from ..models.model import Model, shuffle_weights
 from ..models.planted import Circuits, parse_planted, planted_truth
 from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
@@ -121,7 +123,7 @@ def known_cases(part: Part = "main") -> tuple[Case, ...]:
         for name, model in PLANTED.items()
         for task in CLAIMS
     ]
-    for name in NATIVE:
+    for name in native_models():
         for donor, circuits in load_truth(name).items():
             kind: Kind = "trained" if "siit" in name else "compiled"
             sites = tuple(frozenset(parse_site(f"{one}@all") for one in c) for c in circuits)

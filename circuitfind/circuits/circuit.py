@@ -8,7 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from ..mediators.site import Site, parse_site
+from ..mediators.known import parse_site
+from ..mediators.site import Site
 from .storage import write_text
 
 FORMAT = "circuitfind/1"

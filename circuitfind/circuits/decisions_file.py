@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ..mediators.site import parse_site
+from ..mediators.known import parse_site
 from .circuit import Circuit
 from .decisions import (
     ACTIONS,

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Any
 
-from ..mediators.site import Component, Site, all_sites, head, mlp, parse_site
+from ..mediators.head import head
+from ..mediators.known import parse_site
+from ..mediators.site import Component, Site
+from ..mediators.space import Decoder, all_sites, has_component
+from ..mediators.whole import mlp
 from .circuit import FORMAT
 
 SHOWN = 30  # problems that a message lists before it counts the rest
@@ -37,7 +41,7 @@ class Wanted:
     top: int | None
 
     def __contains__(self, component: Component) -> bool:
-        return component.layer < self.n_layers and (component.head or 0) < self.n_heads
+        return has_component(Decoder(self.n_layers, self.n_heads), component)
 
     @property
     def components(self) -> tuple[Component, ...]:

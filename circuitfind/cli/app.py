@@ -190,7 +190,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put circuits side by side: what they share, and how each fares on each other's claim."""
-    from ..models.model import load_model
+    from ..models.loading import load_model
     from ..report.text.progress import TerminalProgress
     from ..report.text.table import print_comparison
     from ..runs import compare as comparing
@@ -418,9 +418,9 @@ def tasks(as_json: AsJson = False) -> None:
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """List the built-in models; folders and hub names work too."""
-    from ..models.model import BUILT_IN
+    from ..models.catalogue import built_in
 
-    _print_rows(("model", "about"), list(BUILT_IN.items()), as_json)
+    _print_rows(("model", "about"), list(built_in().items()), as_json)
 
 
 @app.command()

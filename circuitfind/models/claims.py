@@ -8,7 +8,7 @@ from typing import Any
 
 from desiderata import Donor, Sampleable, SavedInputs, read_pairs
 
-from .model import load_saved
+from .loading import load_saved
 
 GROUP = "circuitfind.tasks"
 SAVED = "suffices"  # the claim that a native model's saved inputs make

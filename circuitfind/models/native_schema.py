@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from desiderata.desideratum import DONORS
+from desiderata.choices import DONORS
 
-from ..mediators.site import parse_site
+from ..mediators.known import parse_site
+from ..mediators.space import USUAL, Decoder, has_component
 
 FORMAT = "circuitfind-native/1"
 CONFIG, WEIGHTS, INPUTS, TRUTH = "config.json", "model.safetensors", "inputs.json", "truth.json"
@@ -194,12 +195,9 @@ def _is_component(name: str, config: Mapping[str, Any]) -> bool:
         component = parse_site(f"{name}@all").component
     except ValueError:
         return False
-    return (
-        component.kind != "embed"
-        and component.layer < config["n_layers"]
-        and (component.head or 0) < config["n_heads"]
-        and str(component) == name
-    )
+    decoder = Decoder(config["n_layers"], config["n_heads"])
+    usual = component.mediator in USUAL and has_component(decoder, component)
+    return usual and str(component) == name
 
 
 def _key_problems(

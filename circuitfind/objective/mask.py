@@ -9,7 +9,8 @@ from torch import Tensor
 
 from desiderata import Part
 
-from ..mediators.site import Site, parse_site
+from ..mediators.known import parse_site
+from ..mediators.site import Site
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..circuits.decisions import (
     merge,
 )
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
-from ..mediators.site import all_sites
+from ..mediators.space import all_sites
 from ..progress import Progress
 from ..search import unknown_sites
 from .folder import read_run

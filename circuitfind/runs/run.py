@@ -133,7 +133,6 @@ def soft_mask(result: SearchResult) -> Mask | None:
 
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
     """The circuit with its task, its claim and all that is needed to check or remake it."""
-    parallel = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
     return replace(
         circuit,
         task=settings.task,
@@ -142,7 +141,8 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "model_digest": model.digest,
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
-            **({"parallel_attn_mlp": True} if parallel else {}),
+            **({"parallel_attn_mlp": True} if model.engine.sizes.parallel else {}),
+            **({"checked": dict(model.checked)} if model.checked else {}),
             "positions": list(claim.at),
             "config": settings.as_json(),
             "versions": {

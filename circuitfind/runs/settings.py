@@ -8,7 +8,8 @@ from typing import Any
 from desiderata import Donor, Sampleable
 
 from ..models.claims import load_claim
-from ..models.model import Model, load_model
+from ..models.loading import load_model
+from ..models.model import Model
 from ..search import SearchConfig
 
 # settings that run folders of version 0.1 do not have

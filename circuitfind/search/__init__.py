@@ -7,7 +7,8 @@ import torch
 
 from desiderata import Desideratum
 
-from ..mediators.site import Site, all_sites
+from ..mediators.site import Site
+from ..mediators.space import all_sites
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch, encode

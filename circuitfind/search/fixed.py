@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..mediators.site import Site, parse_site
+from ..mediators.known import parse_site
+from ..mediators.site import Site
 from ..objective.encoding import Batch
 from ..progress import Progress
 from .ranks import ordered

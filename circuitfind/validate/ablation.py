@@ -1,8 +1,8 @@
 """The circuit kept and the rest ablated: what four kinds of ablation leave of the behaviour.
 
-Behaviour is that of the base prompts: the logit of the base's answer less that of the source's,
-or, where the source's is not known, less that of the best other token. Ablated are the candidate
-sites, at the claim's positions; what is elsewhere stays as it is.
+Behaviour is that of the base prompts: by how much the base's answer is ahead of the source's, or,
+where the source's is not known, of the best other one, in the unit of the answer. Ablated are the
+candidate sites, at the claim's positions; what is elsewhere stays as it is.
 """
 
 import random
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from desiderata import Desideratum, Donor, Pair
 
-from ..objective.encoding import UNKNOWN, encode
-from ..objective.objective import Objective, Piece, correct, lead
+from ..objective.encoding import encode
+from ..objective.objective import Objective, Piece
 from .inputs import PAIRS_COMPARED, Subject
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
@@ -33,9 +33,9 @@ WORDS: Mapping[Donor, str] = {
 class Outcome:
     """What each membership leaves, per mask and pair.
 
-    `difference` in logits; `divergence` is KL(untouched || ablated) in nats, summed over the
-    vocabulary, where the answer is read; `right` whether the base's answer is the most likely,
-    `same` whether the token is that the untouched model finds most likely.
+    `difference` in the answer's unit; `divergence` from the untouched output, for tokens
+    KL(untouched || ablated) in nats where the answer is read; `right` whether the base's answer is
+    given, `same` whether the answer is the untouched model's.
     """
 
     difference: Float[Tensor, "mask pair"]
@@ -56,7 +56,7 @@ class Ablated:
         """What each circuit keeps; a membership of ones is the untouched model."""
         indices, whole = range(len(self.objective.batches)), torch.ones(len(self.objective.sites))
         untouched = [
-            piece.logits[0].log_softmax(-1)
+            piece.output[0]
             for made in self.objective.passes(indices, whole[None])
             for piece in made
         ]
@@ -109,6 +109,7 @@ def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
             pairs=tuple(pair for where, pair in chosen if where == read),
             at=first.at,
             donor=donor,
+            answer=first.answer,
             read=read,
             mean_over=tuple(prompts.values()) if donor == "mean" else (),
         )
@@ -139,12 +140,10 @@ def _balanced(
 
 
 def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, logits = piece.batch, piece.logits
-    pairs = torch.arange(len(batch), device=logits.device)
-    own = lead(logits, batch.base_answer)
-    theirs = logits[:, pairs, batch.base_answer] - logits[:, pairs, batch.source_answer]
-    difference = torch.where(batch.source_answer == UNKNOWN, own, theirs)
-    log_probabilities = logits.log_softmax(-1)
-    divergence = (untouched.exp() * (untouched - log_probabilities)).sum(-1).clamp(min=0)
-    same = correct(logits, untouched.argmax(-1))
-    return difference, divergence, correct(logits, batch.base_answer), same
+    batch, answer, output = piece.batch, piece.batch.answer, piece.output
+    own = answer.lead(output, batch.base_answer)
+    contrast = answer.contrast(output, batch.base_answer, batch.source_answer)
+    difference = torch.where(batch.source_answer.known.to(own.device), contrast, own)
+    divergence = answer.divergence(untouched, output)
+    same = answer.same(untouched, output, batch.base_answer)
+    return difference, divergence, answer.hit(output, batch.base_answer), same

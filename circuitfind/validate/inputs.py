@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from desiderata import Donor
+from desiderata import DonorChoice, name_of
 
 from ..circuits.circuit import Circuit
 from ..models.model import Model
@@ -48,7 +48,9 @@ class Subject:
     search: tuple[Batch, ...] = ()
     mask: Float[Tensor, " site"] | None = None
     shown: Progress = field(default_factory=Progress)
-    ablated: dict[tuple[Donor, int], Any] = field(default_factory=dict)  # see `ablation.ablate`
+    ablated: dict[tuple[DonorChoice, int], Any] = field(
+        default_factory=dict
+    )  # see `ablation.ablate`
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -94,7 +96,7 @@ class Subject:
         return f"{some} search pairs" if some == every else f"{some} of {every} search pairs"
 
     @property
-    def donor(self) -> Donor:
+    def donor(self) -> DonorChoice:
         """What ablated sites take by the claim: by its first desideratum about the rest of the
         model, or else by its first."""
         every = self.objective.desiderata
@@ -157,7 +159,16 @@ class Check:
 def digest_pairs(batches: tuple[Batch, ...]) -> str:
     """SHA-256 over the texts and answers of all pairs, and what each desideratum asks of them."""
     told = [
-        [one.name, one.part, one.sense, one.donor, one.read, list(one.at), one.at_least]
+        [
+            one.name,
+            one.part,
+            one.sense,
+            name_of(one.donor),
+            one.read,
+            list(one.at),
+            one.at_least,
+            *([name_of(one.answer)] if one.answer != "top" else []),  # earlier digests had none
+        ]
         + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
         for one in (batch.desideratum for batch in batches)
     ]

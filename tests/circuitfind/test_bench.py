@@ -17,7 +17,8 @@ from circuitfind.bench.cases import (
     summarise,
 )
 from circuitfind.bench.report import bench_table, draw_bench
-from circuitfind.models.model import load_model, shuffle_weights
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import shuffle_weights
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective

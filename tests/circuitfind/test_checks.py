@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective

@@ -15,7 +15,10 @@ from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.text import Text
 
 from circuitfind.circuits.circuit import Circuit, Edge
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import save_figure
 from circuitfind.report.figures.diagram import MOST_EDGES, WEAKEST, draw_diagram
 from circuitfind.report.figures.example import Example

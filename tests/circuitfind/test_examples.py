@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head, parse_site
+from circuitfind.mediators.head import head
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.site import Site
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.patching import record_attention
 from circuitfind.runs.find_examples import SHOWN, find_examples

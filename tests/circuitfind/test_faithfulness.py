@@ -13,9 +13,10 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import all_sites, parse_site
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.space import all_sites
 from circuitfind.models.claims import load_claim
-from circuitfind.models.model import load_model
+from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval
 from circuitfind.objective.mask import membership_of

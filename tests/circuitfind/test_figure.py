@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import draw, save_figure
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 

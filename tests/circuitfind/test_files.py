@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.storage import write_atomically, write_text
-from circuitfind.mediators.site import EMBED, Component, Site, all_sites, head, mlp, parse_site
+from circuitfind.mediators.head import head
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.site import Component, Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.objective.mask import Mask, gates_of, membership_of
 from circuitfind.runs.folder import BEFORE, CHECKPOINT, RunFolder, read_run
 from circuitfind.runs.settings import LATER, Settings

@@ -15,7 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import EMBED, Site, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report.text.graphs import KINDS, export_graph
 
 ATOMS = (

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from circuitfind.mediators.site import all_sites
+from circuitfind.mediators.space import all_sites
 from circuitfind.models.claims import load_claim
-from circuitfind.models.model import load_model
+from circuitfind.models.loading import load_model
 from circuitfind.models.smollm2 import cached_smollm2
 from circuitfind.objective.cost import Cost
 from circuitfind.objective.encoding import encode, fit_to_tokenizer

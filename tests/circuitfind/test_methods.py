@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, head, mlp
-from circuitfind.models.model import build_native
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import build_native
 from circuitfind.models.planted import parse_planted, planted_truth
 from circuitfind.models.planted_weights import planted_native
 from circuitfind.objective.encoding import encode

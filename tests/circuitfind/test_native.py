@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from circuitfind.engines.boot import native_shapes
 from circuitfind.models.claims import load_claim
-from circuitfind.models.model import build_native, load_model, load_saved, native_shapes
+from circuitfind.models.loading import build_native, load_model, load_saved
 from circuitfind.models.native import (
     Native,
     full_config,

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
 from circuitfind.notebook import register_views
 from circuitfind.objective.mask import Mask
 from circuitfind.report.figures.plots import draw_search

@@ -9,7 +9,7 @@ import pytest
 from circuitfind.circuits.circuit import load_circuit
 from circuitfind.circuits.decisions import Decision, Decisions
 from circuitfind.circuits.examples import Attention, Examples, load_examples
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.report.page.page import render_page
 from circuitfind.report.page.template import visible
 from circuitfind.runs.folder import PAGE

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective
 from circuitfind.search import (

@@ -9,7 +9,7 @@ from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.decisions import DECISIONS, Decision, Decisions, Past, merge
 from circuitfind.circuits.decisions_file import parse_decisions, read_decisions, save_decisions
 from circuitfind.circuits.foreign import read_foreign
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.report.text.graphs import KINDS
 from circuitfind.report.text.notebook import circuit_html
 

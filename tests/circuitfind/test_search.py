@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, mlp
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
 from circuitfind.objective.encoding import UNKNOWN, encode
 from circuitfind.objective.objective import Bound, Objective, slack
 from circuitfind.progress import Progress

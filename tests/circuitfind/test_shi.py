@@ -8,8 +8,11 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, all_sites, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import heads_of, parse_planted, planted_truth
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of

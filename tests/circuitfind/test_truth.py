@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuitfind.bench.truth import auroc, exhaustive_truth, recovery, unread
-from circuitfind.mediators.site import Site, all_sites, head, mlp
-from circuitfind.models.model import build_native, load_model, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import build_native, load_model
 from circuitfind.models.native import Native, full_config
 from circuitfind.models.planted import heads_of, parse_planted
 from circuitfind.models.planted_weights import planted_native

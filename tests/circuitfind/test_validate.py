@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval
 from circuitfind.objective.objective import Objective, race, slack
@@ -197,7 +198,7 @@ def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):
-    from circuitfind.mediators.site import all_sites
+    from circuitfind.mediators.space import all_sites
     from circuitfind.objective.mask import membership_of
 
     sites = all_sites(3, 4, ["last", "x"])

@@ -11,8 +11,9 @@ import torch
 
 from circuitfind.bench.cases import known_cases
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import head, parse_site
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.known import parse_site
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import heads_of, parse_planted, planted_truth
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import Mask

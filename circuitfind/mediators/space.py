@@ -1,0 +1,153 @@
+"""The search space: which components at which positions a circuit may be made of."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..engines.engine import Point, Sizes
+from .head import HEADS
+from .known import MEDIATORS
+from .site import Component, Mediator, Offers, Site
+from .whole import MLPS
+
+USUAL = (HEADS, MLPS)  # the mediators of a space that names none
+# A run of digits with an optional second one after a dash, a star, or any other character.
+_PIECE = re.compile(r"(?P<low>\d+)-(?P<high>\d+)|(?P<star>\*)|(?P<other>.)", re.ASCII | re.DOTALL)
+
+Selector = str | Site | Mediator
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The sites that a search chooses from, as somebody asked for them.
+
+    A selector is a mediator or its plural (`heads`, `mlps`), a site or its name, or a pattern over
+    names: `*` stands for any text, `20-29` for any of these numbers, and without `@` a pattern
+    holds at every position (`a20-29.*@last`). One that begins with `!` leaves sites out. Without
+    selectors, or with such ones only, the space starts from every head and MLP.
+    """
+
+    positions: tuple[str, ...]
+    selectors: tuple[Selector, ...] = ()
+
+    def sites(self, engine: Offers) -> tuple[Site, ...]:
+        """The sites of this space in a model: by position, then in the order of the pass.
+
+        Raises:
+            ValueError: selectors that select nothing, all at once; an empty space.
+        """
+        chosen: dict[Site, None] = {}
+        dropped: set[Site] = set()
+        problems = []
+        wanted = [one for one in self.selectors if not _excludes(one)]
+        for selector in wanted or USUAL:
+            found = self._selected(selector, engine)
+            chosen |= dict.fromkeys(found)
+            problems += [] if found else [f"{_text(selector)!r} selects no site"]
+        for selector in (one for one in self.selectors if _excludes(one)):
+            found = self._selected(str(selector)[1:], engine)
+            dropped |= set(found)
+            problems += [] if found else [f"{str(selector)!r} leaves no site out"]
+        order = {position: n for n, position in enumerate(self.positions)}
+        kept = [site for site in chosen if site not in dropped]
+        if not problems and not kept:
+            problems.append("the space is empty")
+        if problems:
+            raise ValueError(
+                f"{'; '.join(problems)}. There are heads, mlps, names such as a9.h6@last and "
+                f"patterns such as a20-29.*, at {', '.join(self.positions)}"
+            )
+        return tuple(
+            sorted(
+                kept,
+                key=lambda s: (order.get(s.position, len(order)), s.position, s.component.rank),
+            )
+        )
+
+    def _selected(self, selector: Selector, engine: Offers) -> list[Site]:
+        """The sites that one selector means in a model."""
+        if isinstance(selector, Site):
+            return [selector] if has_component(engine, selector.component) else []
+        if not isinstance(selector, str):
+            return self._at_every_position(selector.components(engine))
+        for mediator in MEDIATORS.all():
+            if selector.lower() == mediator.glyph.plural.lower():
+                return self._at_every_position(mediator.components(engine))
+        return [
+            site
+            for mediator in MEDIATORS.all()
+            for site in self._at_every_position(mediator.components(engine))
+            if matches(selector, site)
+        ]
+
+    def _at_every_position(self, components: Iterable[Component]) -> list[Site]:
+        found = list(components)
+        return [Site(one, position) for position in self.positions for one in found]
+
+    def as_json(self) -> dict[str, Any]:
+        """The space as plain values."""
+        return {"positions": list(self.positions), "selectors": [*map(_text, self.selectors)]}
+
+
+def space_from_json(read: Mapping[str, Any]) -> SearchSpace:
+    """The space that `as_json` wrote. Selectors are names, which are looked up when it is used."""
+    return SearchSpace(tuple(read["positions"]), tuple(read["selectors"]))
+
+
+def matches(pattern: str, site: Site) -> bool:
+    """Whether a pattern over names means this site; see `SearchSpace`."""
+    name = str(site) if "@" in pattern else str(site.component)
+    expression, ranges = "", []
+    for piece in _PIECE.finditer(pattern):
+        if piece["low"]:
+            ranges.append((int(piece["low"]), int(piece["high"])))
+            expression += r"(\d+)"
+        else:
+            expression += ".*" if piece["star"] else re.escape(piece["other"])
+    found = re.fullmatch(expression, name, re.DOTALL)
+    return found is not None and all(
+        low <= int(number) <= high
+        for number, (low, high) in zip(found.groups(), ranges, strict=True)
+    )
+
+
+def has_component(engine: Offers, component: Component) -> bool:
+    """Whether a model has this component."""
+    return any(one == component for one in component.mediator.components(engine))
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The components of any decoder with heads and an MLP in each layer, for whoever knows the
+    sizes and has no model at hand."""
+
+    n_layers: int
+    n_heads: int
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes that decide which components there are; the others are 0."""
+        return Sizes(
+            n_layers=self.n_layers, n_heads=self.n_heads, d_model=0, d_vocab=0, n_block_parameters=0
+        )
+
+    def has(self, point: Point) -> bool:
+        """Whether there is this point."""
+        return point.kind in ("embed", "heads", "mlp") and 0 <= point.layer < self.n_layers
+
+
+def all_sites(n_layers: int, n_heads: int, positions: Iterable[str]) -> tuple[Site, ...]:
+    """Every head and MLP of a decoder at every position: by position, then layer, heads before
+    the MLP."""
+    return SearchSpace(tuple(positions)).sites(Decoder(n_layers, n_heads))
+
+
+def _excludes(selector: Selector) -> bool:
+    return isinstance(selector, str) and selector.startswith("!")
+
+
+def _text(selector: Selector) -> str:
+    if isinstance(selector, str | Site):
+        return str(selector)
+    return selector.glyph.plural.lower()
