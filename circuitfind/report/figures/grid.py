@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from ...circuits.circuit import Circuit
 from ...mediators.site import Site
 from ...validate.card import Card, Finding
+from ...validate.names import LEAVE_ONE_OUT, RANDOM_CIRCUITS
 from .bars import BAR, LABELS, PITCH, REMARKS, put_bars, put_legend
 from .lettering import LINE, SMALL, TITLE, clean, inches, number, put_axes, put_text, wrap
 from .style import FAINT, GAINS, INK, LOSS_HATCH, LOSSES, score_colours, score_fill, styled
@@ -267,8 +268,8 @@ def _summary(circuit: Circuit, grid: _Grid) -> str:
 def _verdict(check: Finding) -> str:
     """The name, the verdict, and what it rests on."""
     found = f"{number(check.value)} (n = {check.n})" if check.n else "nothing to compare"
-    if check.n and check.name == "random circuits":
+    if check.n and check.name == RANDOM_CIRCUITS:
         found = f"beats {round(check.value * check.n)}/{check.n}"
-    if check.n and check.name == "leave one out":
+    if check.n and check.name == LEAVE_ONE_OUT:
         found = f"{round(check.value * len(check.details))}/{len(check.details)} sites needed"
     return f"{check.name}: {check.verdict}, {found}"

@@ -9,6 +9,7 @@ up again in its own context: an id taken from the bare word is another token in 
 from ...objective.encoding import encode
 from ..card import Finding, Verdict
 from ..inputs import Subject
+from ..names import PAIRS
 
 LEAKS = 0.02  # share of pairs that may leak before the score stands for less than it says
 
@@ -45,7 +46,7 @@ def check_pairs(subject: Subject) -> Finding:
         f"expected unpatched; {wrong} answers have another token in their context than was scored"
     )
     return Finding(
-        name="pairs",
+        name=PAIRS,
         verdict=verdict,
         value=worst["leaking"],
         low=worst["leaking"],
