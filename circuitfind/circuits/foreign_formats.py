@@ -11,6 +11,7 @@ from math import isfinite, isnan
 from typing import Any
 
 from ..mediators.site import Component, Site, all_sites, head, mlp, parse_site
+from ..problems import listed
 from .circuit import FORMAT
 
 SHOWN = 30  # problems that a message lists before it counts the rest
@@ -397,6 +398,4 @@ def shown(value: Any) -> str:
 
 def together(name: str, problems: list[str]) -> str:
     """All problems in one line; past the first SHOWN their number."""
-    every = list(dict.fromkeys(problems))
-    more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return f"{name}: {'; '.join(every[:SHOWN])}{more}"
+    return f"{name}: {listed(problems, SHOWN)}"

@@ -15,8 +15,9 @@ from torch import Tensor
 from desiderata import Choice, Claim, Desideratum, Prompt, Sampleable, Span, pool_of
 
 from ..models.model import Model, Tokens
+from ..problems import listed
 
-SHOWN = 8  # problems spelled out before the rest are counted
+SHOWN = 8  # unknown words spelled out before the rest are counted
 DRAWS_PER_ITEM = 20  # prompts drawn per item when looking for items of one token
 UNKNOWN = -1  # the answer id of a source whose answer nobody gave
 Ids = dict[tuple[str, str, str], int]  # of answers, by prompt, answer and where it is read
@@ -106,7 +107,7 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
                 problems[str(error)] = None
     problems |= dict.fromkeys(_uneven(desiderata, tokens))
     if problems:
-        raise ValueError(f"{model.name}: {_listed(list(problems))}")
+        raise ValueError(f"{model.name}: {listed(problems)}")
     return tuple(_batch(model, desideratum, tokens, ids, columns) for desideratum in desiderata)
 
 
@@ -320,8 +321,3 @@ def _batch(
         ),
         mean_over=prompts(desideratum.mean_over) if desideratum.mean_over else None,
     )
-
-
-def _listed(problems: Sequence[str]) -> str:
-    more = len(problems) - SHOWN
-    return "; ".join(problems[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
