@@ -48,8 +48,15 @@ def search_budget(selection: Selection, config: SearchConfig, progress: Progress
         objective = divided[step % len(divided)]
         return {"size": size, **add_losses(objective, gates, selection.live, cross_entropy)}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=selection.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
 
     def choose(trials: Trials) -> Choice:

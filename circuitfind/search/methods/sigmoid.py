@@ -43,8 +43,15 @@ def search_sigmoid(selection: Selection, config: SearchConfig, progress: Progres
         scores = add_losses(objective, gates, selection.live, cross_entropy)
         return {"size": float(gates.detach().sum()), "temperature": temperature, **scores}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=selection.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
     return conclude(
         "sigmoid", selection, ranked(found, config, (found / COLD).sigmoid()), history, config
