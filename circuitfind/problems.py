@@ -1,11 +1,14 @@
-"""Problems with what a caller gave, collected and told in one message."""
+"""Many problems in one message."""
 
-from collections.abc import Sequence
-
-SHOWN = 8  # problems spelled out before the rest are counted
+from collections.abc import Iterable
 
 
-def listed(problems: Sequence[str], most: int = SHOWN) -> str:
-    """The problems in one line, with those after the first `most` counted."""
-    more = len(problems) - most
-    return "; ".join(problems[:most]) + (f"; and {more} more" if more > 0 else "")
+def listed(problems: Iterable[str], most: int = 8) -> str:
+    """The problems as one line, each of them once; from `most` on, the rest is counted.
+
+    >>> listed(["no base", "no source", "no answer"], most=2)
+    'no base; no source; and 1 more'
+    """
+    different = list(dict.fromkeys(problems))
+    rest = len(different) - most
+    return "; ".join(different[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .choices import DonorChoice, donor_problems, name_of
 from .claim import Sample, SamplingError, positions_of
 from .desideratum import Desideratum, Pair
 from .prompt import Prompt
@@ -45,8 +46,7 @@ class SavedInputs:
     at: tuple[str, ...] = ("all",)
 
     def __post_init__(self) -> None:
-        problems = []
-        problems += donor_problems(self.donor)
+        problems = donor_problems(self.donor)
         if len({saved.text for saved in self.inputs}) < max(2, len(self.inputs)):
             problems.append("two or more saved inputs are needed, no two with the same text")
         if len({tuple(sorted(saved.outputs)) for saved in self.inputs}) > 1:
@@ -72,7 +72,8 @@ class SavedInputs:
             "resample": "ablated to the activations of the saved input before",
             "source": "ablated to the activations of a saved input with another output there",
         }
-        notes = [told[self.donor]]
+        donor = name_of(self.donor)
+        notes = [told.get(donor, f"ablated by {donor}")]
         if not self.is_divided:
             notes.append(
                 f"search and held-out pairs are about the same {len(self.inputs)} saved inputs: "

@@ -15,6 +15,7 @@ from ..mediators.known import parse_site
 from ..mediators.site import Component, Site
 from ..mediators.space import Decoder, all_sites, has_component
 from ..mediators.whole import mlp
+from ..problems import listed
 from .circuit import FORMAT
 
 SHOWN = 30  # problems that a message lists before it counts the rest
@@ -401,6 +402,4 @@ def shown(value: Any) -> str:
 
 def together(name: str, problems: list[str]) -> str:
     """All problems in one line; past the first SHOWN their number."""
-    every = list(dict.fromkeys(problems))
-    more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return f"{name}: {'; '.join(every[:SHOWN])}{more}"
+    return f"{name}: {listed(problems, SHOWN)}"

@@ -104,7 +104,7 @@ def _from_hugging_face(
         logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     # Eager attention, whose weights can be read, and which gives what the bridge gives.
-    module = AutoModelForCausalLM.from_pretrained(
+    module: Any = AutoModelForCausalLM.from_pretrained(
         source, dtype=dtype, device_map=device_map, attn_implementation="eager", **options
     )
     if name in ADAPTED:

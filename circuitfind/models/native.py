@@ -28,16 +28,17 @@ from torch import Tensor
 
 from desiderata.saved import Saved
 
+from ..problems import listed
 from .native_schema import (
     CONFIG,
     FORMAT,
     INPUTS,
     MOST_BYTES,
+    SHOWN,
     TRUTH,
     WEIGHTS,
     Shapes,
     file_problems,
-    listed,
     shape_problems,
     weight_problems,
 )
@@ -99,7 +100,7 @@ def save_native(folder: str | Path, native: Native) -> Path:
     weights = plain_names(native.weights)
     problems = [*file_problems(contents), *weight_problems(weights)]
     if problems:
-        raise ValueError(f"this is no native model: {listed(problems)}")
+        raise ValueError(f"this is no native model: {listed(problems, SHOWN)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -137,7 +138,7 @@ def read_native(folder: str | Path, shapes_of: Callable[[Mapping[str, Any]], Sha
         except Exception as error:  # whatever TransformerLens or torch make of such a config
             problems.append(f"{CONFIG}: TransformerLens cannot build it: {error}")
     if problems or weights is None:
-        raise ValueError(f"{folder} is no native model: {listed(problems)}")
+        raise ValueError(f"{folder} is no native model: {listed(problems, SHOWN)}")
     made = contents[CONFIG]
     return Native(
         about=made["about"],

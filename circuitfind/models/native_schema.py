@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -240,9 +240,3 @@ def _is_text(word: str) -> bool:
 def _shortened(names: Sequence[Any]) -> str:
     shown = ", ".join(f"{name!r:.40}" for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def listed(problems: Iterable[str]) -> str:
-    problems = list(dict.fromkeys(problems))
-    more = len(problems) - SHOWN
-    return "; ".join(problems[:SHOWN]) + (f"; and {more} more" if more > 0 else "")

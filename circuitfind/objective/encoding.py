@@ -22,7 +22,7 @@ from ..models.model import Model, Tokens
 from ..models.prompts import Prompts
 from ..problems import listed
 
-SHOWN = 8  # problems spelled out before the rest are counted
+SHOWN = 8  # unknown words spelled out before the rest are counted
 DRAWS_PER_ITEM = 20  # prompts drawn per item when looking for items of one token
 
 

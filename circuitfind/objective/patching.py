@@ -404,7 +404,8 @@ def _record(
         wanted[site.component.point][site.component.mediator, site.position].append(index)
     prompts, donating = batch.donated, batch.donor.runs_in(model)
     seen = _seen(donating, prompts.tokens, prompts.attends, list(wanted))
-    cost.add(donating, *prompts.tokens.shape, prompts.tokens.shape[1])
+    n_prompts, width = prompts.tokens.shape
+    cost.add(donating, n_prompts, width, width)
     single = batch.base.tokens.shape[1] - start == 1
     patches: dict[Point, list[Patch]] = {}
     for point, groups in wanted.items():

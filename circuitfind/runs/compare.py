@@ -23,7 +23,7 @@ from ..report.figures.matrix import draw_matrix
 from ..report.figures.plots import draw_overlap
 from ..search import SearchResult, candidate_sites, search
 from ..validate import DesideratumScore
-from ..validate.checks.satisfaction import score_desiderata
+from ..validate.scores import score_desiderata
 from .folder import COMPARISON, read_run
 from .pairs import gather
 from .pictures import write_comparison_page

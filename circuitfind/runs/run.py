@@ -19,6 +19,7 @@ from ..progress import Progress
 from ..report import draw, save_figure
 from ..search import SearchResult, candidate_sites, method_named, search
 from ..validate import Card, card_from_json, validate
+from ..validate.names import RIVAL
 from .find_examples import find_examples
 from .folder import EXAMPLES, FIGURE, RunFolder, read_run
 from .pairs import Evidence, gather
@@ -103,7 +104,7 @@ def discover(
         seed=settings.seed,
         n_random=settings.n_random,
         progress=progress,
-        also=("rival",) if settings.rival and result.success else (),
+        also=(RIVAL,) if settings.rival and result.success else (),
     )
     notes = [*progress.notes, *folder.put_back(circuit)]
     report = summarise(circuit, result, card, evidence, notes)
@@ -169,7 +170,7 @@ def summarise(
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
     message = _message(result, card, len(circuit), sites)
-    message += "".join(f"; {found.says}" for found in card.findings if found.name == "rival")
+    message += "".join(f"; {found.says}" for found in card.findings if found.name == RIVAL)
     return {
         "success": success,
         "message": message,

@@ -18,6 +18,7 @@ from ..objective.objective import Objective
 from ..objective.precheck import keep_solved
 from ..progress import Progress
 from ..search import candidate_sites
+from . import names
 from .card import Card, DesideratumScore, Finding, card_from_json
 from .checks.completeness import check_completeness
 from .checks.controls import check_controls
@@ -33,10 +34,11 @@ from .checks.pairs import check_pairs
 from .checks.random_circuits import check_random_circuits
 from .checks.rival import check_rival
 from .checks.rounding import check_rounding
-from .checks.satisfaction import check_satisfaction, score_desiderata
+from .checks.satisfaction import check_satisfaction
 from .checks.selectivity import check_selectivity
 from .checks.stability import check_stability
 from .inputs import PAIRS_COMPARED, Check, Subject
+from .scores import score_desiderata
 
 __all__ = [
     "CHECKS",
@@ -51,89 +53,95 @@ __all__ = [
 ]
 
 CHECKS = (
-    Check(name="satisfaction", run=check_satisfaction, about="every desideratum on held-out pairs"),
     Check(
-        name="pairs",
+        name=names.SATISFACTION, run=check_satisfaction, about="every desideratum on held-out pairs"
+    ),
+    Check(
+        name=names.PAIRS,
         run=check_pairs,
         about="do targets leak, and are answers the tokens that they stand for?",
     ),
-    Check(name="groups", run=check_groups, about="every template, name and value by itself"),
+    Check(name=names.GROUPS, run=check_groups, about="every template, name and value by itself"),
     Check(
-        name="rounding",
+        name=names.ROUNDING,
         run=check_rounding,
         about="does the mask satisfy what its circuit does not?",
         of_mask=True,
     ),
     Check(
-        name="random circuits",
+        name=names.RANDOM_CIRCUITS,
         run=check_random_circuits,
         about="a hundred circuits of the same make-up",
     ),
-    Check(name="leave one out", run=check_leave_one_out, about="is every member needed?"),
+    Check(name=names.LEAVE_ONE_OUT, run=check_leave_one_out, about="is every member needed?"),
     Check(
-        name="faithfulness",
+        name=names.FAITHFULNESS,
         run=check_faithfulness,
         about="the circuit alone, under four ablations",
         of_rest=True,
     ),
     Check(
-        name="necessity",
+        name=names.NECESSITY,
         run=check_necessity,
         about="the model without the circuit, its members and pairs",
         of_rest=True,
     ),
     Check(
-        name="completeness",
+        name=names.COMPLETENESS,
         run=check_completeness,
         about="circuit and model without the same members",
         thorough=True,
         of_rest=True,
     ),
     Check(
-        name="equivalence",
+        name=names.EQUIVALENCE,
         run=check_equivalence,
         about="does the circuit outscore the model half the time?",
         thorough=True,
         of_rest=True,
     ),
     Check(
-        name="independence",
+        name=names.INDEPENDENCE,
         run=check_independence,
         about="does the rest know what the model does?",
         thorough=True,
         of_rest=True,
     ),
     Check(
-        name="inflated circuits",
+        name=names.INFLATED,
         run=check_inflated,
         about="members against idle sites added at random",
         thorough=True,
         of_rest=True,
     ),
     Check(
-        name="curve", run=check_curve, about="CPR and CMD over sites", thorough=True, of_rest=True
+        name=names.CURVE,
+        run=check_curve,
+        about="CPR and CMD over sites",
+        thorough=True,
+        of_rest=True,
     ),
     Check(
-        name="selectivity",
+        name=names.SELECTIVITY,
         run=check_selectivity,
         about="do other tasks and ordinary text need it, too?",
         thorough=True,
     ),
     Check(
-        name="controls",
+        name=names.CONTROLS,
         run=check_controls,
         about="shuffled weights, shuffled answers",
         thorough=True,
     ),
     Check(
-        name="rival",
+        name=names.RIVAL,
         run=check_rival,
         about="does another circuit do the same?",
         thorough=True,
         searches=True,
     ),
     Check(
-        name="stability",
+        name=names.STABILITY,
         run=check_stability,
         about="is it found again on other pairs?",
         thorough=True,

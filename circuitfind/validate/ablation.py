@@ -14,19 +14,25 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from desiderata import Desideratum, Donor, Pair
+from desiderata import Desideratum, Donor, DonorChoice, Pair, name_of
 
 from ..objective.encoding import encode
 from ..objective.objective import Objective, Piece
 from .inputs import PAIRS_COMPARED, Subject
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
-WORDS: Mapping[Donor, str] = {
+WORDS: Mapping[str, str] = {
     "zero": "zero",
     "mean": "mean over the base and source prompts, per position",
     "resample": "another pair's source",
     "source": "the pair's own source (counterfactual)",
 }
+
+
+def donor_words(donor: DonorChoice) -> str:
+    """What ablated sites take, in words."""
+    name = name_of(donor)
+    return WORDS.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Outcome:
 class Ablated:
     """Base prompts in which everything outside a circuit is ablated in one way."""
 
-    donor: Donor
+    donor: DonorChoice
     objective: Objective
 
     @torch.no_grad()
@@ -76,9 +82,9 @@ class Ablated:
         )
 
 
-def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
+def ablate(subject: Subject, donor: DonorChoice, n: int = PAIRS_COMPARED) -> Ablated:
     """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`;
-    see `WORDS`. It is made once for each number of pairs.
+    see `donor_words`. It is made once for each number of pairs.
 
     Raises:
         ValueError: the ablation cannot be made of these prompts, such as a mean at `all` over
@@ -89,7 +95,7 @@ def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
     return subject.ablated[donor, n]
 
 
-def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
+def _ablate(subject: Subject, donor: DonorChoice, n: int) -> Ablated:
     first = subject.batches[0].desideratum
     pairs: dict[tuple[str, str], Pair] = {}  # by where the answer is read, and the base
     for one in (batch.desideratum for batch in subject.batches):
@@ -103,7 +109,7 @@ def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
     prompts = {p.text: p for _, pair in chosen for p in (pair.base, pair.source)}
     desiderata = [
         Desideratum(
-            name=f"keeps the answer, {donor}",
+            name=f"keeps the answer, {name_of(donor)}",
             part="outside",
             sense="keeps",
             pairs=tuple(pair for where, pair in chosen if where == read),

@@ -1,12 +1,13 @@
 """Findings and the card that collects them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..circuits.circuit import Circuit
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+AS_CLAIMED = "donors as in each desideratum"  # the ablation of checks that patch as the claim does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,34 @@ class Finding:
     split: str
     says: str
     details: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def undecided(
+        cls,
+        name: str,
+        why: str,
+        *,
+        ablation: str = AS_CLAIMED,
+        split: str = "held-out",
+        n: int = 0,
+        details: Sequence[Mapping[str, Any]] = (),
+    ) -> "Finding":
+        """The finding of a check that cannot tell anything, with the reason.
+
+        Its value is 0 with the interval from 0 to 1.
+        """
+        return cls(
+            name=name,
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=n,
+            ablation=ablation,
+            split=split,
+            says=why,
+            details=tuple(details),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

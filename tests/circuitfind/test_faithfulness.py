@@ -24,6 +24,7 @@ from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import Subject, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
+from circuitfind.validate.behaviour import differences
 from circuitfind.validate.checks.completeness import (
     check_completeness,
     measure_completeness,
@@ -40,7 +41,6 @@ from circuitfind.validate.checks.curve import (
 )
 from circuitfind.validate.checks.faithfulness import (
     check_faithfulness,
-    differences,
     judge_faithfulness,
     measure_faithfulness,
 )

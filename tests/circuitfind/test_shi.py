@@ -40,11 +40,11 @@ from circuitfind.validate.checks.inflated import (
 )
 from circuitfind.validate.checks.necessity import (
     check_necessity,
-    circuits_outside,
     judge_answers,
     judge_effect,
     judge_random,
 )
+from circuitfind.validate.makeup import circuits_outside
 
 from .. import planted as wired
 

@@ -16,11 +16,11 @@ from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.checks.leave_one_out import (
     MATERIAL,
     effect_of_removal,
-    holm,
     pairs_to_tell,
 )
-from circuitfind.validate.checks.random_circuits import random_circuits
 from circuitfind.validate.checks.satisfaction import judge
+from circuitfind.validate.makeup import random_circuits
+from circuitfind.validate.thresholds import holm
 
 from .. import planted as wired
 

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from ...circuits.circuit import Circuit
 from ...mediators.site import Site
 from ...validate.card import Card, Finding
+from ...validate.names import LEAVE_ONE_OUT, RANDOM_CIRCUITS
 from .bars import BAR, LABELS, PITCH, REMARKS, put_bars, put_legend
 from .lettering import LINE, SMALL, TITLE, clean, inches, number, put_axes, put_text, wrap
 from .style import FAINT, GAINS, INK, LOSS_HATCH, LOSSES, score_colours, score_fill, styled
@@ -108,7 +109,7 @@ def _grid(circuit: Circuit) -> _Grid:
             f"numbers above 0; got {n_layers!r} and {n_heads!r}"
         )
     parts = {str(site): site.component for site in circuit.sites}
-    beyond = [s for s, c in parts.items() if c.layer >= n_layers or (c.head or 0) >= n_heads]
+    beyond = [s for s, c in parts.items() if c.layer >= n_layers or c.part >= n_heads]
     if beyond:
         raise ValueError(f"{n_layers} layers of {n_heads} heads have no {', '.join(beyond)}")
     members = [site.position for site in circuit.sites]
@@ -197,7 +198,7 @@ def _cells(axes: Axes, grid: _Grid) -> None:
 def _member(axes: Axes, grid: _Grid, site: Site, score: float, colours: ScalarMappable) -> None:
     part, name = site.component, clean(str(site))
     fill = score_fill(colours, score)
-    x = grid.mlp if part.head is None else part.head
+    x = grid.mlp if part.index is None else part.index
     y = -1.4 if part.kind == "embed" else part.layer
     hatch, outline = LOSS_HATCH if score < 0 else None, min(0.9, 9 * grid.cell[1])
     cell = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor=INK, hatch=hatch)
@@ -267,8 +268,8 @@ def _summary(circuit: Circuit, grid: _Grid) -> str:
 def _verdict(check: Finding) -> str:
     """The name, the verdict, and what it rests on."""
     found = f"{number(check.value)} (n = {check.n})" if check.n else "nothing to compare"
-    if check.n and check.name == "random circuits":
+    if check.n and check.name == RANDOM_CIRCUITS:
         found = f"beats {round(check.value * check.n)}/{check.n}"
-    if check.n and check.name == "leave one out":
+    if check.n and check.name == LEAVE_ONE_OUT:
         found = f"{round(check.value * len(check.details))}/{len(check.details)} sites needed"
     return f"{check.name}: {check.verdict}, {found}"

@@ -13,6 +13,7 @@ from ...circuits.circuit import Circuit, Edge
 from ...circuits.decisions import Decisions
 from ...circuits.examples import Attention, Examples
 from ...validate.card import Card, DesideratumScore, card_from_json
+from ...validate.names import LEAVE_ONE_OUT
 from .figures import FEW, page_diagram, page_frontier
 from .template import MARKS, render_template
 
@@ -91,14 +92,14 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
     left_out = {
         str(row.get("site")): row
         for finding in card.findings
-        if finding.name == "leave one out"
+        if finding.name == LEAVE_ONE_OUT
         for row in finding.details
     }
     told, chosen = [], circuit.provenance.get("chosen", {})
     for number, (site, score) in enumerate(zip(circuit.sites, circuit.scores, strict=True)):
         part, row = site.component, left_out.get(str(site))
         edges = list(enumerate(circuit.edges))
-        kind = {"head": f"attention head {part.head}", "mlp": "MLP", "embed": "embedding"}
+        kind = {"head": f"attention head {part.index}", "mlp": "MLP", "embed": "embedding"}
         told.append(
             {
                 "number": number,

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...objective.objective import cross_entropy
+from ...objective.objective import surprise
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend, noise_of
 from ..problem import Selection, conclude, minibatches
@@ -46,10 +46,17 @@ def search_budget(selection: Selection, config: SearchConfig, progress: Progress
         size = math.exp(float(drawn) * math.log(max(1.0, n_sites - 1)))
         gates = open_gates(theta, size)
         objective = divided[step % len(divided)]
-        return {"size": size, **add_losses(objective, gates, selection.live, cross_entropy)}
+        return {"size": size, **add_losses(objective, gates, selection.live, surprise)}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=selection.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
 
     def choose(trials: Trials) -> Choice:

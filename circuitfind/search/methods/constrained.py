@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...progress import Progress
+from ..descent import Descent, Row, descend
 from ..problem import Selection, conclude
 from ..ranks import lifted, ordered
 from ..result import SearchConfig, SearchResult
@@ -58,41 +59,34 @@ def relax(
     generator = torch.Generator().manual_seed(config.seed)
     n_sites = len(objective.sites)
     gates = (0.5 + 0.05 * torch.randn(n_sites, generator=generator)).requires_grad_()
-    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
-    multipliers = [objective.desiderata[index].weight for index in live]
-    total, history, first = torch.zeros(n_sites), [], 0
-    if state := progress.restore():
-        first, multipliers, history = state["step"], state["multipliers"], state["history"]
-        gates.data.copy_(state["gates"])
-        total.copy_(state["total"])
-        optimiser.load_state_dict(state["optimiser"])
-        objective.cost.restore(state["cost"])
-    for step in range(first, steps):
-        optimiser.zero_grad()
+    weights = [objective.desiderata[index].weight for index in live]
+    multipliers = torch.tensor(weights, dtype=torch.float64)
+    total = torch.zeros(n_sites)
+
+    def gradients(step: int) -> dict[str, float]:
         (PRICE * (prices * gates).sum()).backward()
-        scores, weights = {}, dict(zip(live, multipliers, strict=True))
+        scores, weights = {}, dict(zip(live, multipliers.tolist(), strict=True))
         for place, (index, (_, score)) in enumerate(objective.backward(weights, gates).items()):
             need = selection.bounds[index].value + selection.margin[index]
             multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
             scores[objective.desiderata[index].name] = score
-        objective.require_finite(gates.grad, f"the gradient at step {step}")
-        optimiser.step()
+        return scores
+
+    def after(step: int, scores: Row) -> Row:
         gates.data.clamp_(0, 1)
         if step >= steps // 2:
-            total += gates.detach()
-        history.append(
-            {"stage": "relax", "step": step, "size": float(gates.detach().sum()), **scores}
-        )
-        progress.report("relax", step + 1, steps, history[-1])
-        progress.save(
-            {
-                "step": step + 1,
-                "gates": gates.detach(),
-                "total": total,
-                "multipliers": multipliers,
-                "optimiser": optimiser.state_dict(),
-                "history": history,
-                "cost": objective.cost.report(),
-            }
-        )
+            total.add_(gates.detach())
+        return {"size": float(gates.detach().sum()), **scores}
+
+    descent = Descent(
+        stage="relax",
+        objective=objective,
+        parameters={"gates": gates},
+        memory={"multipliers": multipliers, "total": total},
+        optimiser=torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE),
+        steps=steps,
+        gradients=[gradients],
+        after=after,
+    )
+    history = descend(descent, progress)
     return total / (steps - steps // 2), history

@@ -63,13 +63,14 @@ def search_hard_concrete(
         return {"size": float(gates.detach().sum()), "closed": float(closed.detach()), **scores}
 
     descent = Descent(
-        "batches",
-        selection,
-        {"log alpha": log_alpha, "multipliers": multipliers},
-        optimiser,
-        steps,
+        stage="batches",
+        objective=selection.fit,
+        parameters={"log alpha": log_alpha, "multipliers": multipliers},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
     )
-    history = descend(descent, gradients, progress)
+    history = descend(descent, progress)
     found = log_alpha.detach()
     mask = (found.sigmoid() * (RIGHT - LEFT) + LEFT).clamp(0, 1)
     return conclude("hard-concrete", selection, ranked(found, config, mask), history, config)

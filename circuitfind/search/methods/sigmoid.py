@@ -15,7 +15,7 @@ circuit is its shortest prefix that satisfies the desiderata on the selection pa
 
 import torch
 
-from ...objective.objective import cross_entropy
+from ...objective.objective import surprise
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend
 from ..problem import Selection, conclude, minibatches
@@ -40,11 +40,18 @@ def search_sigmoid(selection: Selection, config: SearchConfig, progress: Progres
         gates = (theta / temperature).sigmoid()
         (PENALTY * gates.sum()).backward(retain_graph=True)
         objective = divided[step % len(divided)]
-        scores = add_losses(objective, gates, selection.live, cross_entropy)
+        scores = add_losses(objective, gates, selection.live, surprise)
         return {"size": float(gates.detach().sum()), "temperature": temperature, **scores}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=selection.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
     return conclude(
         "sigmoid", selection, ranked(found, config, (found / COLD).sigmoid()), history, config

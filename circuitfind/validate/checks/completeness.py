@@ -13,6 +13,7 @@ whose difference is Marks et al.'s completeness f(M without C) (2024, arXiv 2403
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from math import ceil
 from typing import Any
@@ -22,19 +23,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from desiderata import Donor
+from desiderata import DonorChoice, name_of
 
 from ...objective.intervals import Statistic, Values, paired_interval
 from ..ablation import Ablated, ablate
+from ..behaviour import cannot_divide, differences
 from ..card import Finding, Verdict
 from ..inputs import Subject
-from .faithfulness import cannot_divide, differences
+from ..names import COMPLETENESS
+from ..power import pairs_for_interval
 
 ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that faithfulness allows
 RANDOM_PARTS = 20
 GREEDY_STEPS = 8  # each costs two masks a member; the greatest difference comes early or never
 FEWEST = 4  # pairs: two to choose the worst part on, two to measure it on
-BESIDE: Donor = "mean"  # Wang et al.'s; where the claim has that itself, the source
+BESIDE: DonorChoice = "mean"  # Wang et al.'s; where the claim has that itself, the source
 
 Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
 Removed = tuple[str, frozenset[int], Values, Values]  # with F of the circuit and of the model
@@ -50,9 +53,10 @@ def check_completeness(subject: Subject) -> Finding:
     it in the rows, and is said. A row's `difference` is signed: positive where the model without K
     does more than the circuit.
     """
+    refuse = partial(Finding.undecided, COMPLETENESS, ablation=name_of(subject.donor))
     if not 0 < len(subject.members) < len(subject.membership):
         size = "is empty" if not subject.members else "has every candidate site"
-        return _undecided(subject, f"the circuit {size}, so that there is nothing to complete")
+        return refuse(f"the circuit {size}, so that there is nothing to complete")
     rows, reasons, decides = [], {}, subject.donor
     beside = BESIDE if decides != BESIDE else "source"
     for donor in (decides, beside):
@@ -61,7 +65,7 @@ def check_completeness(subject: Subject) -> Finding:
         except ValueError as error:
             reasons[donor] = str(error)
     if decides in reasons:
-        return _undecided(subject, reasons[decides], rows)
+        return refuse(reasons[decides], details=rows)
     worst = {row["donor"]: row for row in rows if row["worst"]}
     row, value = worst[decides], abs(worst[decides]["difference"])
     low, high = _size(row)
@@ -72,7 +76,7 @@ def check_completeness(subject: Subject) -> Finding:
     if verdict == "inconclusive":
         says += f"; {_enough(value, low, high, row['n'])}"
     return Finding(
-        name="completeness",
+        name=COMPLETENESS,
         verdict=verdict,
         value=value,
         low=low,
@@ -215,31 +219,15 @@ def _told(row: Mapping[str, Any]) -> str:
     )
 
 
-def _count(rows: Sequence[Mapping[str, Any]], donor: Donor) -> str:
+def _count(rows: Sequence[Mapping[str, Any]], donor: DonorChoice) -> str:
     mine = [row for row in rows if row["donor"] == donor]
     return f"{len(mine)} parts, on {mine[0]['n']} pairs that did not choose it"
 
 
 def _enough(value: float, low: float, high: float, n: int) -> str:
-    """How many pairs would decide, since intervals shrink with the root of n; no number does
-    between the two limits."""
+    """How many pairs would decide, in words; between the two limits no number does."""
     if ENOUGH <= value <= TOO_MUCH:
         return f"between {ENOUGH:g} and {TOO_MUCH:g} is for the reader to judge, at any n"
     room = ENOUGH - value if value < ENOUGH else value - TOO_MUCH
-    pairs = 2 * n * ((high - low) / 2 / room) ** 2
+    pairs = 2 * pairs_for_interval(n, low, high, room)
     return f"about {max(2 * n + 1, ceil(pairs))} pairs in all would tell"
-
-
-def _undecided(subject: Subject, why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
-    return Finding(
-        name="completeness",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=subject.donor,
-        split="held-out",
-        says=why,
-        details=tuple(rows),
-    )

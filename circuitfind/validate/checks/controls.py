@@ -10,8 +10,9 @@ import torch
 from ...models.model import weights_shuffled
 from ...objective.intervals import interval
 from ...objective.objective import Objective
-from ..card import Finding, Verdict
+from ..card import AS_CLAIMED, Finding, Verdict
 from ..inputs import Subject
+from ..names import CONTROLS
 
 
 def check_controls(subject: Subject) -> Finding:
@@ -20,7 +21,6 @@ def check_controls(subject: Subject) -> Finding:
 
     A `keeps` desideratum is left out: a model that ignores its input keeps everything.
     """
-    ablation = "donors as in each desideratum"
     compared, bounds = subject.compared, subject.bounds
     chosen = [
         index
@@ -28,17 +28,7 @@ def check_controls(subject: Subject) -> Finding:
         if batch.desideratum.sense == "follows" and not bounds[index].vacuous
     ]
     if not chosen:
-        return Finding(
-            name="controls",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says="no desideratum asks that something follow",
-        )
+        return Finding.undecided(CONTROLS, "no desideratum asks that something follow")
     sites, rows = subject.objective.sites, subject.membership[None]
     with weights_shuffled(subject.model, subject.seed) as other:
         spoilt = Objective(other, [compared.batches[n] for n in chosen], sites, compared.cost)
@@ -48,7 +38,7 @@ def check_controls(subject: Subject) -> Finding:
         batch, generator = compared.batches[index], torch.Generator().manual_seed(subject.seed)
         order = _derangement(len(batch), generator)
         hits = {"weights shuffled": hit_shuffled}
-        hits["answers dealt anew"] = compared.hits(index, rows, batch.expected[order])[0]
+        hits["answers dealt anew"] = compared.hits(index, rows, batch.expected.take(order))[0]
         for control, hit in hits.items():
             low, high = interval(int(hit.sum()), len(hit))
             details.append(
@@ -68,13 +58,13 @@ def check_controls(subject: Subject) -> Finding:
         "holds" if caught else "fails" if best["low"] >= best["need"] else ("inconclusive")
     )
     return Finding(
-        name="controls",
+        name=CONTROLS,
         verdict=verdict,
         value=best["satisfaction"],
         low=best["low"],
         high=best["high"],
         n=best["n"],
-        ablation=ablation,
+        ablation=AS_CLAIMED,
         split="held-out",
         says=f"where nothing is to be found, the circuit scores at most "
         f"{best['satisfaction']:.2f} of "

@@ -2,7 +2,7 @@
 
 Mueller et al. 2025 (MIB, arXiv 2504.13151), as their released code integrates: the k = int(p * N)
 best of N ranked sites are kept at ten fractions p, all else takes the source's values, and f is
-their faithfulness (`faithfulness.share_kept`). CPR is the area under f over p from 0.001 to 1, by
+their faithfulness (`behaviour.share_kept`). CPR is the area under f over p from 0.001 to 1, by
 the trapezoid rule, of the ranking by signed scores: higher is better, and more than 1 is possible.
 CMD is the area between f and 1, of the ranking by absolute scores: 0 is best.
 
@@ -15,6 +15,7 @@ how much f rises when one of them is added to the circuit.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,14 +25,16 @@ from jaxtyping import Float
 from scipy.integrate import trapezoid
 from torch import Tensor
 
+from ...objective.intervals import Statistic, Values, paired_interval
 from ...objective.objective import Objective
-from ..ablation import WORDS, Ablated, ablate
+from ..ablation import Ablated, ablate, donor_words
+from ..behaviour import cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
 from ..inputs import Subject
-from .faithfulness import Statistic, Values, cannot_divide, differences, paired_interval, share_kept
+from ..names import CURVE
+from ..thresholds import LEVEL
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-LEVEL = 0.05
 FEW_SITES = 64
 # Random orders of many sites, and of few: among few a random one is as good by chance now and
 # then, and 19 would have to be beaten without exception to be told from chance at 5 %.
@@ -49,14 +52,15 @@ def check_curve(subject: Subject) -> Finding:
     percentile one of the paired bootstrap over pairs. It is the ranking that is judged: a circuit
     that misses a site, and where that site then comes next, does well here.
     """
+    refuse = partial(Finding.undecided, CURVE, ablation=donor_words(subject.donor))
     if not subject.members:
-        return _undecided(subject, "the circuit is empty, so that it ranks nothing")
+        return refuse("the circuit is empty, so that it ranks nothing")
     try:
         ranks, measures = _halves(subject)
         orders = rank(subject, ranks)
         kept, whole, empty = _measure(subject, measures, orders)
     except ValueError as error:
-        return _undecided(subject, str(error))
+        return refuse(str(error))
     f = np.asarray(share_kept(kept, whole, empty))
     low, high = _interval(kept[1], whole, empty, subject.seed)
     cpr, cmd = cpr_cmd(FRACTIONS, f[0])[0], float(cpr_cmd(FRACTIONS, f[1])[1])
@@ -66,13 +70,13 @@ def check_curve(subject: Subject) -> Finding:
     n_sites = len(subject.membership)
     first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
     return Finding(
-        name="curve",
+        name=CURVE,
         verdict=verdict,
         value=cmd,
         low=low,
         high=high,
         n=len(whole),
-        ablation=WORDS[subject.donor],
+        ablation=donor_words(subject.donor),
         split="held-out",
         says=f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
@@ -202,19 +206,4 @@ def _rows(f: Values, n_sites: int) -> tuple[Mapping[str, Any], ...]:
         {"ranking": name, "level": "sites", "fraction": fraction, "sites": count, "f": float(value)}
         for name, row in zip(("signed", "absolute"), f, strict=True)
         for fraction, count, value in zip(FRACTIONS, sizes(n_sites), row, strict=True)
-    )
-
-
-def _undecided(subject: Subject, why: str) -> Finding:
-    ablation = WORDS[subject.donor]
-    return Finding(
-        name="curve",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=ablation,
-        split="held-out",
-        says=why,
     )

@@ -16,33 +16,29 @@ everywhere; sharing members with C, such circuits may tie with it and cannot mak
 """
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from scipy import stats
-from torch import Tensor
 
-from ...mediators.site import Site
 from ...objective.intervals import Values, interval, paired_interval
-from ..ablation import WORDS
+from ..ablation import donor_words
+from ..behaviour import claimed_outcome, differences
 from ..card import Finding, Verdict
 from ..inputs import Subject
-from .equivalence import claimed_outcome, unmeasured
-from .faithfulness import GRAVEST, ROUNDING, differences
-from .leave_one_out import LEVEL
-from .random_circuits import QUANTILE, random_circuits
+from ..makeup import circuits_outside, random_circuits
+from ..names import NECESSITY
+from ..power import FAR, pairs_for_interval, trials_for_share
+from ..thresholds import LEVEL, NOISE, QUANTILE, gravest, judge_wins
 
 MOST_PAIRS = 66  # of members: all of those of twelve
 # Half of what other checks take: 140 knock-outs of SmolLM2 on 64 take a minute of one core.
 FEW = 32
 MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was not knocked out
-FAR = 10_000  # where to stop looking for an n that would tell
 
 Knocked = tuple[str, frozenset[int]]  # what kind of set was knocked out, and its sites
 
@@ -77,13 +73,14 @@ def check_necessity(subject: Subject) -> Finding:
     table = torch.ones(1 + len(knocked), len(sites))
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
+    refuse = partial(Finding.undecided, NECESSITY, ablation=donor_words(subject.donor))
     try:
         outcome = claimed_outcome(subject, table, FEW)
     except ValueError as error:
-        return unmeasured(subject, "necessity", str(error))
+        return refuse(str(error))
     scores, right = differences(outcome), outcome.right.numpy()
     if not right[0].any():
-        return unmeasured(subject, "necessity", "the model answers none of these pairs right")
+        return refuse("the model answers none of these pairs right")
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
     told = [
@@ -103,20 +100,19 @@ def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
     excess = joint - singles
     least, most = paired_interval(np.mean, (excess,), seed)
     says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} logits"
-    if every.mean() > ROUNDING:
+    if every.mean() > NOISE:
         says += f", {joint.mean() / every.mean():.2f} of what every site does"
     if n_members > 1:
         says += f"; its members alone cost {singles.mean():.3f} together"
-    if least > ROUNDING:
+    if least > NOISE:
         says += f", {excess.mean():.3f} less ({least:.3f} to {most:.3f}): they back each other up"
-    elif most < -ROUNDING:
+    elif most < -NOISE:
         says += f", {-excess.mean():.3f} more: what they do overlaps"
-    if low > ROUNDING:
+    if low > NOISE:
         return Told("holds", says)
-    if high <= ROUNDING:
+    if high <= NOISE:
         return Told("fails", says)
-    room = abs(float(joint.mean()))
-    n = len(joint) * ((high - low) / 2 / room) ** 2 if room else np.inf
+    n = pairs_for_interval(len(joint), low, high, abs(float(joint.mean())))
     need = (
         f"about {ceil(n)} pairs would tell the effect from 0"
         if n < FAR
@@ -131,7 +127,7 @@ def judge_answers(kept: int, n: int) -> Told:
     verdict: Verdict = (
         "fails" if low > MOST_RIGHT else "holds" if high <= MOST_RIGHT else "inconclusive"
     )
-    need = _enough(kept / n, n, MOST_RIGHT, 0.025)
+    need = trials_for_share(kept / n, n, MOST_RIGHT, 0.025)
     return Told(
         verdict,
         f"{kept} of {n} right answers stay right",
@@ -147,57 +143,18 @@ def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
     wins = sum(row["drawn"] for row in drawn if row["outweighed"])
     if not n:
         return Told("holds", "there is no other circuit of its make-up to compare with")
-    verdict: Verdict = "inconclusive"
-    if stats.binomtest(wins, n, QUANTILE, alternative="greater").pvalue < LEVEL:
-        verdict = "holds"
-    elif apart and stats.binomtest(wins, n, QUANTILE, alternative="less").pvalue < LEVEL:
-        verdict = "fails"
+    verdict = judge_wins(wins, n)
+    if verdict == "fails" and not apart:
+        verdict = "inconclusive"
     return Told(
         verdict,
         f"it outweighs {wins} of {n} random circuits as large, drawn "
         f"{'outside it' if apart else 'from everywhere'} ({len(drawn)} different ones)",
-        f"{_enough(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it outweighs "
-        f"more than {QUANTILE:g}"
+        f"{trials_for_share(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it "
+        f"outweighs more than {QUANTILE:g}"
         if apart
         else "more sites outside it would tell whether it outweighs others",
     )
-
-
-def circuits_outside(
-    sites: Sequence[Site], membership: Float[Tensor, " site"], n: int, seed: int
-) -> list[frozenset[int]]:
-    """`n` random circuits as large as this one and without its members, of the same make-up as
-    far as its layers have others enough.
-
-    Raises:
-        ValueError: fewer sites are outside than inside.
-    """
-    groups, members = defaultdict(list), membership.nonzero()[:, 0].tolist()
-    for index in (membership == 0).nonzero()[:, 0].tolist():
-        groups[_place(sites[index])].append(index)
-    kinds = Counter(sites[index].component.kind for index in members)
-    if sum(map(len, groups.values())) < len(members):
-        raise ValueError(f"fewer than {len(members)} sites are outside the circuit")
-    rng, drawn = random.Random(f"necessity/{seed}"), []
-    while len(drawn) < n:
-        made: set[int] = set()
-        for place, count in Counter(_place(sites[index]) for index in members).items():
-            made.update(rng.sample(groups[place], min(count, len(groups[place]))))
-        for kind, count in kinds.items():
-            rest = [index for index in _rest(groups, made) if sites[index].component.kind == kind]
-            missing = count - sum(sites[index].component.kind == kind for index in made)
-            made.update(rng.sample(rest, min(missing, len(rest))))
-        made.update(rng.sample(_rest(groups, made), len(members) - len(made)))
-        drawn.append(frozenset(made))
-    return drawn
-
-
-def _place(site: Site) -> tuple[str, int, str]:
-    return site.position, site.component.layer, site.component.kind
-
-
-def _rest(groups: Mapping[Any, Sequence[int]], made: set[int]) -> list[int]:
-    return [index for group in groups.values() for index in group if index not in made]
 
 
 def _some_pairs(members: Sequence[int], seed: int) -> list[tuple[int, ...]]:
@@ -230,7 +187,7 @@ def _rows(
                 "right": kept,
                 "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
                 # By the roots, in logits, so that rounding is no win.
-                "outweighed": losses[0] ** 0.5 > loss**0.5 + ROUNDING if other else None,
+                "outweighed": losses[0] ** 0.5 > loss**0.5 + NOISE if other else None,
                 "drawn": drawn.count(out) if other else None,
             }
         )
@@ -240,7 +197,7 @@ def _rows(
 def _finding(
     subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
 ) -> Finding:
-    verdict: Verdict = next(each for each in GRAVEST if each in [one.verdict for one in told])
+    verdict = gravest([one.verdict for one in told])
     says = "; ".join(one.says for one in told)
     pairs = [row for row in rows if row["of"] == "pair"]
     members = sum(row["of"] == "member" for row in rows)
@@ -255,23 +212,14 @@ def _finding(
     joint = scores[0] - scores[1]
     low, high = paired_interval(np.mean, (joint,), subject.seed)
     return Finding(
-        name="necessity",
+        name=NECESSITY,
         verdict=verdict,
         value=float(joint.mean()),
         low=low,
         high=high,
         n=len(joint),
-        ablation=WORDS[subject.donor],
+        ablation=donor_words(subject.donor),
         split="held-out",
         says=says,
         details=tuple(rows),
     )
-
-
-def _enough(share: float, n: int, null: float, level: float) -> str:
-    """How many would tell this share from another, by a one-sided exact binomial test."""
-    more = np.arange(n + 1, FAR)
-    hits = np.rint(share * more)
-    p = np.minimum(stats.binom.cdf(hits, more, null), stats.binom.sf(hits - 1, more, null))
-    found = more[p < level]
-    return str(found[0]) if len(found) else f"more than {FAR}"

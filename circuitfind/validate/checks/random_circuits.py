@@ -1,22 +1,14 @@
 """Does the circuit beat random circuits with as many heads and MLPs in each layer?"""
 
-import random
-from collections import defaultdict
-from collections.abc import Sequence
-from math import comb, prod
-
 import torch
-from jaxtyping import Float
-from scipy import stats
-from torch import Tensor
 
-from ...mediators.site import Site
 from ...objective.intervals import interval
 from ...objective.objective import race, slack
-from ..card import Finding, Verdict
+from ..card import Finding
 from ..inputs import Subject
-
-QUANTILE, LEVEL = 0.9, 0.05  # the published test: better than nine in ten, at 5 %
+from ..makeup import count_alternatives, random_circuits
+from ..names import RANDOM_CIRCUITS
+from ..thresholds import judge_wins
 
 
 def check_random_circuits(subject: Subject) -> Finding:
@@ -34,21 +26,11 @@ def check_random_circuits(subject: Subject) -> Finding:
     ablation = "source, random sites of the same make-up"
     objective, bounds, membership = subject.compared, subject.bounds, subject.membership
     drawn = random_circuits(objective.sites, membership, subject.n_random, subject.seed)
-    different = _count_alternatives(objective.sites, membership)
+    different = count_alternatives(objective.sites, membership)
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not drawn or not live:
         why = "no other circuit has this make-up" if live else "every desideratum is vacuous"
-        return Finding(
-            name="random circuits",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says=why,
-        )
+        return Finding.undecided(RANDOM_CIRCUITS, why, ablation=ablation)
     rows = list(dict.fromkeys(drawn))
     table = torch.zeros(len(rows), len(objective.sites))
     for row, members in zip(table, rows, strict=True):
@@ -60,14 +42,9 @@ def check_random_circuits(subject: Subject) -> Finding:
     best = max(others.values())
     wins, n = sum(mine > others[members] for members in drawn), len(drawn)
     low, high = interval(wins, n)
-    verdict: Verdict = "inconclusive"
-    if stats.binomtest(wins, n, QUANTILE, alternative="greater").pvalue < LEVEL:
-        verdict = "holds"
-    elif stats.binomtest(wins, n, QUANTILE, alternative="less").pvalue < LEVEL:
-        verdict = "fails"
     return Finding(
-        name="random circuits",
-        verdict=verdict,
+        name=RANDOM_CIRCUITS,
+        verdict=judge_wins(wins, n),
         value=wins / n,
         low=low,
         high=high,
@@ -80,35 +57,3 @@ def check_random_circuits(subject: Subject) -> Finding:
         f"{max(map(len, objective.batches))} pairs of each desideratum",
         details=tuple({"slack": others[members]} for members in drawn),
     )
-
-
-def random_circuits(
-    sites: Sequence[Site], membership: Float[Tensor, " site"], n: int, seed: int
-) -> list[frozenset[int]]:
-    """`n` random circuits of the same make-up as this one, never itself; none where it is the
-    only one. Where few exist, they come more than once."""
-    mine = frozenset(membership.nonzero()[:, 0].tolist())
-    groups = _groups(sites)
-    wanted = [(group, len(mine.intersection(group))) for group in groups]
-    if _count_alternatives(sites, membership) == 0:
-        return []
-    rng, drawn = random.Random(f"random circuits/{seed}"), []
-    while len(drawn) < n:
-        made = frozenset(site for group, count in wanted for site in rng.sample(group, count))
-        if made != mine:
-            drawn.append(made)
-    return drawn
-
-
-def _groups(sites: Sequence[Site]) -> list[list[int]]:
-    """Indices of sites by position, layer and kind."""
-    groups = defaultdict(list)
-    for index, site in enumerate(sites):
-        groups[site.position, site.component.layer, site.component.kind].append(index)
-    return list(groups.values())
-
-
-def _count_alternatives(sites: Sequence[Site], membership: Float[Tensor, " site"]) -> int:
-    """How many other circuits have the same make-up."""
-    mine = set(membership.nonzero()[:, 0].tolist())
-    return prod(comb(len(group), len(mine.intersection(group))) for group in _groups(sites)) - 1

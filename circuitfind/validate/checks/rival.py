@@ -4,9 +4,10 @@ import torch
 
 from ...objective.mask import Mask
 from ...search import SearchResult, search_rival
-from ..card import Finding
+from ..card import AS_CLAIMED, Finding
 from ..inputs import Subject
-from .satisfaction import score_desiderata
+from ..names import RIVAL
+from ..scores import score_desiderata
 
 BUDGET = 1e13  # FLOPs: some two minutes of two cores
 
@@ -17,23 +18,9 @@ def check_rival(subject: Subject) -> Finding:
     The value is the Jaccard index of the two circuits, 1 where none was found. The check fails
     where a rival holds on held-out pairs too: the circuit is then not *the* circuit.
     """
-    ablation = "donors as in each desideratum"
-
-    def undecided(why: str) -> Finding:
-        return Finding(
-            name="rival",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says=why,
-        )
-
     if not subject.search:
-        return undecided("no search pairs were given, so that no rival could be sought")
+        why = "no search pairs were given, so that no rival could be sought"
+        return Finding.undecided(RIVAL, why)
     sites = subject.objective.sites
     found = SearchResult(
         mask=Mask(sites, subject.membership),
@@ -52,13 +39,13 @@ def check_rival(subject: Subject) -> Finding:
     if not other.success:
         says = f"on {subject.pairs_searched}, {other.message}"
         return Finding(
-            name="rival",
+            name=RIVAL,
             verdict="holds",
             value=1.0,
             low=1.0,
             high=1.0,
             n=n,
-            ablation=ablation,
+            ablation=AS_CLAIMED,
             split="search",
             says=says,
         )
@@ -68,13 +55,13 @@ def check_rival(subject: Subject) -> Finding:
     overlap = len(mine & its) / len(mine | its)
     held_out = all(score.holds for score in scores)
     return Finding(
-        name="rival",
+        name=RIVAL,
         verdict="fails" if held_out else "inconclusive",
         value=overlap,
         low=overlap,
         high=overlap,
         n=n,
-        ablation=ablation,
+        ablation=AS_CLAIMED,
         split="held-out",
         says=f"on {subject.pairs_searched}, {other.message}"
         + (", and on held-out ones" if held_out else ", but not on held-out ones"),

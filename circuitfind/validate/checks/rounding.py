@@ -6,13 +6,13 @@ satisfaction of each desideratum under the mask less that under the circuit, on 
 """
 
 import torch
-from scipy import stats
 
-from ..card import Finding, Verdict
+from ..card import AS_CLAIMED, Finding, Verdict
 from ..inputs import Subject
-from .leave_one_out import LEVEL, holm
+from ..names import ROUNDING
+from ..thresholds import LEVEL, holm, sign_p
 
-ABLATION = "donors as in each desideratum, mixed by half-open gates"
+ABLATION = f"{AS_CLAIMED}, mixed by half-open gates"
 
 
 def check_rounding(subject: Subject) -> Finding:
@@ -23,16 +23,10 @@ def check_rounding(subject: Subject) -> Finding:
     what is needed; *holds* where the circuit reaches it, or no such difference is told.
     """
     if subject.mask is None:
-        return Finding(
-            name="rounding",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
+        return Finding.undecided(
+            ROUNDING,
+            "no mask was given, so that there is nothing to compare with",
             ablation=ABLATION,
-            split="held-out",
-            says="no mask was given, so that there is nothing to compare with",
         )
     both = torch.stack([subject.mask, subject.membership])
     rows = []
@@ -41,7 +35,6 @@ def check_rounding(subject: Subject) -> Finding:
     ):
         soft, hard = subject.objective.hits(index, both)
         lost, won = int((soft & ~hard).sum()), int((hard & ~soft).sum())
-        p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
         rows.append(
             {
                 "desideratum": desideratum.name,
@@ -51,7 +44,7 @@ def check_rounding(subject: Subject) -> Finding:
                 "need": bound.value,
                 "lost": lost,
                 "won": won,
-                "p": float(p),
+                "p": sign_p(lost, won),
             }
         )
     told = holm([row["p"] for row in rows], len(rows))
@@ -75,7 +68,7 @@ def check_rounding(subject: Subject) -> Finding:
         + f" (sign tests at {LEVEL:g}, Holm over {len(rows)})"
     )
     return Finding(
-        name="rounding",
+        name=ROUNDING,
         verdict=verdict,
         value=max(gaps),
         low=min(gaps),

@@ -28,7 +28,8 @@ from ...objective.precheck import SOLVED_AT_LEAST
 from ..ablation import Ablated, Outcome, ablate
 from ..card import Finding, Verdict
 from ..inputs import Subject
-from .faithfulness import GRAVEST
+from ..names import SELECTIVITY
+from ..thresholds import gravest
 
 PROMPTS = 32  # of each task
 WORDS = 24  # of a passage, of which the next word is the answer
@@ -46,11 +47,12 @@ def check_selectivity(subject: Subject) -> Finding:
     is then not about this one alone. Rows have KL(untouched || knocked out), too, in nats.
     """
     if not 0 < len(subject.members) < len(subject.membership):
-        return _undecided("the circuit is empty or has every candidate site")
+        why = "the circuit is empty or has every candidate site"
+        return Finding.undecided(SELECTIVITY, why, ablation=ABLATION)
     try:
         made = ablate(subject, "resample", PROMPTS)
     except ValueError as error:
-        return _undecided(str(error))
+        return Finding.undecided(SELECTIVITY, str(error), ablation=ABLATION)
     whole = torch.ones_like(subject.membership)
     own = _row("its own", made.outcome(torch.stack([whole, whole - subject.membership])))
     rows, reasons = [], []
@@ -70,8 +72,9 @@ def check_selectivity(subject: Subject) -> Finding:
 def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) -> Finding:
     """The finding that the rows of the own task and of others give."""
     if not rows:
-        return _undecided("there is no other task to measure", (own,))
-    verdict: Verdict = next(each for each in GRAVEST if each in [row["verdict"] for row in rows])
+        why = "there is no other task to measure"
+        return Finding.undecided(SELECTIVITY, why, ablation=ABLATION, details=(own,))
+    verdict = gravest([row["verdict"] for row in rows])
     most = max(rows, key=lambda row: row["changed"])
     told = [f"{row['changed']:.2f} of {row['task']} ({row['divergence']:.2g})" for row in rows]
     says = (
@@ -83,7 +86,7 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
     if reasons:
         says += f" (not judged: {len(reasons)} others, of which the model reads or solves too few)"
     return Finding(
-        name="selectivity",
+        name=SELECTIVITY,
         verdict=verdict,
         value=most["changed"],
         low=most["low"],
@@ -179,18 +182,3 @@ def _knock_out(subject: Subject, pairs: Sequence[Pair]) -> Outcome:
     objective = Objective(subject.model, [batch], sites, subject.objective.cost)
     made = Ablated("resample", objective)
     return made.outcome(torch.tensor([1.0, 0.0])[:, None].expand(-1, len(sites)))
-
-
-def _undecided(why: str, rows: Sequence[dict[str, Any]] = ()) -> Finding:
-    return Finding(
-        name="selectivity",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=ABLATION,
-        split="held-out",
-        says=why,
-        details=tuple(rows),
-    )

@@ -16,8 +16,9 @@ from ...mediators.site import Site
 from ...objective.encoding import Batch
 from ...progress import Silent
 from ...search import METHODS, Selection, search_on
-from ..card import Finding, Verdict
+from ..card import AS_CLAIMED, Finding, Verdict
 from ..inputs import Subject
+from ..names import STABILITY
 
 SEEDS, BOOTSTRAPS = 5, 5
 BUDGET = 3e13  # FLOPs: some six minutes of two cores, past which no second bootstrap is begun
@@ -30,20 +31,9 @@ def check_stability(subject: Subject) -> Finding:
     By chance, circuits of K of N sites have K / (2N - K). Low and high are the least and the
     greatest of the pairs'. Each row is a site and the share of circuits that it is in.
     """
-    name, ablation = "stability", "donors as in each desideratum"
     if not subject.search:
         why = "no search pairs were given, so that nothing could be searched again"
-        return Finding(
-            name=name,
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="search",
-            says=why,
-        )
+        return Finding.undecided(STABILITY, why, split="search")
     methods = {entry.name: entry for entry in METHODS}
     method = methods.get(subject.circuit.method, methods["constrained"])
     cost, shown = subject.objective.cost, Silent(subject.shown)
@@ -77,13 +67,13 @@ def _judge(circuits: list[frozenset[Site]], n_sites: int, told: str) -> Finding:
     counts = {site: sum(site in one for one in circuits) for one in circuits for site in one}
     verdict: Verdict = "holds" if value >= STABLE else "fails"
     return Finding(
-        name="stability",
+        name=STABILITY,
         verdict=verdict,
         value=value,
         low=min(shares),
         high=max(shares),
         n=len(circuits) - 1,
-        ablation="donors as in each desideratum",
+        ablation=AS_CLAIMED,
         split="search",
         says=f"{told}: mean pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} "
         f"counts as stable); "
