@@ -38,7 +38,7 @@ _HOME = {
     "Site": "mediators.site",
     "draw_search": "report.figures.plots",
     "load_circuit": "circuits.circuit",
-    "load_model": "models.model",
+    "load_model": "models.loading",
     "search": "search",
     "validate": "validate",
 }

@@ -75,7 +75,7 @@ def measure_step(prepared: Prepared, batch: Batch) -> int:
         return tensor
 
     gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
-    weights = {p.untyped_storage().data_ptr() for p in prepared.model.bridge.parameters()}
+    weights = {p.untyped_storage().data_ptr() for p in prepared.model.engine.bridge.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         lead(run(prepared, gates), batch.expected).mean().backward()
     if gates.grad is None or not bool((gates.grad != 0).any()):
@@ -93,7 +93,7 @@ def main() -> None:
         batches = encode(model, desiderata)
         sites = all_sites(1, model.n_heads, ["last"])
         # Half of float32's bytes.
-        rows = {"weights of a layer": count_bytes(model.bridge.blocks.parameters()) / 2}
+        rows = {"weights of a layer": count_bytes(model.engine.bridge.blocks.parameters()) / 2}
         kept, step = 0, 0
         for batch in batches:
             prepared = prepare(model, batch, sites)

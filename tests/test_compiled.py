@@ -72,7 +72,7 @@ def test_a_model_says_what_its_program_says(name):
 def test_a_changed_weight_is_noticed():
     model, rows = load_model("tracr-half", device="cpu"), load_saved("tracr-half")
     with torch.no_grad():
-        model.bridge.original_model.get_parameter("layers.1.mlp.fc_out.weight").neg_()
+        model.engine.bridge.original_model.get_parameter("layers.1.mlp.fc_out.weight").neg_()
     assert wrong_outputs(model, rows)
 
 
@@ -80,7 +80,7 @@ def test_a_changed_weight_is_noticed():
 def test_numpy_and_the_model_agree_in_every_logit(name, oracles):
     model = load_model(name, device="cpu")
     with torch.no_grad():
-        logits = model.bridge(torch.tensor(oracles[name].tokens)).double().numpy()
+        logits = model.engine.bridge(torch.tensor(oracles[name].tokens)).double().numpy()
     assert np.abs(logits - oracles[name].run()[0]).max() < 1e-2
 
 

@@ -107,7 +107,9 @@ def test_patching_equals_a_patch_written_out_by_hand(tiny, architecture, at):
     model = tiny(architecture)
     prepared = ready(model, at, reuse=False)
     batch, rows = prepared.batch, torch.arange(5)
-    _, cache = model.bridge.run_with_cache(batch.source.tokens, attention_mask=batch.source.attends)
+    _, cache = model.engine.bridge.run_with_cache(
+        batch.source.tokens, attention_mask=batch.source.attends
+    )
     everywhere = at == ("all",)
     base_at = slice(None) if everywhere else batch.base.columns[at[0]]
     source_at = slice(None) if everywhere else batch.source.columns[at[0]]
@@ -124,8 +126,8 @@ def test_patching_equals_a_patch_written_out_by_hand(tiny, architecture, at):
         return own
 
     hooks = [("blocks.1.attn.hook_z", overwrite_head), ("blocks.0.hook_mlp_out", overwrite_mlp)]
-    with torch.no_grad(), model.bridge.hooks(fwd_hooks=hooks):
-        expected = model.bridge(batch.base.tokens, attention_mask=batch.base.attends)[:, -1]
+    with torch.no_grad(), model.engine.bridge.hooks(fwd_hooks=hooks):
+        expected = model.engine.bridge(batch.base.tokens, attention_mask=batch.base.attends)[:, -1]
     gates = torch.tensor([[str(site).split("@")[0] in ("a1.h2", "m0") for site in prepared.sites]])
     torch.testing.assert_close(run(prepared, gates.float())[0], expected, **CLOSE)
     assert not torch.allclose(expected, plain(model, batch.base), **CLOSE)
@@ -150,7 +152,7 @@ def test_donors_take_zero_the_mean_and_another_source(tiny):
 def test_each_hook_fires_once_and_none_is_left_behind(tiny, monkeypatch):
     model = tiny("llama")
     prepared = ready(model, ("last",))
-    points = [model.bridge.hook_dict[name] for name in model.bridge.hook_dict]
+    points = [model.engine.bridge.hook_dict[name] for name in model.engine.bridge.hook_dict]
 
     def hooked():
         return sum(len(point.fwd_hooks) + len(point._forward_hooks) for point in points)
@@ -184,9 +186,11 @@ def test_only_gates_have_gradients(tiny):
     gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
     run(prepared, gates).sum().backward()
     assert gates.grad is not None
-    assert all(parameter.grad is None for parameter in model.bridge.original_model.parameters())
+    assert all(
+        parameter.grad is None for parameter in model.engine.bridge.original_model.parameters()
+    )
     assert not any(
-        parameter.requires_grad for parameter in model.bridge.original_model.parameters()
+        parameter.requires_grad for parameter in model.engine.bridge.original_model.parameters()
     )
 
 
@@ -281,7 +285,7 @@ def whole_logits(model, prepared, gates):
     hooks = [(name, _mixer(edits, gates[None])) for name, edits in made.edits.items()]
     base = made.batch.base
     wide = torch.arange(base.tokens.shape[1])
-    with torch.no_grad(), model.bridge.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), model.engine.bridge.hooks(fwd_hooks=hooks):
         pieces = [
             model.forward(base.tokens, base.attends, reads=column.expand(len(base.tokens)))[0]
             for column in wide
@@ -311,13 +315,13 @@ def test_the_last_token_is_read_at_no_further_cost(tiny, monkeypatch):
     model = tiny("llama")
     prepared = ready(model, ("last",))
     asked = []
-    inner = model.bridge.original_model.forward
+    inner = model.engine.bridge.original_model.forward
 
     def look(*args, **options):
         asked.append(options.get("logits_to_keep"))
         return inner(*args, **options)
 
-    monkeypatch.setattr(model.bridge.original_model, "forward", look)
+    monkeypatch.setattr(model.engine.bridge.original_model, "forward", look)
     run(prepared, torch.ones(1, len(prepared.sites)))
     assert prepared.batch.base.reads is None
     assert set(asked) == {1}
@@ -334,7 +338,7 @@ def test_a_mean_is_over_the_prompts_that_are_named(tiny, donor):
     taken = prepare(model, batch, sites).edits["blocks.1.attn.hook_z"][0].donor
     assert batch.mean_over is not None
     tokens = batch.mean_over.tokens
-    _, cache = model.bridge.run_with_cache(tokens)
+    _, cache = model.engine.bridge.run_with_cache(tokens)
     mean = cache["blocks.1.attn.hook_z"].mean(dim=0, keepdim=True)
     assert len(tokens) == 6
     torch.testing.assert_close(taken, torch.zeros_like(mean) if donor == "zero" else mean)
@@ -379,4 +383,4 @@ def test_no_layer_stays_skipped_after_an_error(tiny, architecture):
     with pytest.raises(RuntimeError):
         model.forward(tokens, entry=(2, torch.ones(*tokens.shape, model.d_model + 1)))
     torch.testing.assert_close(run(prepared, torch.zeros(1, len(prepared.sites))), before, **EXACT)
-    assert not any("forward" in vars(block) for block in model.bridge.blocks)
+    assert not any("forward" in vars(block) for block in model.engine.bridge.blocks)

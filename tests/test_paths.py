@@ -38,7 +38,7 @@ def loud(tmp_path_factory):
         if architecture not in made:
             made[architecture] = tiny_model(architecture, tmp_path_factory.mktemp(architecture))
             factor = 1.3 if architecture == "native, bidirectional" else 2.0
-            for weight in made[architecture].bridge.original_model.parameters():
+            for weight in made[architecture].engine.bridge.original_model.parameters():
                 weight.data.mul_(factor)
         return made[architecture]
 
@@ -142,7 +142,7 @@ class BruteForce:
         slot = (part.head,) if part.kind == "head" else ()
         sent = self.source_cache[name][(*there, *slot)] - self.base_cache[name][(*here, *slot)]
         if part.kind == "head":
-            sent = sent @ self.bridge.blocks[part.layer].attn.W_O[part.head]
+            sent = sent @ self.engine.bridge.blocks[part.layer].attn.W_O[part.head]
         total = torch.zeros_like(self.base_cache["blocks.0.hook_in"])
         total[here] = sent
         return total
@@ -150,7 +150,7 @@ class BruteForce:
     def effect(self, sender, receiver, channel):
         if receiver is None:
             return (self.base - self.run(self.sent(sender)[0])).mean()
-        block = self.bridge.blocks[receiver.component.layer]
+        block = self.engine.bridge.blocks[receiver.component.layer]
         before = f"blocks.{receiver.component.layer}.hook_in"
         if self.mlps == "frozen":
             stream = self.base_cache[before] + self.change(sender, receiver)
@@ -194,7 +194,7 @@ class BruteForce:
         return found if bias is None else found + bias
 
     def mlp_hooks(self, sender, part, here, stream):
-        block, name = self.bridge.blocks[part.layer], f"blocks.{part.layer}.hook_mlp_out"
+        block, name = self.engine.bridge.blocks[part.layer], f"blocks.{part.layer}.hook_mlp_out"
         same_layer_heads = self.base_cache[f"blocks.{part.layer}.hook_attn_out"]
         apart = getattr(self.bridge.cfg, "parallel_attn_mlp", False)
         if not apart:

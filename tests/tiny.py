@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from circuitfind.engines.boot import native_shapes
-from circuitfind.models.loading import build_native
-from circuitfind.models.model import Model, wrap
+from circuitfind.models.loading import build_native, wrap_bridge, wrap_module
+from circuitfind.models.model import Model
 from circuitfind.models.native import Native, full_config
 from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
 
@@ -82,17 +82,23 @@ def save_tiny_model(architecture: str, folder: Path) -> Path:
     return folder
 
 
-def tiny_model(architecture: str, folder: Path) -> Model:
-    """A tiny random model. Its tokenizer is handed over: transformers would make Qwen2 another."""
+def tiny_model(name: str, folder: Path) -> Model:
+    """A tiny random model: of an architecture on hooks, or in the bridge as `llama on bridge`. Its
+    tokenizer is handed over: transformers would make Qwen2 another."""
+    architecture, _, engine = name.partition(" on ")
     if architecture in NATIVE:
         return build_native(tiny_native(architecture), architecture, device="cpu")
-    bridge = TransformerBridge.boot_transformers(
-        str(save_tiny_model(architecture, folder)),
-        tokenizer=word_tokenizer(WORDS),
-        device="cpu",
-        dtype=torch.float32,
+    saved = str(save_tiny_model(architecture, folder))
+    tokenizer = word_tokenizer(WORDS)
+    module: Any = AutoModelForCausalLM.from_pretrained(
+        saved, dtype=torch.float32, attn_implementation="eager"
     )
-    return wrap(bridge, architecture, tokenizer=word_tokenizer(WORDS))
+    if engine != "bridge":
+        return wrap_module(module, name, tokenizer=tokenizer)
+    bridge = TransformerBridge.boot_transformers(
+        saved, hf_model=module, tokenizer=tokenizer, device="cpu", dtype=torch.float32
+    )
+    return wrap_bridge(bridge, name, tokenizer=tokenizer)
 
 
 def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:

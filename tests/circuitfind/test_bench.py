@@ -118,9 +118,9 @@ def test_no_method_claims_a_circuit_where_weights_are_shuffled(method):
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere():
-    before = load_model("planted").bridge.original_model
+    before = load_model("planted").engine.bridge.original_model
     model = shuffle_weights(load_model("planted"), seed=1)
-    after = model.bridge.original_model
+    after = model.engine.bridge.original_model
     moved = 0
     for one, other in zip(before.parameters(), after.parameters(), strict=True):
         assert one.flatten().sort().values.equal(other.flatten().sort().values)

@@ -99,7 +99,7 @@ def test_attention_is_the_models_own_whatever_the_padding(tiny, architecture):
     assert list(map(str, found)) == ["a1.h2@last", "a0.h1@x"]
     for row in range(len(batch)):
         real = batch.base.attends[row].bool()
-        _, seen = model.bridge.run_with_cache(batch.base.tokens[row, real][None])
+        _, seen = model.engine.bridge.run_with_cache(batch.base.tokens[row, real][None])
         column = int(batch.base.columns["x"][row]) - int((~real).sum())
         for site, query in ((sites[0], -1), (sites[1], column)):
             name = f"blocks.{site.component.layer}.attn.hook_pattern"

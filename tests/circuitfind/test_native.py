@@ -139,7 +139,7 @@ def test_what_is_saved_is_what_is_loaded(parts, seed):
         again, model = read_native(folder, native_shapes), load_model(str(folder), device="cpu")
     assert (again.about, again.config, again.words) == (native.about, native.config, native.words)
     assert (again.inputs, again.truth) == (native.inputs, native.truth)
-    loaded = plain_names(model.bridge.original_model.state_dict())
+    loaded = plain_names(model.engine.bridge.original_model.state_dict())
     assert set(loaded) == set(again.weights) == set(native.weights)
     for name, weight in native.weights.items():
         torch.testing.assert_close(again.weights[name], weight, atol=0, rtol=0)
@@ -163,7 +163,7 @@ def test_a_loaded_model_computes_what_transformer_lens_native_model_computes(sou
 
 
 def test_weights_may_come_as_a_bridge_names_them(sound, tmp_path):
-    bridge = load_model(str(sound), device="cpu").bridge
+    bridge = load_model(str(sound), device="cpu").engine.bridge
     weights = bridge.original_model.state_dict()
     assert len(weights) > len(random_weights())
     folder = save_native(
