@@ -16,6 +16,7 @@ from ..engines.engine import Point, Sizes
 Shape = Literal["round", "box", "trapezium"]
 
 
+@runtime_checkable
 class Offers(Protocol):
     """What a mediator asks of an engine to know which components it has."""
 
