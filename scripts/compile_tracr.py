@@ -273,7 +273,13 @@ def wrong_outputs(model: Model, rows: Sequence[Saved]) -> list[str]:
     """Where a model's most likely words are not the saved ones, in words."""
     tokens = torch.tensor([each.ids for each in model.tokenize([row.text for row in rows])])
     with torch.no_grad():
-        likely = model.engine.bridge(tokens).argmax(-1)
+        likely = torch.stack(
+            [
+                model.engine.forward(tokens, reads=torch.full((len(tokens),), column))[0].argmax(-1)
+                for column in range(tokens.shape[1])
+            ],
+            dim=1,
+        )
     return [
         f"{row.text!r} at {index}: {word!r} expected, {said!r} said"
         for row, ids in zip(rows, likely.tolist(), strict=True)

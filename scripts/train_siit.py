@@ -43,7 +43,7 @@ from circuitfind.mediators.known import parse_site
 from circuitfind.models.native import Native, save_native
 from circuitfind.objective.encoding import encode
 from desiderata import Saved, SavedInputs
-from desiderata.desideratum import DONORS
+from desiderata.choices import DONORS
 from scripts.siit_net import (
     LENGTH,
     PAD,

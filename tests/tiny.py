@@ -1,5 +1,6 @@
 """Tiny random models of several architectures, made from config, and pairs to run through them."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,25 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    Olmo2Config,
+    PhiConfig,
     PretrainedConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 
 from circuitfind.engines.boot import native_shapes
+from circuitfind.engines.bridge import BridgeEngine
 from circuitfind.models.loading import build_native, wrap_bridge, wrap_module
 from circuitfind.models.model import Model
 from circuitfind.models.native import Native, full_config
@@ -26,20 +37,33 @@ from .planted import word_tokenizer
 WORDS = [f"w{n}" for n in range(30)]
 N_LAYERS, N_HEADS = 3, 4
 
+_ENDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 _SHAPE: dict[str, Any] = {
+    **_ENDS,
     "vocab_size": 32,
     "hidden_size": 32,
-    "intermediate_size": 48,
     "num_hidden_layers": N_LAYERS,
     "num_attention_heads": N_HEADS,
 }
+_WIDE: dict[str, Any] = {**_SHAPE, "intermediate_size": 48}
+_GROUPED: dict[str, Any] = {**_WIDE, "num_key_value_heads": 2}
+_OLD: dict[str, Any] = {**_ENDS, "vocab_size": 32, "n_layer": N_LAYERS, "n_head": N_HEADS}
 
 CONFIGS: dict[str, PretrainedConfig] = {
-    "gpt2": GPT2Config(vocab_size=32, n_embd=32, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=64),
-    "llama": LlamaConfig(**_SHAPE, num_key_value_heads=2),
-    "neox": GPTNeoXConfig(**_SHAPE),
-    "qwen2": Qwen2Config(**_SHAPE, num_key_value_heads=2),
-    "gemma": GemmaConfig(**_SHAPE, num_key_value_heads=1, head_dim=8),
+    "gpt2": GPT2Config(**_OLD, n_embd=32, n_positions=64),
+    "llama": LlamaConfig(**_GROUPED),
+    "neox": GPTNeoXConfig(**_WIDE),
+    "qwen2": Qwen2Config(**_GROUPED),
+    "gemma": GemmaConfig(**_WIDE, num_key_value_heads=1, head_dim=8),
+    "qwen3": Qwen3Config(**_GROUPED, head_dim=8),
+    "gemma2": Gemma2Config(**_GROUPED, head_dim=8, sliding_window=4),
+    "gemma3": Gemma3TextConfig(**_GROUPED, head_dim=8, sliding_window=4),
+    "mistral": MistralConfig(**_GROUPED, sliding_window=4),
+    "phi": PhiConfig(**_WIDE),
+    "olmo2": Olmo2Config(**_GROUPED),
+    "mixtral": MixtralConfig(**_GROUPED, num_local_experts=4),
+    "bloom": BloomConfig(**_OLD, hidden_size=32),
+    "falcon": FalconConfig(**_SHAPE),
 }
 
 NATIVE: dict[str, dict[str, Any]] = {
@@ -73,7 +97,7 @@ def tiny_native(name: str) -> Native:
 def save_tiny_model(architecture: str, folder: Path) -> Path:
     """A folder with a tiny random model of this architecture, loud enough for heads to matter."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(CONFIGS[architecture])
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[architecture]))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.3)
@@ -99,6 +123,12 @@ def tiny_model(name: str, folder: Path) -> Model:
         saved, hf_model=module, tokenizer=tokenizer, device="cpu", dtype=torch.float32
     )
     return wrap_bridge(bridge, name, tokenizer=tokenizer)
+
+
+def bridge_of(model: Model) -> Any:
+    """The TransformerBridge that a model runs in."""
+    assert isinstance(model.engine, BridgeEngine), f"{model.name} runs in {model.engine.name}"
+    return model.engine.bridge
 
 
 def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:

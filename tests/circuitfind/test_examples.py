@@ -13,7 +13,7 @@ from circuitfind.runs.find_examples import SHOWN, find_examples
 from circuitfind.validate import validate
 
 from .. import planted as wired
-from ..tiny import random_desideratum
+from ..tiny import bridge_of, random_desideratum
 
 
 def circuit_of(*members):
@@ -90,20 +90,22 @@ def test_the_attention_shown_is_where_the_head_looks(planted, batches):
         assert max(range(len(row)), key=row.__getitem__) == value
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "native"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "llama on bridge", "native"])
 def test_attention_is_the_models_own_whatever_the_padding(tiny, architecture):
     model = tiny(architecture)
+    plain = architecture.removesuffix(" on bridge")
+    bridge = bridge_of(tiny(plain if plain == "native" else f"{plain} on bridge"))
     batch = encode(model, [random_desideratum(("last", "x"))])[0]
     sites = [parse_site(name) for name in ("a1.h2@last", "a0.h1@x", "m1@last", "a1.h0@sofa")]
     found = record_attention(model, batch.base, sites)
     assert list(map(str, found)) == ["a1.h2@last", "a0.h1@x"]
     for row in range(len(batch)):
         real = batch.base.attends[row].bool()
-        _, seen = model.engine.bridge.run_with_cache(batch.base.tokens[row, real][None])
+        _, seen = bridge.run_with_cache(batch.base.tokens[row, real][None])
         column = int(batch.base.columns["x"][row]) - int((~real).sum())
         for site, query in ((sites[0], -1), (sites[1], column)):
             name = f"blocks.{site.component.layer}.attn.hook_pattern"
-            own = seen[name][0, site.component.head, query]
+            own = seen[name][0, site.component.index, query]
             torch.testing.assert_close(found[site][row, real], own, atol=1e-5, rtol=1e-4)
             assert found[site][row, ~real].sum() == 0
 

@@ -12,7 +12,7 @@ from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.storage import write_atomically, write_text
 from circuitfind.mediators.head import head
 from circuitfind.mediators.known import parse_site
-from circuitfind.mediators.site import Component, Site
+from circuitfind.mediators.site import Site
 from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.objective.mask import Mask, gates_of, membership_of
@@ -132,7 +132,7 @@ def test_masks_refuse_what_is_no_membership():
         with pytest.raises(ValueError, match=r"memberships lie in \[0, 1\]"):
             Mask(names, torch.tensor(values))
     with pytest.raises(LookupError, match=r"a9\.h9@last"):
-        membership_of(names, [Site(Component(9, "head", 9), "last")])
+        membership_of(names, [Site(head(9, 9), "last")])
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):

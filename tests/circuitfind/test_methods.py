@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from circuitfind.mediators.head import head
+from circuitfind.answers.answer import Target
+from circuitfind.answers.top import Top
 from circuitfind.mediators.site import Site
 from circuitfind.mediators.whole import mlp
 from circuitfind.models.loading import build_native
@@ -127,14 +129,11 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
 
     def passes(self, indices, membership):
         for pieces in spoiled(self, indices, membership):
-            yield [piece._replace(logits=piece.logits * math.nan) for piece in pieces]
+            yield [piece._replace(output=piece.output * math.nan) for piece in pieces]
 
     monkeypatch.setattr(Objective, "passes", passes)
     if method == "exhaustive":
-        monkeypatch.setattr(
-            "circuitfind.objective.objective.lead",
-            lambda made, _: torch.full(made.shape[:2], math.nan),
-        )
+        monkeypatch.setattr(Top, "lead", lambda _, made, target: torch.full(made.shape[:2], math.nan))
     result = search(planted, train, method, config=SearchConfig(steps=2))
     assert (result.success, result.status) == (False, "fails")
     assert "not a number" in result.message or "is nan" in result.message
@@ -159,10 +158,9 @@ def test_a_gradient_that_is_not_a_number_is_named_with_its_step(planted, train, 
 
 
 def test_scores_that_are_not_numbers_count_as_wrong():
-    from circuitfind.objective.objective import correct
-
     logits = torch.tensor([[[0.0, 1.0], [math.nan, 1.0], [math.nan, math.nan]]])
-    assert correct(logits, torch.tensor([1, 0, 0])).tolist() == [[True, False, False]]
+    target = Target((torch.tensor([1, 0, 0]),), torch.tensor([True, True, True]))
+    assert Top().hit(logits, target).tolist() == [[True, False, False]]
 
 
 def test_empty_and_undecided_masks_are_named(planted, train):

@@ -25,6 +25,8 @@ from circuitfind.models.native import (
 )
 from desiderata import Saved, SavedInputs
 
+from ..tiny import bridge_of
+
 WORDS = ("BOS", "a", "b", "c", "<pad>", "<unk>")
 CONFIG = {
     "d_model": 8,
@@ -139,7 +141,7 @@ def test_what_is_saved_is_what_is_loaded(parts, seed):
         again, model = read_native(folder, native_shapes), load_model(str(folder), device="cpu")
     assert (again.about, again.config, again.words) == (native.about, native.config, native.words)
     assert (again.inputs, again.truth) == (native.inputs, native.truth)
-    loaded = plain_names(model.engine.bridge.original_model.state_dict())
+    loaded = plain_names(bridge_of(model).original_model.state_dict())
     assert set(loaded) == set(again.weights) == set(native.weights)
     for name, weight in native.weights.items():
         torch.testing.assert_close(again.weights[name], weight, atol=0, rtol=0)
@@ -156,14 +158,14 @@ def test_a_loaded_model_computes_what_transformer_lens_native_model_computes(sou
     plain = NativeModel(TransformerBridgeConfig(**full_config(CONFIG, WORDS), device="cpu"))
     plain.load_state_dict(load_file(sound / "model.safetensors"), strict=True)
     tokens = torch.tensor([[0, 1, 2], [3, 2, 1]])
-    torch.testing.assert_close(model.forward(tokens)[0], plain(tokens)[:, -1])
-    assert not model.reuses_prefix
-    backwards = model.forward(tokens, reads=torch.tensor([0, 0]))[0]
-    assert not torch.allclose(backwards, model.forward(tokens[:, :1])[0])  # it looks ahead
+    torch.testing.assert_close(model.engine.forward(tokens)[0], plain(tokens)[:, -1])
+    assert "prefix" not in model.engine.can
+    backwards = model.engine.forward(tokens, reads=torch.tensor([0, 0]))[0]
+    assert not torch.allclose(backwards, model.engine.forward(tokens[:, :1])[0])  # it looks ahead
 
 
 def test_weights_may_come_as_a_bridge_names_them(sound, tmp_path):
-    bridge = load_model(str(sound), device="cpu").engine.bridge
+    bridge = bridge_of(load_model(str(sound), device="cpu"))
     weights = bridge.original_model.state_dict()
     assert len(weights) > len(random_weights())
     folder = save_native(
@@ -184,7 +186,7 @@ def test_loading_leaves_the_random_numbers_of_others_alone(sound):
 
 def test_other_dtypes(sound):
     model = load_model(str(sound), device="cpu", dtype="bfloat16")
-    assert model.forward(torch.tensor([[0, 1]]))[0].dtype == torch.bfloat16
+    assert model.engine.forward(torch.tensor([[0, 1]]))[0].dtype == torch.bfloat16
 
 
 def wrong(change, *words, name="config.json"):

@@ -8,7 +8,7 @@ import torch
 
 from circuitfind.mediators.site import Site
 from circuitfind.mediators.whole import mlp
-from circuitfind.objective.encoding import UNKNOWN, encode
+from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Bound, Objective, slack
 from circuitfind.progress import Progress
 from circuitfind.search import METHODS, SearchConfig, open_search, search, search_on
@@ -347,9 +347,9 @@ def test_another_seed_makes_a_difference_where_the_table_says_so(planted, method
 def test_dcm_2023_wants_the_answer_of_every_source(planted, row):
     batches = encode(planted, wired.claim.sample(24, 0)[0])
     keeps = next(n for n, one in enumerate(batches) if one.desideratum.sense == "keeps")
-    answers = batches[keeps].source_answer.clone()
-    answers[row] = UNKNOWN
+    answers = batches[keeps].source_answer
+    known = torch.arange(len(answers)) != row
     batches = list(batches)
-    batches[keeps] = replace(batches[keeps], source_answer=answers)
+    batches[keeps] = replace(batches[keeps], source_answer=replace(answers, known=known))
     with pytest.raises(ValueError, match="give source_answer in"):
         search(planted, batches, "dcm-2023", config=SearchConfig(steps=1))

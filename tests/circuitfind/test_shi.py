@@ -393,7 +393,7 @@ def test_random_circuits_outside_keep_the_make_up_where_there_is_room():
 def test_most_of_the_model_is_compared_with_circuits_from_everywhere():
     model = load_model("planted", device="cpu")
     sites = candidate_sites(model, wired.claim.sample(8, 0)[1])
-    found = check_necessity(subject_of("planted", [s for s in sites if s.component.head != 3]))
+    found = check_necessity(subject_of("planted", [s for s in sites if s.component.index != 3]))
     assert "drawn from everywhere" in found.says
     assert found.verdict != "fails"
 

@@ -114,7 +114,7 @@ def test_a_single_weight_makes_a_component_read():
     name = f"layers.{distractor.layer}.attn.o.weight"
     votes = int(native.weights["head.weight"].any(dim=0).nonzero()[0])
     weights[name] = weights[name].clone()
-    weights[name][votes, (distractor.head or 0) * 16] = 1e-6
+    weights[name][votes, distractor.part * 16] = 1e-6
     before, after = (
         unread(build_native(made, "busy", device="cpu"))
         for made in (native, replace(native, weights=weights))

@@ -179,7 +179,7 @@ def test_a_leaking_desideratum_is_caught_by_pairs(name):
 def test_a_target_taken_outside_its_context_is_caught_by_pairs(name):
     model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
     batches = [
-        replace(batch, base_answer=(batch.base_answer + 1) % len(tasks.VALUES))
+        replace(batch, base_answer=wired.shifted(batch.base_answer))
         for batch in encode(model, held_out)
     ]
     circuit = Circuit(
