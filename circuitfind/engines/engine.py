@@ -38,8 +38,9 @@ class Point:
 
     `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
     leaves the last one, before the final norm. Keys and values have their own number of heads.
-    Queries and keys are before or after the rotation by position, as the engine has them: to copy
-    a token's from one row to another comes to the same.
+    Queries and keys are before or after their norm and the rotation by position, as the engine has
+    them. To copy all of a token's from one row to another comes to the same, and to copy one
+    head's does unless the norm is over all heads, as in OLMo 2.
     """
 
     layer: int

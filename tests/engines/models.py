@@ -82,7 +82,7 @@ def bridge_engine(architecture: str) -> BridgeEngine:
 
     from ..planted import word_tokenizer
 
-    model = tiny_module(architecture)
+    model: Any = tiny_module(architecture)
     model.config.architectures = [type(model).__name__]
     bridge = TransformerBridge.boot_transformers(
         architecture,
