@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_utils import AttentionInterface
 
 import circuitfind
 from circuitfind.engines import (
@@ -32,6 +33,9 @@ APART = {"bloom", "falcon"}
 BASE = torch.tensor([[3, 5, 7, 9, 11, 4], [8, 2, 6, 1, 12, 13]])
 SOURCE = torch.tensor([[4, 9, 3, 20, 12, 7], [9, 1, 2, 22, 14, 15]])
 LEFT = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]])  # row 1 is padded on the left
+
+# What transformers attends by, before any engine runs.
+ATTENTION = dict(AttentionInterface._global_mapping)
 
 architectures = pytest.mark.parametrize("architecture", CONFIGS)
 with_interface = pytest.mark.parametrize("architecture", [a for a in CONFIGS if a not in APART])
@@ -401,16 +405,19 @@ def test_another_model_attends_as_ever_while_one_is_edited():
 
 
 def state(engine):
-    """All that a pass might leave behind in the model and in transformers."""
-    from transformers.modeling_utils import AttentionInterface
-
+    """All that a pass might leave behind in the model; in transformers nothing is."""
+    assert AttentionInterface._global_mapping == ATTENTION
     model = engine.model if isinstance(engine, HooksEngine) else engine.bridge
     counts = [
         (len(part._forward_hooks), len(part._forward_pre_hooks), sorted(vars(part)))
         for part in model.modules()
         if "original_component" not in vars(part)
     ]
-    return counts, dict(AttentionInterface._global_mapping)
+    return counts, [vars(part.config).copy() for part in model.modules() if _has_config(part)]
+
+
+def _has_config(part):
+    return hasattr(vars(part).get("config"), "_attn_implementation")
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
