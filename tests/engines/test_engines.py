@@ -513,7 +513,7 @@ def test_the_bridges_digest_is_the_one_that_runs_are_bound_to():
 
 @pytest.mark.smollm2
 def test_smollm2_has_the_digest_of_its_stored_run():
-    from circuitfind.model import load_model
+    from circuitfind.models.loading import load_model
 
     root = Path(circuitfind.__file__).parent.parent
     stored = json.loads((root / "figures/runs/ioi/circuit.json").read_text(encoding="utf-8"))
