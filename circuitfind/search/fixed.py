@@ -14,12 +14,13 @@ import torch
 from ..mediators.site import Site, parse_site
 from ..objective.encoding import Batch
 from ..progress import Progress
+from .local_search import polish, swap
 from .ranks import ordered
 from .result import SearchConfig
-from .trials import Choice, Members, Trials, polish, swap
+from .trials import ChosenCircuit, Members, Trials
 
 
-def with_decided(
+def with_fixed(
     sites: Sequence[Site], batches: Sequence[Batch], config: SearchConfig
 ) -> tuple[tuple[Site, ...], dict[Site, float]]:
     """The sites with the decided ones put in at their places, and the membership of those: 1 for
@@ -39,7 +40,7 @@ def with_decided(
     return tuple(every), decided
 
 
-def put_back(trials: Trials, choice: Choice) -> tuple[Trials, Choice]:
+def restore_fixed(trials: Trials, choice: ChosenCircuit) -> tuple[Trials, ChosenCircuit]:
     """The same trials and choice over every site, with pins in each circuit and ranked first, and
     vetoes in none and ranked last."""
     objective = trials.objective
@@ -61,11 +62,11 @@ def put_back(trials: Trials, choice: Choice) -> tuple[Trials, Choice]:
     membership = None if mask is None else objective.complete(mask[None])[0]
     seen = {whole(members): found for members, found in trials.seen.items()}
     made = Trials(objective.undecided(), trials.bounds, trials.margin, trials.live, seen)
-    return made, Choice(whole(choice.members), ranking, membership)
+    return made, ChosenCircuit(whole(choice.members), ranking, membership)
 
 
-def in_the_way(
-    trials: Trials, choice: Choice, scores: Sequence[float], config: SearchConfig
+def explain_conflict(
+    trials: Trials, choice: ChosenCircuit, scores: Sequence[float], config: SearchConfig
 ) -> str:
     """Which pins and vetoes stand in the way of the desiderata that the chosen circuit breaks, in
     words; nothing where none is known to.

@@ -18,7 +18,7 @@ from desiderata import Desideratum, Donor, Pair
 
 from ..objective.encoding import UNKNOWN, encode
 from ..objective.objective import Objective, Piece, correct, lead
-from .inputs import PAIRS_COMPARED, Subject
+from .inputs import PAIRS_COMPARED, CheckInputs
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
 WORDS: Mapping[Donor, str] = {
@@ -76,7 +76,7 @@ class Ablated:
         )
 
 
-def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
+def ablate(subject: CheckInputs, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
     """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`;
     see `WORDS`. It is made once for each number of pairs.
 
@@ -89,7 +89,7 @@ def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
     return subject.ablated[donor, n]
 
 
-def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
+def _ablate(subject: CheckInputs, donor: Donor, n: int) -> Ablated:
     first = subject.batches[0].desideratum
     pairs: dict[tuple[str, str], Pair] = {}  # by where the answer is read, and the base
     for one in (batch.desideratum for batch in subject.batches):

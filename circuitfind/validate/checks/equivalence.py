@@ -25,7 +25,7 @@ from ...objective.intervals import Values, interval
 from ..ablation import WORDS
 from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import EQUIVALENCE
 from ..power import fewest
 from ..thresholds import LEAST_KEPT, LEVEL, NOISE, POWER
@@ -34,19 +34,19 @@ EPSILON = 0.1
 CLEARLY = 0.8  # wins on so many pairs are to be rejected in POWER of samples
 
 
-def check_equivalence(subject: Subject) -> Finding:
+def check_equivalence(inputs: CheckInputs) -> Finding:
     """The share of pairs, ties as half, on which the circuit alone scores above the model.
 
     The rest is ablated as the claim does. The interval is Clopper-Pearson, at the whole
     counts below and above where ties make a half. *Fails* where equivalence is rejected and the
     mean difference is material, *holds* where it is not rejected and there are pairs enough.
     """
-    mine = subject.membership
+    mine = inputs.membership
     try:
-        scores = claimed_scores(subject, stack([ones_like(mine), mine, zeros_like(mine)]))
+        scores = claimed_scores(inputs, stack([ones_like(mine), mine, zeros_like(mine)]))
     except ValueError as error:
-        return Finding.undecided(EQUIVALENCE, str(error), ablation=WORDS[subject.donor])
-    return judge_equivalence(*scores, donor=subject.donor)
+        return Finding.undecided(EQUIVALENCE, str(error), ablation=WORDS[inputs.donor])
+    return judge_equivalence(*scores, donor=inputs.donor)
 
 
 def judge_equivalence(

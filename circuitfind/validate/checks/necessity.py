@@ -29,7 +29,7 @@ from ...objective.intervals import Values, interval, paired_interval
 from ..ablation import WORDS
 from ..behaviour import claimed_outcome, differences
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..makeup import circuits_outside, random_circuits
 from ..names import NECESSITY
 from ..power import FAR, pairs_for_interval, trials_for_share
@@ -51,7 +51,7 @@ class Told(NamedTuple):
     need: str = ""
 
 
-def check_necessity(subject: Subject) -> Finding:
+def check_necessity(inputs: CheckInputs) -> Finding:
     """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
     pairs; what is knocked out is ablated as the claim does.
 
@@ -59,23 +59,23 @@ def check_necessity(subject: Subject) -> Finding:
     right is not above one half, and the circuit outweighs random ones (left out where there are
     none). *Fails* where one of these is the other way round.
     """
-    sites, members = subject.objective.sites, subject.members
+    sites, members = inputs.objective.sites, inputs.members
     apart = 2 * len(members) <= len(sites)
     draw = circuits_outside if apart else random_circuits
-    drawn = draw(sites, subject.membership, subject.n_random, subject.seed)
+    drawn = draw(sites, inputs.membership, inputs.n_random, inputs.seed)
     knocked: list[Knocked] = [
         ("circuit", frozenset(members)),
         ("every site", frozenset(range(len(sites)))),
         *(("member", frozenset({member})) for member in members),
-        *(("pair", frozenset(pair)) for pair in _some_pairs(members, subject.seed)),
+        *(("pair", frozenset(pair)) for pair in _some_pairs(members, inputs.seed)),
         *(("random", chosen) for chosen in dict.fromkeys(drawn)),
     ]
     table = torch.ones(1 + len(knocked), len(sites))
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
-    refuse = partial(Finding.undecided, NECESSITY, ablation=WORDS[subject.donor])
+    refuse = partial(Finding.undecided, NECESSITY, ablation=WORDS[inputs.donor])
     try:
-        outcome = claimed_outcome(subject, table, FEW)
+        outcome = claimed_outcome(inputs, table, FEW)
     except ValueError as error:
         return refuse(str(error))
     scores, right = differences(outcome), outcome.right.numpy()
@@ -84,11 +84,11 @@ def check_necessity(subject: Subject) -> Finding:
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
     told = [
-        judge_effect(scores, len(members), subject.seed),
+        judge_effect(scores, len(members), inputs.seed),
         judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
         judge_random(rows, apart),
     ]
-    return _finding(subject, scores, rows, told)
+    return _finding(inputs, scores, rows, told)
 
 
 def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
@@ -195,7 +195,7 @@ def _rows(
 
 
 def _finding(
-    subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
+    inputs: CheckInputs, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
 ) -> Finding:
     verdict = gravest([one.verdict for one in told])
     says = "; ".join(one.says for one in told)
@@ -210,7 +210,7 @@ def _finding(
     if verdict == "inconclusive":
         says += "".join(f"; {one.need}" for one in told if one.verdict == "inconclusive")
     joint = scores[0] - scores[1]
-    low, high = paired_interval(np.mean, (joint,), subject.seed)
+    low, high = paired_interval(np.mean, (joint,), inputs.seed)
     return Finding(
         name=NECESSITY,
         verdict=verdict,
@@ -218,7 +218,7 @@ def _finding(
         low=low,
         high=high,
         n=len(joint),
-        ablation=WORDS[subject.donor],
+        ablation=WORDS[inputs.donor],
         split="held-out",
         says=says,
         details=tuple(rows),
