@@ -12,9 +12,10 @@ from ..models.model import Model
 from ..objective.encoding import Batch
 from ..objective.objective import NotANumber
 from ..progress import Progress
+from .finish import failed_result, finish
 from .method import Method, MethodSpec
 from .methods import METHODS
-from .problem import SearchProblem, candidate_sites, failed_result, finish
+from .problem import SearchProblem, candidate_sites
 from .result import FrontierPoint, SearchConfig, SearchResult, unknown_sites
 from .rivals import search_rival
 from .trials import ChosenCircuit, Trials

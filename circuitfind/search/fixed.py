@@ -1,10 +1,10 @@
 """Sites that a person decided on: pins are in every circuit, vetoed sites in none.
 
-No method knows of them. It is given the other sites, and an objective that fills the memberships of
-the decided ones in (`Objective.decided`), so that pins and vetoes hold exactly whatever it does. A
-desideratum that patches what is outside the circuit patches vetoed sites, and leaves pins alone;
-null and ceiling are still those of no site and of every site. What a method settles on is
-put back among all sites here, and when that fails, this says whether the decisions are why.
+A method does not see them. It gets the other sites, and an objective that fills in the memberships
+of the fixed ones (`Objective.decided`), so that pins and vetoes hold exactly whatever it does. A
+desideratum that patches what is outside the circuit patches vetoed sites and leaves pins alone.
+Null and ceiling are still those of no site and of every site. `restore_fixed` puts a method's
+circuit among all sites again. `explain_conflict` says whether pins or vetoes are why it fails.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from .trials import ChosenCircuit, Members, Trials
 def with_fixed(
     sites: Sequence[Site], batches: Sequence[Batch], config: SearchConfig
 ) -> tuple[tuple[Site, ...], dict[Site, float]]:
-    """The sites with the decided ones put in at their places, and the membership of those: 1 for
-    pins and 0 for vetoes. The given sites keep their order among themselves."""
+    """All sites, the fixed ones at their places among the others; and the membership of the fixed
+    ones: 1 for pins, 0 for vetoes. The other sites keep their order."""
     decided = {parse_site(name): 1.0 for name in config.pins}
     decided |= {parse_site(name): 0.0 for name in config.vetoes}
     names = dict.fromkeys(name for batch in batches for name in batch.desideratum.at)
@@ -41,8 +41,8 @@ def with_fixed(
 
 
 def restore_fixed(trials: Trials, choice: ChosenCircuit) -> tuple[Trials, ChosenCircuit]:
-    """The same trials and choice over every site, with pins in each circuit and ranked first, and
-    vetoes in none and ranked last."""
+    """The same trials and circuit over all sites. Pins are in every circuit and rank first; vetoed
+    sites are in none and rank last."""
     objective = trials.objective
     if not objective.decided:
         return trials, choice

@@ -22,9 +22,10 @@ from torch import Tensor
 from ..mediators.site import Site
 from ..objective.objective import NotANumber
 from ..progress import Progress, Silent
+from .finish import failed_result, finish
 from .local_search import drop, grow
 from .methods.constrained import relax
-from .problem import SearchProblem, failed_result, finish
+from .problem import SearchProblem
 from .ranks import lifted, ordered
 from .result import SearchConfig, SearchResult
 from .trials import ChosenCircuit, Members, Trials

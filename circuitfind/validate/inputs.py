@@ -69,7 +69,7 @@ class CheckInputs:
 
     @cached_property
     def searched(self) -> tuple[Batch, ...]:
-        """The pairs to search again on: of each desideratum up to so many, drawn at random."""
+        """Random pairs to search again on: up to PAIRS_SEARCHED of each desideratum."""
         rng = random.Random(f"searched/{self.seed}")
         return tuple(
             batch.take(sorted(rng.sample(range(len(batch)), min(len(batch), PAIRS_SEARCHED))))

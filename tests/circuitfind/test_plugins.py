@@ -25,7 +25,7 @@ from circuitfind.search import (
     solve,
 )
 from circuitfind.search.descent import Descent, add_losses, descend
-from circuitfind.search.problem import finish
+from circuitfind.search.finish import finish
 from circuitfind.search.ranks import ranked
 from circuitfind.validate import CHECKS, Check, Finding, checks_named, validate
 

@@ -7,7 +7,8 @@ output projection, an MLP's its output, so that the two kinds are not quite on o
 import torch
 
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

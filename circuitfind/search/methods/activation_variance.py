@@ -7,7 +7,8 @@ no source; on its scale see `activation-norm`.
 import torch
 
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

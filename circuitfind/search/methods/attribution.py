@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ...objective.objective import Objective, lead
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

@@ -12,7 +12,8 @@ the number of points.
 import torch
 
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 from .attribution import slopes

@@ -20,7 +20,8 @@ from torch import Tensor
 from ...objective.objective import cross_entropy
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend, noise_of
-from ..problem import SearchProblem, finish, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import grid, members_by_rank, ordered
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials

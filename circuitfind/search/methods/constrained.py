@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ...progress import Progress
 from ..descent import Descent, Row, descend
+from ..finish import finish
 from ..local_search import polish, swap
-from ..problem import SearchProblem, finish
+from ..problem import SearchProblem
 from ..ranks import lifted, ordered
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials

@@ -26,7 +26,8 @@ from ...objective.encoding import UNKNOWN, Batch
 from ...objective.objective import Objective, Piece
 from ...progress import Progress
 from ..descent import Descent, Row, descend
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials

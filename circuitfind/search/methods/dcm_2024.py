@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ...progress import Progress
 from ..descent import Descent, Row, descend
-from ..problem import SearchProblem, finish, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials

@@ -10,7 +10,8 @@ idle: that is the known limit of the method.
 import torch
 
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

@@ -11,7 +11,8 @@ stayed above those that went.
 import torch
 
 from ...progress import Progress
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import lifted, members_by_rank
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials

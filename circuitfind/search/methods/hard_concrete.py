@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend, noise_of
-from ..problem import SearchProblem, finish, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

@@ -4,7 +4,8 @@ import torch
 
 from ...progress import Progress
 from ..descent import noise_of
-from ..problem import SearchProblem, finish
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

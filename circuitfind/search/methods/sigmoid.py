@@ -18,7 +18,8 @@ import torch
 from ...objective.objective import cross_entropy
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend
-from ..problem import SearchProblem, finish, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 

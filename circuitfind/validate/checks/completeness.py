@@ -2,7 +2,7 @@
 
 Wang et al. 2022 (arXiv 2211.00593): a complete circuit C behaves as the model M does whatever part
 K of it is removed, so that |F(C without K) - F(M without K)| is small for every K in C. F is the
-mean logit difference; without K means that its sites are ablated: in C beside all that is outside,
+mean logit difference; without K means that its sites are ablated: in C with all that is outside,
 in M alone. Here it is divided by |F(M) - F(empty)|, so that 1 is as much as ablating every site
 does. A backup outside the circuit shows as a K that the model bears and the circuit does not.
 

@@ -43,7 +43,7 @@ FEWEST = 4  # pairs: two to rank the other sites on, two to measure on
 
 
 def check_curve(inputs: CheckInputs) -> Finding:
-    """CMD over sites, with its interval; CPR and all ten values of f of both rankings beside it.
+    """CMD over sites, with its interval; the rows have all ten values of f of both rankings.
 
     The ranking is compared with random orders of all sites, 19 or, among few sites, 99, on the
     same pairs. With r of them at least as good in CMD, p is (1 + r) / (1 + all of them): the check
@@ -191,7 +191,7 @@ def _differences(
 
 
 def _interval(kept: Values, whole: Values, empty: Values, seed: int) -> tuple[float, float]:
-    """The interval of CMD when pairs are drawn anew."""
+    """The bootstrap interval of CMD over pairs."""
 
     def cmd(whole: Values, empty: Values, *kept: Values, axis: int = -1) -> Statistic:
         f = np.stack([share_kept(each, whole, empty, axis=axis) for each in kept])

@@ -9,8 +9,8 @@ the share of wins; this is the formula of the paper. Ours differs in that a tie 
 win (as none, a circuit that is the model itself would be rejected), in that not rejecting is not
 enough, there have to be pairs enough to reject a clear difference, and in sites for edges. And a
 rejection alone is no failure: the test asks which side D is on and not how far it is from 0, so
-that a circuit which always scores a hair less is rejected. The mean of D stands beside it, and has
-to be more than faithfulness allows: a fifth of what ablating every site does.
+that a circuit which always scores slightly less is rejected. So the mean of D also has to be more
+than faithfulness allows: a fifth of what ablating every site does.
 """
 
 from math import ceil, floor
