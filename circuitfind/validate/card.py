@@ -97,7 +97,7 @@ class Card:
     binds: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, circuit: Circuit) -> None:
-        """Let only a card pass that is about this circuit, or that says of none.
+        """Raise unless this card is about `circuit`, or names no circuit.
 
         Raises:
             ValueError: it scored another circuit.
