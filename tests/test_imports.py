@@ -37,6 +37,7 @@ def test_imports_point_one_way(package):
 ROOMS = (
     "progress",
     "mediators",
+    "records",
     "engines",
     "models",
     "answers",

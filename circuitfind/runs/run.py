@@ -76,7 +76,7 @@ def discover(
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
     """
-    folder = RunFolder(out, settings.as_json())
+    folder = RunFolder(out, settings)
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
         return load_run(folder.path)
