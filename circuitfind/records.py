@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, core_schema
 
 from .mediators.site import Site, parse_site
@@ -137,7 +138,7 @@ def read_record(type_: Any, content: Any, *, where: str | Path) -> Any:
 
 def schema_of(type_: Any) -> dict[str, Any]:
     """The JSON Schema of the values that `read_record` takes for this type."""
-    return TypeAdapter(type_).json_schema()
+    return TypeAdapter(type_).json_schema(schema_generator=_Schemas)
 
 
 def stored_as(record: type, build: Callable[[Any], Any]) -> GetPydanticSchema:
@@ -207,6 +208,24 @@ def site_named(name: Any) -> Site:
 SiteName = Annotated[Site, PlainValidator(site_named), WithJsonSchema({"type": "string"})]
 
 
+class _Schemas(GenerateJsonSchema):
+    """The form of values alone: without docstrings, which are about Python, and without titles."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> dict[str, Any]:
+        made = super().dataclass_schema(schema)
+        made.pop("description", None)
+        return made
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
+        made = super().default_schema(schema)
+        if made.get("default", "") is None and schema["schema"]["type"] != "nullable":
+            del made["default"]  # it stands for a key that is left out
+        return made
+
+
 @lru_cache
 def _reader_of(type_: Any) -> TypeAdapter:
     # In a tuple, since a dataclass alone takes no configuration from outside.
@@ -249,7 +268,8 @@ def _problem(names: Sequence[str], error: ErrorDetails) -> str:
     if names[-1:] == ["[key]"]:
         place = f"the key {'.'.join(names[:-1])}"
     if kind == "json_invalid":
-        return f"nested too deep, or text that is no Unicode ({context['error']})"
+        deep = "recursion" in context["error"]
+        return "nested too deep" if deep else f"text that is no Unicode: {context['error']}"
     if kind == "value_error":
         words = str(context["error"])
         joint = " " if words.startswith("must ") else ": "

@@ -190,7 +190,9 @@ class DecisionsRecord:
             about = row.decision("", "").about
             if (first := seen.setdefault(about, number)) != number:
                 what = f"the {about[1]} of {about[0]}"
-                problems.append(f"decisions.{number}: {what} is decided already, by {first}")
+                problems.append(
+                    f"decisions.{number}: {what} is decided already, by decisions.{first}"
+                )
         _refuse(problems)
 
     def made(self) -> Decisions:

@@ -121,14 +121,13 @@ def read_native(folder: str | Path, shapes_of: Callable[[Mapping[str, Any]], Sha
     """
     folder, problems = Path(folder), []
     contents = {
-        name: _json(folder / name, problems)
+        name: content
         for name in (CONFIG, INPUTS, TRUTH)
         if name == CONFIG or (folder / name).exists()
+        if (content := _json(folder / name, problems)) is not _UNREAD
     }
-    found = list(file_problems({k: v for k, v in contents.items() if v is not None}))
-    config_is_sound = contents[CONFIG] is not None and not any(
-        each.startswith(CONFIG) for each in found
-    )
+    found = list(file_problems(contents))
+    config_is_sound = CONFIG in contents and not any(each.startswith(CONFIG) for each in found)
     problems += found
     weights = _weights(folder / WEIGHTS, problems)
     if config_is_sound and weights is not None:
@@ -194,17 +193,21 @@ def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach().cpu() for name, weight in made.items()}
 
 
+_UNREAD = object()
+
+
 def _json(path: Path, problems: list[str]) -> Any:
+    """The plain values in a file; _UNREAD where there are none, with the reason added."""
     try:
         if path.stat().st_size > MOST_BYTES[path.name]:
             problems.append(f"{path.name} has more than {MOST_BYTES[path.name]} bytes")
-            return None
+            return _UNREAD
         return parse_json(path.read_bytes(), path.name)
     except OSError as error:
         problems.append(f"{path.name} cannot be read: {error.strerror}")
     except ValueError as error:
         problems.append(str(error))
-    return None
+    return _UNREAD
 
 
 def _weights(path: Path, problems: list[str]) -> dict[str, Tensor] | None:

@@ -13,7 +13,9 @@ from .card import DesideratumScore
 FORMAT = "circuitfind-comparison/1"
 
 CircuitContent = Annotated[
-    Circuit, PlainValidator(circuit_from_json), WithJsonSchema({"$ref": "circuit.json"})
+    Circuit,
+    PlainValidator(circuit_from_json),
+    WithJsonSchema({"type": "object", "description": "A circuit file, see circuit.json."}),
 ]
 Matrix = Mapping[str, Mapping[str, tuple[DesideratumScore, ...]]]
 

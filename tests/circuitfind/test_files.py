@@ -238,8 +238,9 @@ def test_a_folder_from_before_a_setting_came_is_resumed(tmp_path):
 
 
 def test_settings_are_read_back():
-    made = Settings(task="t", size=4, pins=("m0@last",), donor="mean", margin=1)
-    assert Settings.from_json(json.loads(json.dumps(made.as_json()))) == made
+    made = Settings(task="t", size=4, pins=("m0@last",), donor="mean", margin=1.0)
+    written = json.loads(json.dumps(made.as_json()))
+    assert Settings.from_json(written) == Settings.from_json({**written, "margin": 1}) == made
 
 
 @pytest.mark.parametrize(
