@@ -39,6 +39,7 @@ ROOMS = (
     "registry",
     "progress",
     "mediators",
+    "records",
     "engines",
     "models",
     "answers",

@@ -81,7 +81,7 @@ def discover(
     """
     if method is not None:
         settings = replace(settings, method=method_named(method).name)
-    folder = RunFolder(out, settings.as_json())
+    folder = RunFolder(out, settings)
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
         return load_run(folder.path)

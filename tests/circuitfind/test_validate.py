@@ -147,7 +147,7 @@ def test_a_card_is_read_back(cards):
     read = card_from_json(cards["true"].as_json())
     assert read.desiderata == cards["true"].desiderata
     assert read.findings == cards["true"].findings
-    with pytest.raises(ValueError, match="holds no card"):
+    with pytest.raises(ValueError, match="not a report with a card"):
         card_from_json({"desiderata": [{"name": "x"}], "checks": []})
 
 
