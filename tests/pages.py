@@ -125,7 +125,12 @@ def a_page(*texts, **changes):
         "created": told,
         "cost": None,
         "frontier": [
-            {"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n), "slack": 0.3 * n - 0.95}
+            {
+                "size": n,
+                "sites": [],
+                "satisfaction": dict.fromkeys(texts, 0.3 * n),
+                "slack": 0.3 * n - 0.95,
+            }
             for n in range(4)
         ],
     }

@@ -7,7 +7,7 @@ from .among import Among
 from .answer import Answer
 from .top import Top
 
-ANSWERS: Registry[Answer] = Registry("circuitfind.answers", (Top(),), "answer")
+ANSWERS: Registry[Answer] = Registry("circuitfind.answers", (Top(),), "answer", kind=Answer)
 
 
 def answer_of(desideratum: Desideratum) -> Answer:

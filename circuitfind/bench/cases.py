@@ -28,7 +28,7 @@ from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
 from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
-from ..search import SearchConfig, candidate_sites, search
+from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
 from .truth import auroc, recovery
 
 Kind = Literal["planted", "compiled", "trained", "control"]
@@ -164,16 +164,17 @@ def open_case(case: Case, seed: int) -> tuple[Model, tuple[Batch, ...], tuple[Ba
     return model, encode(model, train), encode(model, held_out)
 
 
-def run_case(case: Case, method: str, seed: int) -> Row:
+def run_case(case: Case, method: str | MethodSpec | Method, seed: int) -> Row:
     """One search on one case, scored against what is right.
 
     Pairs are taken as they are drawn, whether the model solves them or not: planted and compiled
     models solve all, a control those that chance gives it.
     """
+    spec = method_named(method)
     model, train, held_out = open_case(case, seed)
     sites = candidate_sites(model, [batch.desideratum for batch in train])
-    config = SearchConfig(seed=seed, steps=STEPS.get(method))
-    result = search(model, train, method, sites=sites, config=config)
+    config = SearchConfig(seed=seed, steps=STEPS.get(spec.name))
+    result = search(model, train, spec, sites=sites, config=config)
     found = result.circuit.sites
     nearest = recovery(found, case.truth) if case.truth else None
     areas = [auroc(result.ranking, sites, right) for right in case.truth]
@@ -185,7 +186,7 @@ def run_case(case: Case, method: str, seed: int) -> Row:
         case=case.name,
         kind=case.kind,
         ablation=case.donor or "source",
-        method=method,
+        method=spec.name,
         seed=seed,
         success=result.success,
         size=len(found),
@@ -205,7 +206,7 @@ def run_case(case: Case, method: str, seed: int) -> Row:
 
 def run_cases(
     cases: Sequence[Case],
-    methods: Sequence[str],
+    methods: Sequence[str | MethodSpec | Method],
     seeds: int,
     *,
     kept: Sequence[Row] = (),
@@ -215,13 +216,16 @@ def run_cases(
     """Every method on every case with every seed, in that order.
 
     Args:
+        methods: as in `search`. With more than one worker, the function of a method has to be at
+            the top of a module, so that the processes can import it.
         kept: rows of an earlier call, which are not made again.
         workers: processes, of one thread each; 1 runs everything here.
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
-    jobs = [(case, method, seed) for case in cases for method in methods for seed in range(seeds)]
-    keys = [(case.name, method, seed) for case, method, seed in jobs]
+    specs = [method_named(method) for method in methods]
+    jobs = [(case, spec, seed) for case in cases for spec in specs for seed in range(seeds)]
+    keys = [(case.name, spec.name, seed) for case, spec, seed in jobs]
     left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
     for row in _run(left, workers):
         made[row.case, row.method, row.seed] = row
@@ -229,7 +233,7 @@ def run_cases(
     return tuple(made[key] for key in keys)
 
 
-def _run(jobs: Sequence[tuple[Case, str, int]], workers: int) -> Iterator[Row]:
+def _run(jobs: Sequence[tuple[Case, MethodSpec, int]], workers: int) -> Iterator[Row]:
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return

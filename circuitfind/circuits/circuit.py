@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ..mediators.known import parse_site
 from ..mediators.site import Site
+from ..records import Format, SiteName, stored_as
 from .storage import write_text
 
 FORMAT = "circuitfind/1"
 
 Channel = Literal["q", "k", "v", "in", "answer"]
 Mlps = Literal["frozen", "recomputed"]
-CHANNELS: tuple[Channel, ...] = ("q", "k", "v", "in", "answer")
 MLPS: tuple[Mlps, ...] = ("frozen", "recomputed")
 
 
@@ -34,16 +32,23 @@ class Edge:
         low, high: the 95 % interval of `effect`.
         n: pairs.
         mlps: what MLPs between sender and receiver did: kept the base's value, or computed it anew.
+
+    Raises:
+        ValueError: an edge to a site by the channel `answer`, or to the answer by another one.
     """
 
-    sender: Site
-    receiver: Site | None
+    sender: SiteName
+    receiver: SiteName | None
     channel: Channel
     effect: float
     low: float
     high: float
     n: int
     mlps: Mlps = "frozen"
+
+    def __post_init__(self) -> None:
+        if (self.channel == "answer") != (self.receiver is None):
+            raise ValueError("the channel to the answer, and it alone, is 'answer'")
 
     def __str__(self) -> str:
         end = self.channel if self.receiver is None else f"{self.receiver} ({self.channel})"
@@ -82,7 +87,8 @@ class Circuit:
         if len(self.scores) != len(self.sites):
             problems.append(f"{len(self.sites)} sites need as many scores; got {len(self.scores)}")
         if len(set(self.sites)) < len(self.sites):
-            problems.append("a site is listed twice")
+            twice = sorted({str(site) for site in self.sites if self.sites.count(site) > 1})
+            problems.append(f"listed twice: {', '.join(twice)}")
         members = {*self.sites, None}
         strange = [edge for edge in self.edges if not {edge.sender, edge.receiver} <= members]
         if strange:
@@ -138,106 +144,48 @@ def load_circuit(path: str | Path) -> Circuit:
         ValueError: not a circuit file; every problem at once.
         FileNotFoundError: no such file.
     """
-    try:
-        read = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected a circuit as JSON: {error}") from error
-    try:
-        return circuit_from_json(read)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return CIRCUIT_FILE.load(path)
 
 
-def circuit_from_json(read: Any) -> Circuit:
-    """The circuit that `as_json` told.
+def circuit_from_json(content: Any) -> Circuit:
+    """The circuit that `as_json` wrote as plain values.
 
     Raises:
         ValueError: not a circuit; every problem at once.
     """
-    if problems := list(_problems(read)):
-        raise ValueError(f"not a circuit: {'; '.join(problems)}")
-    return Circuit(
-        model=read["model"],
-        task=read["task"],
-        claim=read["claim"],
-        method=read["method"],
-        seed=read["seed"],
-        sites=tuple(parse_site(row["site"]) for row in read["sites"]),
-        scores=tuple(float(row["score"]) for row in read["sites"]),
-        provenance=read.get("provenance", {}),
-        edges=tuple(_edge(row) for row in read.get("edges", ())),
-    )
+    return CIRCUIT_FILE.read(content)
 
 
-def _edge(row: Mapping[str, Any]) -> Edge:
-    receiver = None if row["receiver"] is None else parse_site(row["receiver"])
-    effect, low, high = (float(row[name]) for name in ("effect", "low", "high"))
-    return Edge(
-        sender=parse_site(row["sender"]),
-        receiver=receiver,
-        channel=row["channel"],
-        effect=effect,
-        low=low,
-        high=high,
-        n=row["n"],
-        mlps=row["mlps"],
-    )
+@dataclass(frozen=True)
+class SiteScore:
+    """A row of a circuit file."""
+
+    site: SiteName
+    score: float
 
 
-def _problems(read: Any) -> list[str]:
-    if not isinstance(read, dict):
-        return [f"expected an object, got {type(read).__name__}"]
-    found = []
-    if read.get("format") != FORMAT:
-        found.append(f"format must be {FORMAT!r}; got {read.get('format')!r}")
-    for key in ("model", "task", "claim", "method"):
-        if not isinstance(read.get(key), str):
-            found.append(f"{key} must be text; got {read.get(key)!r}")
-    if type(read.get("seed")) is not int:
-        found.append(f"seed must be a whole number; got {read.get('seed')!r}")
-    if not isinstance(read.get("provenance", {}), dict):
-        found.append("provenance must be an object")
-    rows = read.get("sites")
-    if not isinstance(rows, list):
-        return [*found, f"sites must be a list; got {type(rows).__name__}"]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not isinstance(row.get("site"), str):
-            found.append(f"site {number} must be an object with a name; got {row!r}")
-            continue
-        try:
-            parse_site(row["site"])
-        except ValueError as error:
-            found.append(f"site {number}: {error}")
-        if not isinstance(row.get("score"), int | float) or isinstance(row.get("score"), bool):
-            found.append(f"site {number}: score must be a number; got {row.get('score')!r}")
-    names = [row.get("site") for row in rows if isinstance(row, dict)]
-    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-        found.append(f"listed twice: {', '.join(twice)}")
-    return [*found, *_edge_problems(read.get("edges", []), set(map(str, names)))]
+@dataclass(frozen=True, kw_only=True)
+class CircuitRecord:
+    """A circuit as its file holds it."""
+
+    model: str
+    task: str
+    claim: str
+    method: str
+    seed: int
+    sites: tuple[SiteScore, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
+
+    def circuit(self) -> Circuit:
+        """The circuit, which checks itself."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        sites = tuple(row.site for row in self.sites)
+        return Circuit(
+            **content | {"sites": sites, "scores": tuple(row.score for row in self.sites)}
+        )
 
 
-def _edge_problems(rows: Any, sites: set[str]) -> Iterator[str]:
-    """What is wrong with the edges of a circuit file; `sites` are the names of its sites."""
-    if not isinstance(rows, list):
-        yield f"edges must be a list; got {type(rows).__name__}"
-        return
-    keys = {item.name for item in fields(Edge)}
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row.keys() >= keys:
-            yield f"edge {number} must be an object with {', '.join(sorted(keys))}; got {row!r}"
-            continue
-        ends = [row["sender"], *([] if row["receiver"] is None else [row["receiver"]])]
-        for end in ends:
-            if not isinstance(end, str) or end not in sites:
-                yield f"edge {number}: {end!r} is no site of the circuit"
-        if row["channel"] not in CHANNELS:
-            yield f"edge {number}: channel must be one of {', '.join(CHANNELS)}"
-        elif (row["channel"] == "answer") != (row["receiver"] is None):
-            yield f"edge {number}: the channel to the answer, and it alone, is 'answer'"
-        if row["mlps"] not in MLPS:
-            yield f"edge {number}: mlps must be one of {', '.join(MLPS)}"
-        if type(row["n"]) is not int:
-            yield f"edge {number}: n must be a whole number; got {row['n']!r}"
-        for name in ("effect", "low", "high"):
-            if type(row[name]) not in (int, float) or not isfinite(row[name]):
-                yield f"edge {number}: {name} must be a finite number; got {row[name]!r}"
+CIRCUIT_FILE: Format[Circuit] = Format(
+    "a circuit", {FORMAT: Annotated[Circuit, stored_as(CircuitRecord, CircuitRecord.circuit)]}
+)

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..mediators.site import Site
 from ..models.model import Model
+from ..records import shown, together
 from .circuit import Circuit
-from .foreign_formats import Wanted, is_position, reader_of, shown, together, twice
+from .foreign_formats import Wanted, is_position, reader_of, twice
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
 _MAGIC = (b"PK\x03\x04", b"\x80")  # how torch's files begin, and pickles

@@ -15,11 +15,8 @@ from ..mediators.known import parse_site
 from ..mediators.site import Component, Site
 from ..mediators.space import Decoder, all_sites, has_component
 from ..mediators.whole import mlp
-from ..problems import listed
+from ..records import LONGEST, shown
 from .circuit import FORMAT
-
-SHOWN = 30  # problems that a message lists before it counts the rest
-LONGEST = 60  # characters of a name or number that a message repeats
 
 # EAP-IG's and MIB's names, and those of auto-circuit and circuitkit. Six digits are enough.
 _N = r"(\d{1,6})"
@@ -390,16 +387,3 @@ def twice(names: Iterable[Any]) -> list[Any]:
     """Those that come more than once."""
     seen: set[Any] = set()
     return list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))
-
-
-def shown(value: Any) -> str:
-    """A value for a message: short, whatever it is."""
-    if isinstance(value, list | dict):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
-    words = repr(value)
-    return words if len(words) <= LONGEST else f"{words[:LONGEST]}... ({len(words)} characters)"
-
-
-def together(name: str, problems: list[str]) -> str:
-    """All problems in one line; past the first SHOWN their number."""
-    return f"{name}: {listed(problems, SHOWN)}"

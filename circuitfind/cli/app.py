@@ -428,8 +428,12 @@ def methods(as_json: AsJson = False) -> None:
     """List the search methods, and the baselines that they should beat."""
     from ..search import METHODS
 
-    rows = [(entry.name, entry.idea, entry.source) for entry in METHODS]
-    _print_rows(("method", "idea", "source"), rows, as_json)
+    rows = [
+        (spec.name, spec.idea, spec.source, METHODS.package(spec.name) or "circuitfind")
+        for spec in METHODS
+    ]
+    _print_rows(("method", "idea", "source", "package"), rows, as_json)
+    _print_problems(METHODS.problems())
 
 
 @app.command()
@@ -460,8 +464,17 @@ def checks(as_json: AsJson = False) -> None:
     """List what the validator checks."""
     from ..validate import CHECKS
 
-    rows = [(one.name, "--thorough" if one.thorough else "always", one.about) for one in CHECKS]
-    _print_rows(("check", "when", "about"), rows, as_json)
+    rows = [
+        (
+            check.name,
+            "--thorough" if check.thorough else "always",
+            check.about,
+            CHECKS.package(check.name) or "circuitfind",
+        )
+        for check in CHECKS
+    ]
+    _print_rows(("check", "when", "about", "package"), rows, as_json)
+    _print_problems(CHECKS.problems())
 
 
 @bench.command()
@@ -489,7 +502,7 @@ def truth(
     from ..report.text.progress import TerminalProgress
     from ..search import METHODS, method_named
 
-    methods = [method_named(name).name for name in method or (entry.name for entry in METHODS)]
+    methods = [method_named(name).name for name in method or METHODS.names()]
     cases = benching.known_cases(part)
     cases = [one for one in cases if all(word in one.name for word in case or ())]
     if not cases:
@@ -523,6 +536,12 @@ def main() -> NoReturn:
         Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
         sys.exit(2)
     sys.exit(0)
+
+
+def _print_problems(problems: tuple[str, ...]) -> None:
+    """A line on stderr for each entry point that cannot be used."""
+    for problem in problems:
+        Console(stderr=True).print(Text(problem), soft_wrap=True)
 
 
 def _slug(task: str, model: str, *more: str | None) -> str:

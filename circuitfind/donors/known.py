@@ -8,7 +8,7 @@ from .donor import Donor
 from .source import Resample, Source
 
 DONORS: Registry[Donor] = Registry(
-    "circuitfind.donors", (Source(), Mean(), Zero(), Resample()), "donor"
+    "circuitfind.donors", (Source(), Mean(), Zero(), Resample()), "donor", kind=Donor
 )
 
 

@@ -14,6 +14,7 @@ from .cache import copy_cache, repeat_cache
 from .engine import (
     KINDS,
     Edit,
+    Engine,
     Feature,
     Point,
     Sizes,
@@ -44,7 +45,7 @@ _BY_HEAD = ("q", "k", "v", "pattern", "heads")
 _WRAPPED = "_original_component"
 
 
-class BridgeEngine:
+class BridgeEngine(Engine):
     """A TransformerBridge behind the points of an engine. Its weights get frozen.
 
     Queries and keys are before the rotation by position. A kept prefix holds edited keys and
@@ -118,6 +119,11 @@ class BridgeEngine:
         named: dict[str, Tensor] = {}
         for name, weight in model.state_dict().items():
             named[".".join(part for part in name.split(".") if part != _WRAPPED)] = weight
+        if lost := sorted(own - named.keys()):
+            raise ValueError(
+                f"expected the weights of {type(model).__name__} in the bridge; it lacks "
+                f"{', '.join(lost[:3])}. Load the model with the hooks engine instead."
+            )
         return digest_of({name: named[name] for name in own})
 
     def has(self, point: Point) -> bool:
@@ -141,26 +147,21 @@ class BridgeEngine:
     ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
-        options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
-        if attends is not None and not bool(attends.all()):
-            options["attention_mask"] = attends
-        if prefix is not None:
-            options["past_key_values"] = copy_cache(prefix)
-        if "logits_to_keep" in self._accepts and reads is None:
-            options["logits_to_keep"] = 1
         layer, given = entry or (0, inputs)
+        options = self._options(attends, prefix, keep_prefix, reads)
         if entry is not None:
             options["start_at_layer"] = layer
             if "attention_mask" in options and "position_ids" in self._accepts:
                 # From tokens the bridge counts positions without padding; from a layer it does not.
-                options["position_ids"] = counted_positions(attends, given.shape[1])  # type: ignore
+                positions = counted_positions(options["attention_mask"], given.shape[1])
+                options["position_ids"] = positions
         hooks = [
             (self._hook_name(point), _hook(point, edit))
             for point, edit in edits
             if entry is None or (point.layer >= layer and point.kind != "embed")
         ]
         kind = "logits_and_cache" if keep_prefix else "logits"
-        with self.bridge.hooks(fwd_hooks=hooks), skipped(self.bridge.blocks[:layer]):
+        with self.bridge.hooks(fwd_hooks=hooks), skipped(list(self.bridge.blocks)[:layer]):
             made = self.bridge(given, return_type=kind, **options)
         logits, cache = made if keep_prefix else (made, None)
         return logits_at(logits, reads), cache
@@ -168,6 +169,18 @@ class BridgeEngine:
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times; see `Engine`."""
         return repeat_cache(prefix, times, first)
+
+    def _options(
+        self, attends: Tensor | None, prefix: Any, keep_prefix: bool, reads: Tensor | None
+    ) -> dict[str, Any]:
+        options: dict[str, Any] = {"use_cache": keep_prefix or prefix is not None}
+        if attends is not None and not bool(attends.all()):
+            options["attention_mask"] = attends
+        if prefix is not None:
+            options["past_key_values"] = copy_cache(prefix)
+        if "logits_to_keep" in self._accepts and reads is None:
+            options["logits_to_keep"] = 1
+        return options
 
     @cached_property
     def _accepts(self) -> frozenset[str]:

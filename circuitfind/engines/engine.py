@@ -5,9 +5,10 @@ module or a library's cache.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -37,8 +38,9 @@ class Point:
 
     `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
     leaves the last one, before the final norm. Keys and values have their own number of heads.
-    Queries and keys are before or after the rotation by position, as the engine has them: to copy
-    a token's from one row to another comes to the same.
+    Queries and keys are before or after their norm and the rotation by position, as the engine has
+    them. To copy all of a token's from one row to another comes to the same, and to copy one
+    head's does unless the norm is over all heads, as in OLMo 2.
     """
 
     layer: int
@@ -65,46 +67,50 @@ class Sizes:
     parallel: bool = False
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """A model that runs, with its activations at named points. Its weights are frozen."""
+class Engine(ABC):
+    """A model that runs, with its activations at named points. Its weights are frozen.
+
+    A class to inherit from, not a protocol: a check against a protocol would read every property,
+    and some of these run the model.
+    """
 
     name: str
 
     @property
+    @abstractmethod
     def sizes(self) -> Sizes:
         """How large the model is."""
-        ...
 
     @property
+    @abstractmethod
     def device(self) -> torch.device:
         """Where the inputs go in."""
-        ...
 
     @property
+    @abstractmethod
     def can(self) -> frozenset[Feature]:
         """The features that the engine has for this model, each tried on three tokens."""
-        ...
 
     @property
+    @abstractmethod
     def digest(self) -> str:
         """SHA-256 over names and values of the weights, to which run folders are bound."""
-        ...
 
     @property
+    @abstractmethod
     def plain_digest(self) -> str:
         """SHA-256 over the weights as the model's own library names them: every engine gives the
         same for the same weights."""
-        ...
 
+    @abstractmethod
     def has(self, point: Point) -> bool:
         """Whether the model's pass goes through this point."""
-        ...
 
+    @abstractmethod
     def weights(self) -> Mapping[str, Tensor]:
         """The parameters by name, to count, hash or shuffle; each once."""
-        ...
 
+    @abstractmethod
     def forward(
         self,
         inputs: Int[Tensor, "row pos"],
@@ -134,15 +140,14 @@ class Engine(Protocol):
             ValueError: an edit at a point that the model does not have, or one that writes where
                 it may only look.
         """
-        ...
 
+    @abstractmethod
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times, one after another.
 
         Args:
             first: the layer that the pass begins at. Earlier layers, which do not run, stay short.
         """
-        ...
 
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:

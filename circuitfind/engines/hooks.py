@@ -16,6 +16,7 @@ from .attention import Taps, tapped, watched
 from .cache import copy_cache, repeat_cache
 from .engine import (
     Edit,
+    Engine,
     Feature,
     Point,
     Sizes,
@@ -30,7 +31,7 @@ from .skipping import skipped
 from .watch import tensor_at, three_tokens
 
 
-class HooksEngine:
+class HooksEngine(Engine):
     """A causal language model of transformers behind the points of an engine.
 
     Its weights get frozen, and it is set to evaluation. Queries and keys are after the rotation by
@@ -230,10 +231,10 @@ def _attach(place: Place, edit: Edit, n_rows: int) -> Any:
     if place.side == "out":
 
         def after(module: nn.Module, args: Any, out: Any) -> Any:
-            if not isinstance(out, tuple):
+            if not isinstance(out, (tuple, list)):  # a list in OpenAI's first GPT
                 return _changed(place, edit, n_rows, out)
             new = _changed(place, edit, n_rows, out[0])
-            return None if new is None else (new, *out[1:])
+            return None if new is None else type(out)((new, *out[1:]))
 
         return place.module.register_forward_hook(after)
 

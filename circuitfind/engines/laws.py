@@ -120,7 +120,7 @@ def _sites(engine: Engine) -> list[Point]:
 
 @torch.no_grad()
 def additive_gap(
-    engine: Engine, base_ids: Int[Tensor, "row pos"], source_ids: Int[Tensor, "row pos"]
+    engine: Engine, base_ids: Int[Tensor, "row pos"], source_ids: Int[Tensor, "source source_pos"]
 ) -> float:
     """How far heads and MLPs are from all that the layers write; 0 in theory, 1e-6 by rounding.
 

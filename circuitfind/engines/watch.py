@@ -50,7 +50,7 @@ class Watched:
             gave=gave,
             given_version=given_version,
             gave_version=0 if gave is None else gave._version,
-            n_returned=len(out) if isinstance(out, tuple) else None,
+            n_returned=len(out) if isinstance(out, (tuple, list)) else None,
             n_runs=1 + (self[module].n_runs if module in self else 0),
         )
 

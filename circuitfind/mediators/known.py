@@ -8,7 +8,11 @@ from .site import Mediator, Site
 from .whole import EMBED, MLPS
 
 MEDIATORS: Registry[Mediator] = Registry(
-    "circuitfind.mediators", (HEADS, MLPS, EMBED.mediator), "mediator", attrgetter("kind")
+    "circuitfind.mediators",
+    (HEADS, MLPS, EMBED.mediator),
+    "mediator",
+    key=attrgetter("kind"),
+    kind=Mediator,
 )
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines.engine import Point, Sizes
+from ..problems import listed
 from .head import HEADS
-from .known import MEDIATORS
+from .known import MEDIATORS, parse_site
 from .site import Component, Mediator, Offers, Site
 from .whole import MLPS
 
@@ -37,27 +38,27 @@ class SearchSpace:
         Raises:
             ValueError: selectors that select nothing, all at once; an empty space.
         """
+        selected = _Selection(engine, self.positions)
         chosen: dict[Site, None] = {}
         dropped: set[Site] = set()
         problems = []
-        wanted = [one for one in self.selectors if not _excludes(one)]
-        for selector in wanted or USUAL:
-            found = self._selected(selector, engine)
+        for selector in [one for one in self.selectors if not _excludes(one)] or USUAL:
+            found = selected.by(selector)
             chosen |= dict.fromkeys(found)
             problems += [] if found else [f"{_text(selector)!r} selects no site"]
-        for selector in (one for one in self.selectors if _excludes(one)):
-            found = self._selected(str(selector)[1:], engine)
+        for selector in filter(_excludes, self.selectors):
+            found = selected.by(str(selector)[1:])
             dropped |= set(found)
-            problems += [] if found else [f"{str(selector)!r} leaves no site out"]
-        order = {position: n for n, position in enumerate(self.positions)}
+            problems += [] if found else [f"{selector!r} leaves no site out"]
         kept = [site for site in chosen if site not in dropped]
         if not problems and not kept:
             problems.append("the space is empty")
         if problems:
             raise ValueError(
-                f"{'; '.join(problems)}. There are heads, mlps, names such as a9.h6@last and "
+                f"{listed(problems)}. There are heads, mlps, names such as a9.h6@last and "
                 f"patterns such as a20-29.*, at {', '.join(self.positions)}"
             )
+        order = {position: n for n, position in enumerate(self.positions)}
         return tuple(
             sorted(
                 kept,
@@ -65,25 +66,9 @@ class SearchSpace:
             )
         )
 
-    def _selected(self, selector: Selector, engine: Offers) -> list[Site]:
-        """The sites that one selector means in a model."""
-        if isinstance(selector, Site):
-            return [selector] if has_component(engine, selector.component) else []
-        if not isinstance(selector, str):
-            return self._at_every_position(selector.components(engine))
-        for mediator in MEDIATORS.all():
-            if selector.lower() == mediator.glyph.plural.lower():
-                return self._at_every_position(mediator.components(engine))
-        return [
-            site
-            for mediator in MEDIATORS.all()
-            for site in self._at_every_position(mediator.components(engine))
-            if matches(selector, site)
-        ]
-
-    def _at_every_position(self, components: Iterable[Component]) -> list[Site]:
-        found = list(components)
-        return [Site(one, position) for position in self.positions for one in found]
+    def at(self, positions: Iterable[str]) -> "SearchSpace":
+        """The same selectors at other positions."""
+        return SearchSpace(tuple(positions), self.selectors)
 
     def as_json(self) -> dict[str, Any]:
         """The space as plain values."""
@@ -110,6 +95,19 @@ def matches(pattern: str, site: Site) -> bool:
         low <= int(number) <= high
         for number, (low, high) in zip(found.groups(), ranges, strict=True)
     )
+
+
+def space_of(
+    sites: "SearchSpace | Iterable[Selector] | None", positions: Iterable[str]
+) -> SearchSpace:
+    """The space that somebody asks for, by default every head and MLP at these positions.
+
+    Args:
+        sites: a space, or selectors.
+    """
+    if isinstance(sites, SearchSpace):
+        return sites
+    return SearchSpace(tuple(dict.fromkeys(positions)), tuple(sites or ()))
 
 
 def has_component(engine: Offers, component: Component) -> bool:
@@ -141,6 +139,38 @@ def all_sites(n_layers: int, n_heads: int, positions: Iterable[str]) -> tuple[Si
     """Every head and MLP of a decoder at every position: by position, then layer, heads before
     the MLP."""
     return SearchSpace(tuple(positions)).sites(Decoder(n_layers, n_heads))
+
+
+class _Selection:
+    """What selectors mean in one model; each mediator is asked for its components once."""
+
+    def __init__(self, engine: Offers, positions: tuple[str, ...]) -> None:
+        self.engine, self.positions = engine, positions
+        self.components: dict[Mediator, dict[Component, None]] = {}
+
+    def of(self, mediator: Mediator) -> dict[Component, None]:
+        """The components that the model offers of a mediator, in order."""
+        if mediator not in self.components:
+            self.components[mediator] = dict.fromkeys(mediator.components(self.engine))
+        return self.components[mediator]
+
+    def by(self, selector: Selector) -> list[Site]:
+        """The sites that one selector means."""
+        if isinstance(selector, Site):
+            return [selector] if selector.component in self.of(selector.component.mediator) else []
+        if not isinstance(selector, str):
+            return self._everywhere(selector)
+        for mediator in MEDIATORS.all():
+            if selector.lower() == mediator.glyph.plural.lower():
+                return self._everywhere(mediator)
+        try:
+            return self.by(parse_site(selector))
+        except ValueError:
+            every = (site for one in MEDIATORS.all() for site in self._everywhere(one))
+            return [site for site in every if matches(selector, site)]
+
+    def _everywhere(self, mediator: Mediator) -> list[Site]:
+        return [Site(one, position) for position in self.positions for one in self.of(mediator)]
 
 
 def _excludes(selector: Selector) -> bool:

@@ -365,26 +365,3 @@ def gaps(
     need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
     most = [1.0 if bound.absolute else max(bound.null, bound.ceiling) for bound in bounds]
     return (scores - need.minimum(torch.tensor(most))).nan_to_num(nan=float("inf"))
-
-
-def race(
-    objective: Objective,
-    table: Float[Tensor, "mask site"],
-    bounds: Sequence[Bound],
-    margin: Sequence[float],
-    live: Sequence[int],
-    least: float,
-) -> Float[Tensor, "mask desideratum"]:
-    """The scores of each mask on the live desiderata as far as they tell whether its slack reaches
-    `least`: one that falls short on a desideratum is not tried on the next, and has NaN there, so
-    that its slack is an upper limit of what it would be."""
-    made = torch.full((len(table), len(bounds)), float("nan"))
-    racing = torch.arange(len(table))
-    # What should follow first, since few sites do that, and many keep things as they are.
-    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
-        made[racing, index] = objective.scores(table[racing], [index])[:, index]
-        # In double precision: in single, a `least` just above a slack would be as good as it.
-        racing = (slack(made, bounds, margin).double() >= least).nonzero()[:, 0]
-        if not len(racing):
-            break
-    return made

@@ -23,28 +23,13 @@ from ..report.figures.matrix import draw_matrix
 from ..report.figures.plots import draw_overlap
 from ..search import SearchResult, candidate_sites, search
 from ..validate import DesideratumScore
+from ..validate.comparison import Matrix, Overlap
 from ..validate.scores import score_desiderata
 from .folder import COMPARISON, read_run
 from .pairs import gather
 from .pictures import write_comparison_page
 from .run import sign
 from .settings import Settings, search_config
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overlap:
-    """How many sites two circuits share.
-
-    `jaccard` is the shared share of their union, in [0, 1]; `chance` what two random circuits of
-    these sizes would have on average; `p` how often such would share at least as many.
-    """
-
-    first: str
-    second: str
-    shared: int
-    jaccard: float
-    chance: float
-    p: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class Comparison:
     """
 
     overlaps: tuple[Overlap, ...]
-    matrix: Mapping[str, Mapping[str, tuple[DesideratumScore, ...]]]
+    matrix: Matrix
     circuits: Mapping[str, Circuit]
     shared: SearchResult | None
     n_sites: int
@@ -127,9 +112,9 @@ def open_sides(
         ValueError: fewer than two runs, two of the same name, or runs on different models.
         LookupError: no finished run there.
     """
-    runs = [(Path(path), *read_run(path)) for path in paths]
-    names = [path.name for path, *_ in runs]
-    settings = [Settings.from_json(config) for _, config, _, _ in runs]
+    runs = [read_run(path) for path in paths]
+    names = [Path(path).name for path in paths]
+    settings = [one for one, _, _ in runs]
     problems = [] if len(runs) > 1 else ["compare needs at least two runs"]
     if len(set(names)) < len(names):
         problems.append(f"the runs' folders need different names; got {', '.join(names)}")
@@ -140,7 +125,7 @@ def open_sides(
         raise ValueError("; ".join(problems))
     model = model or settings[0].load_model()
     sides = []
-    for name, one, (_, _, circuit, _) in zip(names, settings, runs, strict=True):
+    for name, (one, circuit, _) in zip(names, runs, strict=True):
         one = replace(one, n=n or one.n)
         evidence = gather(model, one.load_claim(), one, to_search=to_search)
         sides.append(Side(name, circuit, one, evidence.search, evidence.held_out))

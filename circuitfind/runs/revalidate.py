@@ -57,7 +57,7 @@ def revalidate(
         LookupError: no finished run there; a site that the model does not have.
         ValueError: bad input, as in `discover`.
     """
-    config, circuit, report = read_run(path)
+    own, circuit, report = read_run(path)
     given = {
         "model": model_name,
         "n": n,
@@ -66,7 +66,6 @@ def revalidate(
         "force": force or None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    own = Settings.from_json(config)
     settings = replace(own, **changes)
     model = settings.load_model()
     mask = mask_from_json(report["mask"]) if "mask" in report else None
@@ -153,8 +152,7 @@ def add_paths(
         LookupError: no finished run there.
         ValueError: no such desideratum; bad input, as in `discover`.
     """
-    config, circuit, _ = read_run(path)
-    settings = Settings.from_json(config)
+    settings, circuit, _ = read_run(path)
     settings = replace(settings, n=n) if n else settings
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
     held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out

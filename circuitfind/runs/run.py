@@ -17,7 +17,7 @@ from ..models.model import Model
 from ..objective.mask import Mask
 from ..progress import Progress
 from ..report import draw, save_figure
-from ..search import SearchResult, candidate_sites, method_named, search
+from ..search import Method, MethodSpec, SearchResult, candidate_sites, method_named, search
 from ..validate import Card, card_from_json, validate
 from ..validate.names import RIVAL
 from .find_examples import find_examples
@@ -66,10 +66,12 @@ def discover(
     model: Model | None = None,
     evidence: Evidence | None = None,
     decisions: Decisions | None = None,
+    method: MethodSpec | Method | None = None,
 ) -> Run:
     """The main job, in order: claim, model, pairs, search, validation, figure, folder.
 
     Args:
+        method: the method itself, where it is no installed one; the settings then take its name.
         model, evidence: what `load_model` and `gather` gave for these settings, where several
             runs share them.
         decisions: those that the pins and vetoes come from, for the circuit's provenance.
@@ -77,11 +79,13 @@ def discover(
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
     """
-    folder = RunFolder(out, settings.as_json())
+    if method is not None:
+        settings = replace(settings, method=method_named(method).name)
+    folder = RunFolder(out, settings)
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
         return load_run(folder.path)
-    method_named(settings.method)
+    spec = method_named(method or settings.method)
     config = search_config(settings)
     claim = settings.load_claim()
     model = model or settings.load_model()
@@ -90,7 +94,7 @@ def discover(
     config.check_sites(sites)
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
-    result = search(model, evidence.search, settings.method, config=config, progress=progress)
+    result = search(model, evidence.search, spec, config=config, progress=progress)
     circuit = sign(result.circuit, model, evidence.claim, settings)
     if settings.pins or settings.vetoes or decisions:
         told = chosen_by(circuit, settings.pins, decisions)

@@ -18,7 +18,7 @@ from desiderata import Desideratum, Donor, DonorChoice, Pair, name_of
 
 from ..objective.encoding import encode
 from ..objective.objective import Objective, Piece
-from .inputs import PAIRS_COMPARED, Subject
+from .inputs import PAIRS_COMPARED, CheckInputs
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
 WORDS: Mapping[str, str] = {
@@ -82,7 +82,7 @@ class Ablated:
         )
 
 
-def ablate(subject: Subject, donor: DonorChoice, n: int = PAIRS_COMPARED) -> Ablated:
+def ablate(subject: CheckInputs, donor: DonorChoice, n: int = PAIRS_COMPARED) -> Ablated:
     """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`;
     see `donor_words`. It is made once for each number of pairs.
 
@@ -95,7 +95,7 @@ def ablate(subject: Subject, donor: DonorChoice, n: int = PAIRS_COMPARED) -> Abl
     return subject.ablated[donor, n]
 
 
-def _ablate(subject: Subject, donor: DonorChoice, n: int) -> Ablated:
+def _ablate(subject: CheckInputs, donor: DonorChoice, n: int) -> Ablated:
     first = subject.batches[0].desideratum
     pairs: dict[tuple[str, str], Pair] = {}  # by where the answer is read, and the base
     for one in (batch.desideratum for batch in subject.batches):

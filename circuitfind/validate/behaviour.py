@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..objective.intervals import Statistic, Values, paired_interval
 from .ablation import Outcome, ablate
-from .inputs import PAIRS_COMPARED, Subject
+from .inputs import PAIRS_COMPARED, CheckInputs
 from .thresholds import NOISE
 
 
@@ -39,27 +39,27 @@ def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
     )
 
 
-def claimed_scores(subject: Subject, membership: Float[Tensor, "mask site"]) -> Values:
+def claimed_scores(inputs: CheckInputs, membership: Float[Tensor, "mask site"]) -> Values:
     """The logit differences per mask and pair, with all outside each mask ablated as claimed.
 
     Raises:
         ValueError: there is nothing to measure, with the reason.
     """
-    return differences(claimed_outcome(subject, membership))
+    return differences(claimed_outcome(inputs, membership))
 
 
 def claimed_outcome(
-    subject: Subject, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
+    inputs: CheckInputs, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
 ) -> Outcome:
     """What each mask keeps on up to `n` pairs, with all outside it ablated as claimed.
 
     Raises:
         ValueError: there is nothing to measure, with the reason.
     """
-    if not 0 < len(subject.members) < len(subject.membership):
-        size = "is empty" if not subject.members else "has every candidate site"
+    if not 0 < len(inputs.members) < len(inputs.membership):
+        size = "is empty" if not inputs.members else "has every candidate site"
         raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
-    outcome = ablate(subject, subject.donor, n).outcome(membership)
+    outcome = ablate(inputs, inputs.donor, n).outcome(membership)
     if not bool(outcome.difference.isfinite().all()):
         raise ValueError("some logits are not numbers; float32 may help")
     if outcome.difference.shape[1] < 2:

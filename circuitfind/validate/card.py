@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..circuits.circuit import Circuit
+from ..records import CLOSED, Format, stored_as
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 AS_CLAIMED = "donors as in each desideratum"  # the ablation of checks that patch as the claim does
@@ -16,6 +17,8 @@ class Finding:
 
     `says` is the verdict in one sentence. `details` are rows for tables and figures.
     """
+
+    __pydantic_config__ = CLOSED
 
     name: str
     verdict: Verdict
@@ -66,6 +69,8 @@ class DesideratumScore:
     the rows of the pairs that do not come out as expected.
     """
 
+    __pydantic_config__ = CLOSED
+
     name: str
     part: str
     sense: str
@@ -97,7 +102,7 @@ class Card:
     binds: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, circuit: Circuit) -> None:
-        """Let only a card pass that is about this circuit, or that says of none.
+        """Raise unless this card is about `circuit`, or names no circuit.
 
         Raises:
             ValueError: it scored another circuit.
@@ -123,20 +128,31 @@ class Card:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class CardRecord:
+    """A card as a report holds it."""
+
+    desiderata: tuple[DesideratumScore, ...]
+    checks: tuple[Finding, ...]
+    binds: Mapping[str, str] = field(default_factory=dict)
+
+    def card(self) -> Card:
+        """The card, without its cost."""
+        return Card(self.desiderata, self.checks, binds=self.binds)
+
+
+FORMAT = "circuitfind-report/1"
+CARD_FILE: Format[Card] = Format(
+    "a report with a card",
+    {FORMAT: Annotated[Card, stored_as(CardRecord, CardRecord.card)]},
+    unnamed=FORMAT,
+)
+
+
 def card_from_json(report: Mapping[str, Any]) -> Card:
     """The card that a report holds.
 
     Raises:
-        ValueError: rows that are not those of a card.
+        ValueError: rows that are not those of a card; every problem at once.
     """
-    try:
-        return Card(
-            tuple(
-                DesideratumScore(**row | {"wrong": tuple(row.get("wrong", ()))})
-                for row in report["desiderata"]
-            ),
-            tuple(Finding(**row | {"details": tuple(row["details"])}) for row in report["checks"]),
-            binds=report.get("binds", {}),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"this report holds no card: {error}") from error
+    return CARD_FILE.read(report)

@@ -16,7 +16,7 @@ from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
 from circuitfind.runs.compare_cards import drifted
 from circuitfind.search import SearchConfig, candidate_sites
-from circuitfind.validate import CHECKS, Subject, checks_named, validate
+from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
 from circuitfind.validate.checks import rival, selectivity, stability
 from circuitfind.validate.checks.controls import check_controls
 from circuitfind.validate.checks.groups import check_groups
@@ -46,7 +46,7 @@ def subject_of(model, desiderata, members, search=(), **changes):
         scores=(0.0,) * len(chosen),
     )
     objective = Objective(model, [changes.get("spoil", lambda b: b)(b) for b in batches], sites)
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
         objective=objective,
@@ -75,7 +75,7 @@ def test_every_check_is_named_and_chosen_by_name():
     ]
     fast = checks_named()
     assert not any(check.thorough for check in fast)
-    assert checks_named(thorough=True) == CHECKS
+    assert checks_named(thorough=True) == CHECKS.all()
     with pytest.raises(LookupError, match="no check luck; the checks are: satisfaction, "):
         checks_named(["luck"])
 

@@ -22,7 +22,7 @@ from circuitfind.objective.intervals import interval
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import Subject, validate
+from circuitfind.validate import CheckInputs, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
 from circuitfind.validate.behaviour import differences
 from circuitfind.validate.checks.completeness import (
@@ -68,7 +68,7 @@ def subject_of(name, members, claim="planted", n=64, scores=None):
     )
     objective = Objective(model, encode(model, held_out), sites)
     bounds = objective.bounds()
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
         objective=objective,

@@ -20,15 +20,14 @@ from circuitfind.objective.objective import Objective
 from circuitfind.search import (
     METHODS,
     SearchConfig,
+    SearchProblem,
     candidate_sites,
-    open_search,
     search,
     search_rival,
 )
 from circuitfind.search.descent import noise_of
 from circuitfind.search.methods.budget import open_gates
 from circuitfind.search.methods.hard_concrete import expected_open, sample
-from circuitfind.search.problem import open_selection
 from circuitfind.search.ranks import grid, shortest_prefix
 from circuitfind.search.rivals import is_rival
 from circuitfind.search.trials import Trials
@@ -260,7 +259,7 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
     train, _ = claims[claim].sample(24, 0)
     found = search(model, train, config=SearchConfig(steps=40))
     assert frozenset(found.circuit.sites) in truth
-    rival = search_rival(open_search(model, train), found, SearchConfig(steps=40))
+    rival = search_rival(SearchProblem.open(model, train), found, SearchConfig(steps=40))
     assert rival.success, rival.message
     assert frozenset(rival.circuit.sites) in truth
     assert len(set(found.circuit.sites) & set(rival.circuit.sites)) == shared
@@ -269,21 +268,21 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
 
 def test_a_circuit_that_is_the_only_one_has_no_rival(planted, train):
     found = search(planted, train, config=SearchConfig(steps=40))
-    rival = search_rival(open_search(planted, train), found, SearchConfig(steps=20))
+    rival = search_rival(SearchProblem.open(planted, train), found, SearchConfig(steps=20))
     assert not rival.success
     assert rival.status == "fails"
     assert rival.message.startswith("no other circuit was found")
     lost = replace(found, success=False, message="it fails")
     with pytest.raises(ValueError, match="it fails"):
-        search_rival(open_search(planted, train), lost)
+        search_rival(SearchProblem.open(planted, train), lost)
     part = replace(found, mask=Mask(found.mask.sites[1:], found.mask.membership[1:]))
     with pytest.raises(ValueError, match="are none of them: "):
-        search_rival(open_search(planted, train), part)
+        search_rival(SearchProblem.open(planted, train), part)
 
 
 def test_what_only_adds_or_leaves_out_idle_members_is_no_rival(planted, train):
     batches, sites = encode(planted, train), candidate_sites(planted, train)
-    trials = open_selection(planted, batches, sites, SearchConfig()).trials()
+    trials = SearchProblem.open(planted, batches, sites=sites).trials()
     carriers = frozenset(sites.index(site) for site in CIRCUIT)
     idle = sites.index(Site(head(0, 1), "last"))
     assert not is_rival(trials, carriers, carriers | {idle})

@@ -144,7 +144,10 @@ def test_examples_come_back_and_others_are_refused(tmp_path):
     read["sets"][0]["examples"][0]["right"] = "yes"
     read["attention"]["weights"]["a0.h1@last"] = [1.0]
     path.write_text(json.dumps(read | {"format": "other"}))
-    with pytest.raises(ValueError, match=r"format must be.*set 1.*attention of 'a0.h1@last'"):
+    with pytest.raises(
+        ValueError,
+        match=r"format must be.*sets\.0\.examples\.0\.right must.*attention of 'a0.h1@last'",
+    ):
         load_examples(path)
 
 

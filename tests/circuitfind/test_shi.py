@@ -18,7 +18,7 @@ from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
-from circuitfind.validate import Subject
+from circuitfind.validate import CheckInputs
 from circuitfind.validate.checks.equivalence import (
     check_equivalence,
     equivalence_p,
@@ -68,7 +68,7 @@ def subject_of(name, members, n=64, n_random=100):
         scores=(0.0,) * len(members),
     )
     objective = Objective(model, batches, sites)
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
         objective=objective,

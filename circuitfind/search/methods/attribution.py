@@ -18,18 +18,19 @@ from torch import Tensor
 
 from ...objective.objective import Objective
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
 
 def search_attribution(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by attribution that satisfies the desiderata."""
-    ranking = slopes(selection.fit, selection.live, 0.0)
+    ranking = slopes(problem.fit, problem.live, 0.0)
     progress.report("attribution", 1, 1, {})
-    return conclude("attribution", selection, ranked(ranking, config), (), config)
+    return finish("attribution", problem, ranked(ranking, config), (), config)
 
 
 def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[Tensor, " site"]:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from ...progress import Progress
 from ..descent import Descent, Row, descend
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..local_search import polish, swap
+from ..problem import SearchProblem
 from ..ranks import lifted, ordered
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials, polish, swap
+from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE = 120, 0.08
 RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
@@ -26,25 +28,25 @@ OPEN = 0.1  # mean openness above which a site is a candidate at all
 
 
 def search_constrained(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The fewest sites such that every desideratum holds; see the module's text."""
-    openness, history = relax(selection, config, progress)
+    openness, history = relax(problem, config, progress)
     order = ordered(openness)
     reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         if config.left is None:
             members = polish(trials, order, reach, config, progress)
         else:
             members = swap(trials, order, config.left, config, progress)
-        return Choice(members, lifted(openness, trials.losses(members), members), openness)
+        return ChosenCircuit(members, lifted(openness, trials.losses(members), members), openness)
 
-    return conclude("constrained", selection, choose, history, config)
+    return finish("constrained", problem, choose, history, config)
 
 
 def relax(
-    selection: Selection,
+    problem: SearchProblem,
     config: SearchConfig,
     progress: Progress,
     prices: Float[Tensor, " site"] | float = 1.0,
@@ -55,7 +57,7 @@ def relax(
         prices: what an open gate costs, in units of the usual price.
     """
     steps = config.steps or STEPS
-    objective, live = selection.fit, selection.live
+    objective, live = problem.fit, problem.live
     generator = torch.Generator().manual_seed(config.seed)
     n_sites = len(objective.sites)
     gates = (0.5 + 0.05 * torch.randn(n_sites, generator=generator)).requires_grad_()
@@ -67,7 +69,7 @@ def relax(
         (PRICE * (prices * gates).sum()).backward()
         scores, weights = {}, dict(zip(live, multipliers.tolist(), strict=True))
         for place, (index, (_, score)) in enumerate(objective.backward(weights, gates).items()):
-            need = selection.bounds[index].value + selection.margin[index]
+            need = problem.bounds[index].value + problem.margin[index]
             multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
             scores[objective.desiderata[index].name] = score
         return scores

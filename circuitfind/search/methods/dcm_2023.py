@@ -26,33 +26,36 @@ from ...objective.encoding import Batch
 from ...objective.objective import Objective, Piece
 from ...progress import Progress
 from ..descent import Descent, Row, descend
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 ROUNDS, LEARNING_RATE = 100, 1e-2
 VALUE_WEIGHT = 5.0
 PENALTIES = (0.06, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12)
 
 
-def search_dcm_2023(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_dcm_2023(
+    problem: SearchProblem, config: SearchConfig, progress: Progress
+) -> SearchResult:
     """The smallest of the released recipe's masks that satisfies the desiderata.
 
     Raises:
         ValueError: pairs that should keep, whose source's answer is not known.
     """
-    _check((*selection.fit.batches, *selection.select.batches))
-    masks, history = _train(selection.fit, config, progress)
+    _check((*problem.fit.batches, *problem.select.batches))
+    masks, history = _train(problem.fit, config, progress)
     rounded = [frozenset(round_to(mask, config.left).nonzero()[:, 0].tolist()) for mask in masks]
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         trials.slacks(rounded)
         members = trials.best()
         raw = masks[rounded.index(members)]
-        return Choice(members, raw, raw)
+        return ChosenCircuit(members, raw, raw)
 
-    return conclude("dcm-2023", selection, choose, history, config)
+    return finish("dcm-2023", problem, choose, history, config)
 
 
 def _check(batches: tuple[Batch, ...]) -> None:

@@ -18,20 +18,23 @@ from torch import Tensor
 from ...answers.answer import Answer, Output, Target
 from ...progress import Progress
 from ..descent import Descent, Row, descend
-from ..problem import Selection, conclude, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
 PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
 
 
-def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_dcm_2024(
+    problem: SearchProblem, config: SearchConfig, progress: Progress
+) -> SearchResult:
     """The released recipe's mask with the best mean satisfaction on the selection pairs."""
-    divided, steps = minibatches(selection, PAIRS), config.steps or STEPS
-    gates = torch.zeros(len(selection.sites), requires_grad=True)
-    best = torch.zeros(len(selection.sites))
+    divided, steps = minibatches(problem, PAIRS), config.steps or STEPS
+    gates = torch.zeros(len(problem.sites), requires_grad=True)
+    best = torch.zeros(len(problem.sites))
     reached = torch.tensor([-1.0, 0.0], dtype=torch.float64)  # its score and its size
 
     def gradients(step: int) -> Row:
@@ -47,7 +50,7 @@ def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progre
             return None
         soft = gates.detach().clamp(0, 1)
         rounded = round_to(soft, config.left)
-        score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
+        score, size = float(problem.select.scores(rounded[None]).mean()), int(rounded.sum())
         if (score, size) > tuple(reached.tolist()):
             reached.copy_(torch.tensor([score, size], dtype=torch.float64))
             best.copy_(soft)
@@ -55,7 +58,7 @@ def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progre
 
     descent = Descent(
         stage="batches",
-        objective=selection.fit,
+        objective=problem.fit,
         parameters={"gates": gates},
         memory={"best": best, "reached": reached},
         optimiser=torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE),
@@ -65,13 +68,13 @@ def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progre
     )
     history = descend(descent, progress)
     chosen = round_to(best, config.left)
-    choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best, best)
+    choice = ChosenCircuit(frozenset(chosen.nonzero()[:, 0].tolist()), best, best)
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         trials.slacks([choice.members])
         return choice
 
-    return conclude("dcm-2024", selection, choose, history, config)
+    return finish("dcm-2024", problem, choose, history, config)
 
 
 def minus_score(answer: Answer, output: Output, expected: Target) -> Float[Tensor, "mask pair"]:

@@ -2,7 +2,7 @@
 
 Wang et al. 2022 (arXiv 2211.00593): a complete circuit C behaves as the model M does whatever part
 K of it is removed, so that |F(C without K) - F(M without K)| is small for every K in C. F is the
-mean logit difference; without K means that its sites are ablated: in C beside all that is outside,
+mean logit difference; without K means that its sites are ablated: in C with all that is outside,
 in M alone. Here it is divided by |F(M) - F(empty)|, so that 1 is as much as ablating every site
 does. A backup outside the circuit shows as a K that the model bears and the circuit does not.
 
@@ -29,7 +29,7 @@ from ...objective.intervals import Statistic, Values, paired_interval
 from ..ablation import Ablated, ablate
 from ..behaviour import cannot_divide, differences
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import COMPLETENESS
 from ..power import pairs_for_interval
 
@@ -43,7 +43,7 @@ Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
 Removed = tuple[str, frozenset[int], Values, Values]  # with F of the circuit and of the model
 
 
-def check_completeness(subject: Subject) -> Finding:
+def check_completeness(inputs: CheckInputs) -> Finding:
     """The difference at the worst part of the circuit, as a share of F(M) - F(empty).
 
     The worst part is chosen on every other pair and measured on the others, since the greatest of
@@ -53,15 +53,15 @@ def check_completeness(subject: Subject) -> Finding:
     it in the rows, and is said. A row's `difference` is signed: positive where the model without K
     does more than the circuit.
     """
-    refuse = partial(Finding.undecided, COMPLETENESS, ablation=name_of(subject.donor))
-    if not 0 < len(subject.members) < len(subject.membership):
-        size = "is empty" if not subject.members else "has every candidate site"
+    refuse = partial(Finding.undecided, COMPLETENESS, ablation=name_of(inputs.donor))
+    if not 0 < len(inputs.members) < len(inputs.membership):
+        size = "is empty" if not inputs.members else "has every candidate site"
         return refuse(f"the circuit {size}, so that there is nothing to complete")
-    rows, reasons, decides = [], {}, subject.donor
+    rows, reasons, decides = [], {}, inputs.donor
     beside = BESIDE if decides != BESIDE else "source"
     for donor in (decides, beside):
         try:
-            rows += measure_completeness(subject, ablate(subject, donor))
+            rows += measure_completeness(inputs, ablate(inputs, donor))
         except ValueError as error:
             reasons[donor] = str(error)
     if decides in reasons:
@@ -89,14 +89,14 @@ def check_completeness(subject: Subject) -> Finding:
     )
 
 
-def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, Any]]:
+def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str, Any]]:
     """A row for each part of the circuit that was tried; `worst` marks the one chosen.
 
     Raises:
         ValueError: too few pairs, logits that are not numbers, or F(M) - F(empty) is not told
             from 0.
     """
-    ends = torch.stack([torch.ones(len(subject.membership)), torch.zeros(len(subject.membership))])
+    ends = torch.stack([torch.ones(len(inputs.membership)), torch.zeros(len(inputs.membership))])
     whole, empty = differences(ablated.outcome(ends))
     if len(whole) < FEWEST:
         raise ValueError(f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
@@ -104,22 +104,22 @@ def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, A
         raise ValueError("some logits are not numbers; float32 may help")
     chooses, measures = slice(0, None, 2), slice(1, None, 2)
     for half in (chooses, measures):
-        if why := cannot_divide(whole[half], empty[half], subject.seed):
+        if why := cannot_divide(whole[half], empty[half], inputs.seed):
             raise ValueError(why)
-    found = remove(ablated, subject.membership, list(_parts(subject)))
-    found += _greedy(subject, ablated, chooses)
+    found = remove(ablated, inputs.membership, list(_parts(inputs)))
+    found += _greedy(inputs, ablated, chooses)
     rows = []
     for by, part, circuit, model in found:
         values = (model, circuit, whole, empty)
         samples = [each[measures] for each in values]
-        low, high = paired_interval(difference, samples, subject.seed)
+        low, high = paired_interval(difference, samples, inputs.seed)
         rows.append(
             {
                 "donor": ablated.donor,
                 "by": by,
                 "size": len(part),
                 "n": len(samples[0]),
-                "part": _names(subject, part),
+                "part": _names(inputs, part),
                 "circuit": float(samples[1].mean()),
                 "model": float(samples[0].mean()),
                 "difference": float(difference(*samples)),
@@ -152,10 +152,10 @@ def remove(
     return [(by, part, circuit[n], model[n]) for n, (by, part) in enumerate(parts)]
 
 
-def _parts(subject: Subject) -> Iterator[Part]:
+def _parts(inputs: CheckInputs) -> Iterator[Part]:
     """None, all, every layer's, and random parts in which each member is with a half; of a small
     circuit, every part. None comes twice."""
-    members, sites = subject.members, subject.objective.sites
+    members, sites = inputs.members, inputs.objective.sites
     seen = {frozenset(), frozenset(members)}
     yield "none", frozenset()
     yield "all", frozenset(members)
@@ -164,7 +164,7 @@ def _parts(subject: Subject) -> Iterator[Part]:
         if part not in seen:
             seen.add(part)
             yield f"layer {layer}", part
-    rng = random.Random(f"completeness/{subject.seed}")
+    rng = random.Random(f"completeness/{inputs.seed}")
     few = 2 ** len(members) <= RANDOM_PARTS
     drawn = (
         product((False, True), repeat=len(members))
@@ -178,13 +178,13 @@ def _parts(subject: Subject) -> Iterator[Part]:
             yield "every" if few else "random", part
 
 
-def _greedy(subject: Subject, ablated: Ablated, chooses: slice) -> list[Removed]:
+def _greedy(inputs: CheckInputs, ablated: Ablated, chooses: slice) -> list[Removed]:
     """The parts that grow by the member that adds most to the difference, while it grows."""
     steps, part, most = [], frozenset[int](), 0.0
-    for number in range(1, min(GREEDY_STEPS, len(subject.members)) + 1):
-        rest = [index for index in subject.members if index not in part]
+    for number in range(1, min(GREEDY_STEPS, len(inputs.members)) + 1):
+        rest = [index for index in inputs.members if index not in part]
         tried = remove(
-            ablated, subject.membership, [(f"greedy {number}", part | {index}) for index in rest]
+            ablated, inputs.membership, [(f"greedy {number}", part | {index}) for index in rest]
         )
         best = max(tried, key=lambda made: abs((made[3] - made[2])[chooses].mean()))
         reached = abs(float((best[3] - best[2])[chooses].mean()))
@@ -195,8 +195,8 @@ def _greedy(subject: Subject, ablated: Ablated, chooses: slice) -> list[Removed]
     return steps
 
 
-def _names(subject: Subject, part: frozenset[int]) -> str:
-    return ", ".join(str(subject.objective.sites[index]) for index in sorted(part))
+def _names(inputs: CheckInputs, part: frozenset[int]) -> str:
+    return ", ".join(str(inputs.objective.sites[index]) for index in sorted(part))
 
 
 def _size(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -11,17 +11,17 @@ from ...models.model import weights_shuffled
 from ...objective.intervals import interval
 from ...objective.objective import Objective
 from ..card import AS_CLAIMED, Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import CONTROLS
 
 
-def check_controls(subject: Subject) -> Finding:
+def check_controls(inputs: CheckInputs) -> Finding:
     """The best satisfaction, beyond what is needed, of a desideratum that should follow in either
     control; patched as the desiderata say, on the pairs compared.
 
     A `keeps` desideratum is left out: a model that ignores its input keeps everything.
     """
-    compared, bounds = subject.compared, subject.bounds
+    compared, bounds = inputs.compared, inputs.bounds
     chosen = [
         index
         for index, batch in enumerate(compared.batches)
@@ -29,13 +29,13 @@ def check_controls(subject: Subject) -> Finding:
     ]
     if not chosen:
         return Finding.undecided(CONTROLS, "no desideratum asks that something follow")
-    sites, rows = subject.objective.sites, subject.membership[None]
-    with weights_shuffled(subject.model, subject.seed) as other:
+    sites, rows = inputs.objective.sites, inputs.membership[None]
+    with weights_shuffled(inputs.model, inputs.seed) as other:
         spoilt = Objective(other, [compared.batches[n] for n in chosen], sites, compared.cost)
         shuffled = [spoilt.hits(place, rows)[0] for place in range(len(chosen))]
     details = []
     for index, hit_shuffled in zip(chosen, shuffled, strict=True):
-        batch, generator = compared.batches[index], torch.Generator().manual_seed(subject.seed)
+        batch, generator = compared.batches[index], torch.Generator().manual_seed(inputs.seed)
         order = _derangement(len(batch), generator)
         hits = {"weights shuffled": hit_shuffled}
         hits["answers dealt anew"] = compared.hits(index, rows, batch.expected.take(order))[0]

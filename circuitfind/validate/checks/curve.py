@@ -30,7 +30,7 @@ from ...objective.objective import Objective
 from ..ablation import Ablated, ablate, donor_words
 from ..behaviour import cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import CURVE
 from ..thresholds import LEVEL
 
@@ -42,8 +42,8 @@ ORDERS, ORDERS_OF_FEW = 19, 99
 FEWEST = 4  # pairs: two to rank the other sites on, two to measure on
 
 
-def check_curve(subject: Subject) -> Finding:
-    """CMD over sites, with its interval; CPR and all ten values of f of both rankings beside it.
+def check_curve(inputs: CheckInputs) -> Finding:
+    """CMD over sites, with its interval; the rows have all ten values of f of both rankings.
 
     The ranking is compared with random orders of all sites, 19 or, among few sites, 99, on the
     same pairs. With r of them at least as good in CMD, p is (1 + r) / (1 + all of them): the check
@@ -52,23 +52,23 @@ def check_curve(subject: Subject) -> Finding:
     percentile one of the paired bootstrap over pairs. It is the ranking that is judged: a circuit
     that misses a site, and where that site then comes next, does well here.
     """
-    refuse = partial(Finding.undecided, CURVE, ablation=donor_words(subject.donor))
-    if not subject.members:
+    refuse = partial(Finding.undecided, CURVE, ablation=donor_words(inputs.donor))
+    if not inputs.members:
         return refuse("the circuit is empty, so that it ranks nothing")
     try:
-        ranks, measures = _halves(subject)
-        orders = rank(subject, ranks)
-        kept, whole, empty = _measure(subject, measures, orders)
+        ranks, measures = _halves(inputs)
+        orders = rank(inputs, ranks)
+        kept, whole, empty = _measure(inputs, measures, orders)
     except ValueError as error:
         return refuse(str(error))
     f = np.asarray(share_kept(kept, whole, empty))
-    low, high = _interval(kept[1], whole, empty, subject.seed)
+    low, high = _interval(kept[1], whole, empty, inputs.seed)
     cpr, cmd = cpr_cmd(FRACTIONS, f[0])[0], float(cpr_cmd(FRACTIONS, f[1])[1])
     others = [float(cpr_cmd(FRACTIONS, row)[1]) for row in f[2:]]
     p = chance(cmd, others)
     verdict: Verdict = "holds" if p <= LEVEL else "fails" if p >= 0.5 else "inconclusive"
-    n_sites = len(subject.membership)
-    first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
+    n_sites = len(inputs.membership)
+    first = next(p for p in FRACTIONS if int(p * n_sites) >= len(inputs.members))
     return Finding(
         name=CURVE,
         verdict=verdict,
@@ -76,7 +76,7 @@ def check_curve(subject: Subject) -> Finding:
         low=low,
         high=high,
         n=len(whole),
-        ablation=donor_words(subject.donor),
+        ablation=donor_words(inputs.donor),
         split="held-out",
         says=f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
@@ -106,28 +106,28 @@ def sizes(n_sites: int) -> list[int]:
     return [int(fraction * n_sites) for fraction in FRACTIONS]
 
 
-def rank(subject: Subject, ranks: Ablated) -> list[list[int]]:
+def rank(inputs: CheckInputs, ranks: Ablated) -> list[list[int]]:
     """Orders of all sites: by signed and by absolute scores, then random ones.
 
     Raises:
         ValueError: F(M) - F(empty) is not told from 0 on these pairs.
     """
-    mine, n_sites = subject.membership, len(subject.membership)
+    mine, n_sites = inputs.membership, len(inputs.membership)
     others = [index for index in range(n_sites) if not mine[index]]
     added = mine.repeat(len(others) + 1, 1)
     for row, index in enumerate(others, 1):
         added[row, index] = 1.0
-    f = _faithfulness(subject, ranks, added)
+    f = _faithfulness(inputs, ranks, added)
     rises = dict(zip(others, (f[1:] - f[0]).tolist(), strict=True))
-    index_of = {site: index for index, site in enumerate(subject.objective.sites)}
-    named = zip(subject.circuit.sites, subject.circuit.scores, strict=True)
+    index_of = {site: index for index, site in enumerate(inputs.objective.sites)}
+    named = zip(inputs.circuit.sites, inputs.circuit.scores, strict=True)
     scores = {index_of[site]: score for site, score in named}
     orders = [
         sorted(scores, key=lambda index: -size(scores[index]))
         + sorted(others, key=lambda index: -size(rises[index]))
         for size in (float, abs)
     ]
-    rng = random.Random(f"curve/{subject.seed}")
+    rng = random.Random(f"curve/{inputs.seed}")
     drawn = ORDERS_OF_FEW if n_sites <= FEW_SITES else ORDERS
     return orders + [rng.sample(range(n_sites), n_sites) for _ in range(drawn)]
 
@@ -140,16 +140,16 @@ def keep_best(order: Sequence[int]) -> Float[Tensor, "fraction site"]:
     return made
 
 
-def _halves(subject: Subject) -> tuple[Ablated, Ablated]:
+def _halves(inputs: CheckInputs) -> tuple[Ablated, Ablated]:
     """The ablation on every other pair, and on the rest."""
-    ablated = ablate(subject, subject.donor)
+    ablated = ablate(inputs, inputs.donor)
     whole = ablated.objective
     divided = [batch for batch in whole.batches if len(batch) > 1]
     if (n := sum(map(len, divided))) < FEWEST:
         raise ValueError(f"{n} pairs are too few; {FEWEST} are the fewest")
     first, second = (
         Objective(
-            subject.model,
+            inputs.model,
             [batch.take(range(start, len(batch), 2)) for batch in divided],
             whole.sites,
             whole.cost,
@@ -160,38 +160,38 @@ def _halves(subject: Subject) -> tuple[Ablated, Ablated]:
 
 
 def _measure(
-    subject: Subject, measures: Ablated, orders: Sequence[Sequence[int]]
+    inputs: CheckInputs, measures: Ablated, orders: Sequence[Sequence[int]]
 ) -> tuple[Values, Values, Values]:
     """Logit differences by order, fraction and pair; of the model; of the empty circuit."""
     # Orders share their ends, the empty circuit and the full one: each mask goes in once.
     rows, back = torch.cat([keep_best(order) for order in orders]).unique(
         dim=0, return_inverse=True
     )
-    whole, empty, found = _differences(subject, measures, rows)
+    whole, empty, found = _differences(inputs, measures, rows)
     kept = found[back.numpy()].reshape(len(orders), len(FRACTIONS), -1)
     return kept, whole, empty
 
 
-def _faithfulness(subject: Subject, ablated: Ablated, rows: Tensor) -> Values:
-    whole, empty, found = _differences(subject, ablated, rows)
+def _faithfulness(inputs: CheckInputs, ablated: Ablated, rows: Tensor) -> Values:
+    whole, empty, found = _differences(inputs, ablated, rows)
     return np.asarray(share_kept(found, whole, empty))
 
 
 def _differences(
-    subject: Subject, ablated: Ablated, rows: Float[Tensor, "mask site"]
+    inputs: CheckInputs, ablated: Ablated, rows: Float[Tensor, "mask site"]
 ) -> tuple[Values, Values, Values]:
     """Those of the model, of the empty circuit, and of each of these."""
     ends = torch.stack([torch.ones(rows.shape[1]), torch.zeros(rows.shape[1])])
     found = differences(ablated.outcome(torch.cat([ends, rows])))
     if not np.isfinite(found).all():
         raise ValueError("some logits are not numbers; float32 may help")
-    if why := cannot_divide(found[0], found[1], subject.seed):
+    if why := cannot_divide(found[0], found[1], inputs.seed):
         raise ValueError(why)
     return found[0], found[1], found[2:]
 
 
 def _interval(kept: Values, whole: Values, empty: Values, seed: int) -> tuple[float, float]:
-    """The interval of CMD when pairs are drawn anew."""
+    """The bootstrap interval of CMD over pairs."""
 
     def cmd(whole: Values, empty: Values, *kept: Values, axis: int = -1) -> Statistic:
         f = np.stack([share_kept(each, whole, empty, axis=axis) for each in kept])

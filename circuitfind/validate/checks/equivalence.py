@@ -9,8 +9,8 @@ the share of wins; this is the formula of the paper. Ours differs in that a tie 
 win (as none, a circuit that is the model itself would be rejected), in that not rejecting is not
 enough, there have to be pairs enough to reject a clear difference, and in sites for edges. And a
 rejection alone is no failure: the test asks which side D is on and not how far it is from 0, so
-that a circuit which always scores a hair less is rejected. The mean of D stands beside it, and has
-to be more than faithfulness allows: a fifth of what ablating every site does.
+that a circuit which always scores slightly less is rejected. So the mean of D also has to be more
+than faithfulness allows: a fifth of what ablating every site does.
 """
 
 from math import ceil, floor
@@ -25,7 +25,7 @@ from ...objective.intervals import Values, interval
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import EQUIVALENCE
 from ..power import fewest
 from ..thresholds import LEAST_KEPT, LEVEL, NOISE, POWER
@@ -34,19 +34,19 @@ EPSILON = 0.1
 CLEARLY = 0.8  # wins on so many pairs are to be rejected in POWER of samples
 
 
-def check_equivalence(subject: Subject) -> Finding:
+def check_equivalence(inputs: CheckInputs) -> Finding:
     """The share of pairs, ties as half, on which the circuit alone scores above the model.
 
     The rest is ablated as the claim does. The interval is Clopper-Pearson, at the whole
     counts below and above where ties make a half. *Fails* where equivalence is rejected and the
     mean difference is material, *holds* where it is not rejected and there are pairs enough.
     """
-    mine = subject.membership
+    mine = inputs.membership
     try:
-        scores = claimed_scores(subject, stack([ones_like(mine), mine, zeros_like(mine)]))
+        scores = claimed_scores(inputs, stack([ones_like(mine), mine, zeros_like(mine)]))
     except ValueError as error:
-        return Finding.undecided(EQUIVALENCE, str(error), ablation=donor_words(subject.donor))
-    return judge_equivalence(*scores, donor=subject.donor)
+        return Finding.undecided(EQUIVALENCE, str(error), ablation=donor_words(inputs.donor))
+    return judge_equivalence(*scores, donor=inputs.donor)
 
 
 def judge_equivalence(

@@ -21,7 +21,7 @@ from ...objective.intervals import interval, paired_interval
 from ..ablation import DONORS, Outcome, ablate
 from ..behaviour import cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import FAITHFULNESS
 from ..power import pairs_for_interval
 from ..thresholds import GRAVEST, LEAST_KEPT, MOST_KEPT, NOISE
@@ -29,7 +29,7 @@ from ..thresholds import GRAVEST, LEAST_KEPT, MOST_KEPT, NOISE
 MOST_FLIPS = 0.2  # the fifth of LEAST_KEPT, for pairs that lose the model's right answer
 
 
-def check_faithfulness(subject: Subject) -> Finding:
+def check_faithfulness(inputs: CheckInputs) -> Finding:
     """f and the share of flips under zero, mean, resample and source.
 
     One ablation *holds* when the 95 % interval of f lies in [0.8, 1.2] and that of the flips does
@@ -42,19 +42,19 @@ def check_faithfulness(subject: Subject) -> Finding:
     Intervals: paired bootstrap over pairs (percentile) for f, Clopper-Pearson for flips. Up to
     eight of them decide, and their level is not corrected for that.
     """
-    whole, mine = torch.ones(len(subject.membership)), subject.membership
-    if not 0 < len(subject.members) < len(mine):
-        size = "is empty" if not subject.members else "has every candidate site"
+    whole, mine = torch.ones(len(inputs.membership)), inputs.membership
+    if not 0 < len(inputs.members) < len(mine):
+        size = "is empty" if not inputs.members else "has every candidate site"
         return judge_faithfulness([], f"the circuit {size}, so that f says nothing of it")
     rows = []
     for donor in DONORS:
         try:
-            made = ablate(subject, donor)
+            made = ablate(inputs, donor)
             outcome = made.outcome(torch.stack([whole, mine, torch.zeros_like(mine)]))
         except ValueError as error:
             rows.append(_unmeasured(donor, str(error)))
         else:
-            rows.append(measure_faithfulness(donor, outcome, subject.seed))
+            rows.append(measure_faithfulness(donor, outcome, inputs.seed))
     return judge_faithfulness(rows)
 
 

@@ -16,23 +16,23 @@ from desiderata import Desideratum, Pair
 
 from ...objective.intervals import interval
 from ..card import AS_CLAIMED, Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import GROUPS
 from ..thresholds import LEVEL, holm
 
 FEWEST, MOST = 6, 40  # pairs in a group worth a row; groups of one kind worth a row each
 
 
-def check_groups(subject: Subject) -> Finding:
+def check_groups(inputs: CheckInputs) -> Finding:
     """The worst group; its value and interval are shares of the group's pairs.
 
     Patched as each desideratum says, on all held-out pairs.
     """
     details = []
     for index, (desideratum, bound) in enumerate(
-        zip(subject.objective.desiderata, subject.bounds, strict=True)
+        zip(inputs.objective.desiderata, inputs.bounds, strict=True)
     ):
-        hits = subject.objective.hits(index, subject.membership[None])[0]
+        hits = inputs.objective.hits(index, inputs.membership[None])[0]
         for kind, name, rows in _groups(desideratum):
             n, count = len(rows), int(hits[torch.tensor(rows)].sum())
             low, high = interval(count, n)

@@ -26,7 +26,7 @@ from ...objective.intervals import Values
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import INDEPENDENCE
 from ..thresholds import LEVEL, NOISE
 
@@ -35,7 +35,7 @@ MATERIAL = 0.05  # of what ablating every site does; less left is a dependence w
 ENOUGH = 50  # pairs; so many normal scores with a correlation of 0.5 are rejected 4 times in 5
 
 
-def check_independence(subject: Subject) -> Finding:
+def check_independence(inputs: CheckInputs) -> Finding:
     """HSIC of the model's scores and those without the circuit, which is ablated as the claim
     does; low and high are between which 95 % of the permutations lie.
 
@@ -43,12 +43,12 @@ def check_independence(subject: Subject) -> Finding:
     is rejected, also after what the pair itself gives is taken away, and at least a twentieth of
     what ablating every site does is left.
     """
-    mine = subject.membership
+    mine = inputs.membership
     try:
-        scores = claimed_scores(subject, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
+        scores = claimed_scores(inputs, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
     except ValueError as error:
-        return Finding.undecided(INDEPENDENCE, str(error), ablation=donor_words(subject.donor))
-    return judge_independence(*scores, seed=subject.seed, donor=subject.donor)
+        return Finding.undecided(INDEPENDENCE, str(error), ablation=donor_words(inputs.donor))
+    return judge_independence(*scores, seed=inputs.seed, donor=inputs.donor)
 
 
 def judge_independence(

@@ -24,7 +24,7 @@ from ...objective.intervals import Values, interval
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import INFLATED
 from ..power import fewest
 from ..thresholds import LEVEL, NOISE, POWER, QUANTILE, holm
@@ -32,27 +32,27 @@ from ..thresholds import LEVEL, NOISE, POWER, QUANTILE, holm
 REFERENCES = 100
 
 
-def check_inflated(subject: Subject) -> Finding:
+def check_inflated(inputs: CheckInputs) -> Finding:
     """The least share of references that a member's removal outweighs, with its Clopper-Pearson
     interval; what is outside is ablated as the claim does.
 
     *Fails* where a member is flagged. *Holds* where none is and either every member outweighs 0.9
     of the references or there are references enough to flag one that outweighs half of them.
     """
-    mine, members = subject.membership, subject.members
+    mine, members = inputs.membership, inputs.members
     outside = [site for site in range(len(mine)) if site not in members]
-    rng = random.Random(f"inflated/{subject.seed}")
+    rng = random.Random(f"inflated/{inputs.seed}")
     chosen = sorted(rng.sample(outside, min(REFERENCES, len(outside))))
     table = mine.repeat(1 + len(members) + len(chosen), 1)
     for row, site in zip(table[1:], [*members, *chosen], strict=True):
         row[site] = 1 - row[site]
     try:
-        scores = claimed_scores(subject, table)
+        scores = claimed_scores(inputs, table)
     except ValueError as error:
-        return Finding.undecided(INFLATED, str(error), ablation=donor_words(subject.donor))
+        return Finding.undecided(INFLATED, str(error), ablation=donor_words(inputs.donor))
     losses = removal_losses(scores)
-    names = [str(subject.objective.sites[site]) for site in [*members, *chosen]]
-    return judge_inflated(names, losses, len(members), subject.donor)
+    names = [str(inputs.objective.sites[site]) for site in [*members, *chosen]]
+    return judge_inflated(names, losses, len(members), inputs.donor)
 
 
 def removal_losses(scores: Values) -> Values:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...objective.intervals import interval
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import LEAVE_ONE_OUT
 from ..power import fewest
 from ..thresholds import LEVEL, holm, sign_p
@@ -16,7 +16,7 @@ from ..thresholds import LEVEL, holm, sign_p
 MATERIAL = 0.05  # the least share of pairs that a member is to carry
 
 
-def check_leave_one_out(subject: Subject) -> Finding:
+def check_leave_one_out(inputs: CheckInputs) -> Finding:
     """What each site's removal costs the desideratum that it hurts most, in share of pairs.
 
     Removal means that the site leaves the circuit: inside, it keeps the base's value; outside,
@@ -31,7 +31,7 @@ def check_leave_one_out(subject: Subject) -> Finding:
     n on that could be told.
     """
     ablation = "the site's own gate flipped; donors as in each desideratum"
-    objective, bounds, membership = subject.objective, subject.bounds, subject.membership
+    objective, bounds, membership = inputs.objective, inputs.bounds, inputs.membership
     members = membership.nonzero()[:, 0].tolist()
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not members or not live:

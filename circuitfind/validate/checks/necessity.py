@@ -4,7 +4,7 @@ With s a pair's logit difference (see `ablation`), the effect of knocking out si
 untouched, is the mean over pairs of s(M) - s(M\\K). The circuit is knocked out as a whole, its
 members one by one, and two at a time. The joint effect less the sum of the single ones is the
 excess: above 0, members back each other up, as the name movers of Wang et al. 2022 (arXiv
-2211.00593) do. So the whole decides, and single effects are told beside it.
+2211.00593) do. So the whole decides, and single effects are only reported.
 
 Partial necessity is that of Shi et al. 2024 (arXiv 2410.13032): F(M, M\\C) > F(M, M\\R) for more
 than q = 0.9 of random circuits R, F the mean of squared differences of s, by an exact one-sided
@@ -29,7 +29,7 @@ from ...objective.intervals import Values, interval, paired_interval
 from ..ablation import donor_words
 from ..behaviour import claimed_outcome, differences
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..makeup import circuits_outside, random_circuits
 from ..names import NECESSITY
 from ..power import FAR, pairs_for_interval, trials_for_share
@@ -43,15 +43,15 @@ MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was n
 Knocked = tuple[str, frozenset[int]]  # what kind of set was knocked out, and its sites
 
 
-class Told(NamedTuple):
-    """What one number decides, what is said of it, and, where it is open, what n would tell."""
+class Judgement(NamedTuple):
+    """The verdict of one number, a sentence on it, and the n that would decide where it is open."""
 
     verdict: Verdict
     says: str
     need: str = ""
 
 
-def check_necessity(subject: Subject) -> Finding:
+def check_necessity(inputs: CheckInputs) -> Finding:
     """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
     pairs; what is knocked out is ablated as the claim does.
 
@@ -59,23 +59,23 @@ def check_necessity(subject: Subject) -> Finding:
     right is not above one half, and the circuit outweighs random ones (left out where there are
     none). *Fails* where one of these is the other way round.
     """
-    sites, members = subject.objective.sites, subject.members
+    sites, members = inputs.objective.sites, inputs.members
     apart = 2 * len(members) <= len(sites)
     draw = circuits_outside if apart else random_circuits
-    drawn = draw(sites, subject.membership, subject.n_random, subject.seed)
+    drawn = draw(sites, inputs.membership, inputs.n_random, inputs.seed)
     knocked: list[Knocked] = [
         ("circuit", frozenset(members)),
         ("every site", frozenset(range(len(sites)))),
         *(("member", frozenset({member})) for member in members),
-        *(("pair", frozenset(pair)) for pair in _some_pairs(members, subject.seed)),
+        *(("pair", frozenset(pair)) for pair in _some_pairs(members, inputs.seed)),
         *(("random", chosen) for chosen in dict.fromkeys(drawn)),
     ]
     table = torch.ones(1 + len(knocked), len(sites))
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
-    refuse = partial(Finding.undecided, NECESSITY, ablation=donor_words(subject.donor))
+    refuse = partial(Finding.undecided, NECESSITY, ablation=donor_words(inputs.donor))
     try:
-        outcome = claimed_outcome(subject, table, FEW)
+        outcome = claimed_outcome(inputs, table, FEW)
     except ValueError as error:
         return refuse(str(error))
     scores, right = differences(outcome), outcome.right.numpy()
@@ -83,15 +83,15 @@ def check_necessity(subject: Subject) -> Finding:
         return refuse("the model answers none of these pairs right")
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
-    told = [
-        judge_effect(scores, len(members), subject.seed),
+    judgements = [
+        judge_effect(scores, len(members), inputs.seed),
         judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
         judge_random(rows, apart),
     ]
-    return _finding(subject, scores, rows, told)
+    return _finding(inputs, scores, rows, judgements)
 
 
-def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
+def judge_effect(scores: Values, n_members: int, seed: int) -> Judgement:
     """What the joint effect decides, of the scores of the model, without the circuit, without
     any site, and without each member."""
     joint, every = scores[0] - scores[1], scores[0] - scores[2]
@@ -109,44 +109,44 @@ def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
     elif most < -NOISE:
         says += f", {-excess.mean():.3f} more: what they do overlaps"
     if low > NOISE:
-        return Told("holds", says)
+        return Judgement("holds", says)
     if high <= NOISE:
-        return Told("fails", says)
+        return Judgement("fails", says)
     n = pairs_for_interval(len(joint), low, high, abs(float(joint.mean())))
     need = (
         f"about {ceil(n)} pairs would tell the effect from 0"
         if n < FAR
         else (f"more than {FAR} pairs would be needed to tell the effect from 0")
     )
-    return Told("inconclusive", says, need)
+    return Judgement("inconclusive", says, need)
 
 
-def judge_answers(kept: int, n: int) -> Told:
+def judge_answers(kept: int, n: int) -> Judgement:
     """What it decides that so many of `n` right answers stay right."""
     low, high = interval(kept, n)
     verdict: Verdict = (
         "fails" if low > MOST_RIGHT else "holds" if high <= MOST_RIGHT else "inconclusive"
     )
     need = trials_for_share(kept / n, n, MOST_RIGHT, 0.025)
-    return Told(
+    return Judgement(
         verdict,
         f"{kept} of {n} right answers stay right",
         f"{need} pairs would tell whether most answers stay right",
     )
 
 
-def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
+def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Judgement:
     """What the random circuits among the rows decide, drawn apart from the circuit or not;
     without any, nothing is against it."""
     drawn = [row for row in rows if row["of"] == "random"]
     n = sum(row["drawn"] for row in drawn)
     wins = sum(row["drawn"] for row in drawn if row["outweighed"])
     if not n:
-        return Told("holds", "there is no other circuit of its make-up to compare with")
+        return Judgement("holds", "there is no other circuit of its make-up to compare with")
     verdict = judge_wins(wins, n)
     if verdict == "fails" and not apart:
         verdict = "inconclusive"
-    return Told(
+    return Judgement(
         verdict,
         f"it outweighs {wins} of {n} random circuits as large, drawn "
         f"{'outside it' if apart else 'from everywhere'} ({len(drawn)} different ones)",
@@ -177,7 +177,7 @@ def _rows(
     for (of, out), name, mean, loss, kept in zip(
         knocked, names, means, losses, right.tolist(), strict=True
     ):
-        told, other = of in ("circuit", "pair"), of == "random"
+        joint, other = of in ("circuit", "pair"), of == "random"
         rows.append(
             {
                 "of": of,
@@ -185,7 +185,7 @@ def _rows(
                 "effect": mean,
                 "loss": loss,
                 "right": kept,
-                "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
+                "excess": mean - sum(single[frozenset({site})] for site in out) if joint else None,
                 # By the roots, in logits, so that rounding is no win.
                 "outweighed": losses[0] ** 0.5 > loss**0.5 + NOISE if other else None,
                 "drawn": drawn.count(out) if other else None,
@@ -195,10 +195,13 @@ def _rows(
 
 
 def _finding(
-    subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
+    inputs: CheckInputs,
+    scores: Values,
+    rows: Sequence[dict[str, Any]],
+    judgements: Sequence[Judgement],
 ) -> Finding:
-    verdict = gravest([one.verdict for one in told])
-    says = "; ".join(one.says for one in told)
+    verdict = gravest([one.verdict for one in judgements])
+    says = "; ".join(one.says for one in judgements)
     pairs = [row for row in rows if row["of"] == "pair"]
     members = sum(row["of"] == "member" for row in rows)
     if members > 2:
@@ -208,9 +211,9 @@ def _finding(
             f"{most['sites']} has the most excess, {most['excess']:+.3f}"
         )
     if verdict == "inconclusive":
-        says += "".join(f"; {one.need}" for one in told if one.verdict == "inconclusive")
+        says += "".join(f"; {one.need}" for one in judgements if one.verdict == "inconclusive")
     joint = scores[0] - scores[1]
-    low, high = paired_interval(np.mean, (joint,), subject.seed)
+    low, high = paired_interval(np.mean, (joint,), inputs.seed)
     return Finding(
         name=NECESSITY,
         verdict=verdict,
@@ -218,7 +221,7 @@ def _finding(
         low=low,
         high=high,
         n=len(joint),
-        ablation=donor_words(subject.donor),
+        ablation=donor_words(inputs.donor),
         split="held-out",
         says=says,
         details=tuple(rows),

@@ -3,29 +3,31 @@
 import torch
 
 from ...objective.intervals import interval
-from ...objective.objective import race, slack
+from ...objective.objective import slack
+from ...search.trials import scores_until_failure
 from ..card import Finding
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..makeup import count_alternatives, random_circuits
 from ..names import RANDOM_CIRCUITS
 from ..thresholds import judge_wins
 
 
-def check_random_circuits(subject: Subject) -> Finding:
+def check_random_circuits(inputs: CheckInputs) -> Finding:
     """The share of random circuits of the same make-up whose worst-off desideratum does worse.
 
     A random circuit has the same number of heads and of MLPs in each layer at each position, and
     is not the circuit itself. It is beaten when the least slack of the circuit over the
     desiderata that are not vacuous is greater than its own, on the pairs compared; a tie is
     no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten. In
-    the rows, the slack of a circuit that is beaten is an upper limit (see `objective.race`).
+    the rows, the slack of a circuit that is beaten is an upper limit: see
+    `trials.scores_until_failure`.
 
     Source: Shi et al. 2024 (arXiv 2410.13032), sufficiency test with q = 0.9; they draw random
     paths of the same size, here the make-up by layer and kind is kept, which is stricter.
     """
     ablation = "source, random sites of the same make-up"
-    objective, bounds, membership = subject.compared, subject.bounds, subject.membership
-    drawn = random_circuits(objective.sites, membership, subject.n_random, subject.seed)
+    objective, bounds, membership = inputs.compared, inputs.bounds, inputs.membership
+    drawn = random_circuits(objective.sites, membership, inputs.n_random, inputs.seed)
     different = count_alternatives(objective.sites, membership)
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not drawn or not live:
@@ -37,7 +39,9 @@ def check_random_circuits(subject: Subject) -> Finding:
         row[list(members)] = 1.0
     margin = [0.0] * len(bounds)
     mine = float(slack(objective.scores(membership[None], live), bounds, margin))
-    clear = slack(race(objective, table, bounds, margin, live, mine), bounds, margin)
+    clear = slack(
+        scores_until_failure(objective, table, bounds, margin, live, mine), bounds, margin
+    )
     others = dict(zip(rows, clear.tolist(), strict=True))
     best = max(others.values())
     wins, n = sum(mine > others[members] for members in drawn), len(drawn)

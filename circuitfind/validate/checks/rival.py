@@ -5,39 +5,39 @@ import torch
 from ...objective.mask import Mask
 from ...search import SearchResult, search_rival
 from ..card import AS_CLAIMED, Finding
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import RIVAL
 from ..scores import score_desiderata
 
 BUDGET = 1e13  # FLOPs: some two minutes of two cores
 
 
-def check_rival(subject: Subject) -> Finding:
+def check_rival(inputs: CheckInputs) -> Finding:
     """Whether another circuit satisfies the same desiderata, on search pairs and held-out ones.
 
     The value is the Jaccard index of the two circuits, 1 where none was found. The check fails
     where a rival holds on held-out pairs too: the circuit is then not *the* circuit.
     """
-    if not subject.search:
+    if not inputs.search:
         why = "no search pairs were given, so that no rival could be sought"
         return Finding.undecided(RIVAL, why)
-    sites = subject.objective.sites
+    sites = inputs.objective.sites
     found = SearchResult(
-        mask=Mask(sites, subject.membership),
-        circuit=subject.circuit,
+        mask=Mask(sites, inputs.membership),
+        circuit=inputs.circuit,
         success=True,
         status="holds",
         message="",
         history=(),
         frontier=(),
-        ranking=subject.membership,
+        ranking=inputs.membership,
         problems=(),
         cost={},
     )
-    other = search_rival(subject.opened, found, progress=subject.shown, budget=BUDGET)
-    n = min(map(len, subject.batches))
+    other = search_rival(inputs.opened, found, progress=inputs.shown, budget=BUDGET)
+    n = min(map(len, inputs.batches))
     if not other.success:
-        says = f"on {subject.pairs_searched}, {other.message}"
+        says = f"on {inputs.pairs_searched}, {other.message}"
         return Finding(
             name=RIVAL,
             verdict="holds",
@@ -49,9 +49,9 @@ def check_rival(subject: Subject) -> Finding:
             split="search",
             says=says,
         )
-    mine, its = set(subject.circuit.sites), set(other.circuit.sites)
+    mine, its = set(inputs.circuit.sites), set(other.circuit.sites)
     membership = torch.tensor([float(site in its) for site in sites])
-    scores = score_desiderata(subject.objective, subject.bounds, membership)
+    scores = score_desiderata(inputs.objective, inputs.bounds, membership)
     overlap = len(mine & its) / len(mine | its)
     held_out = all(score.holds for score in scores)
     return Finding(
@@ -63,7 +63,7 @@ def check_rival(subject: Subject) -> Finding:
         n=n,
         ablation=AS_CLAIMED,
         split="held-out",
-        says=f"on {subject.pairs_searched}, {other.message}"
+        says=f"on {inputs.pairs_searched}, {other.message}"
         + (", and on held-out ones" if held_out else ", but not on held-out ones"),
         details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
     )

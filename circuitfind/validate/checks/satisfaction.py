@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from ..card import DesideratumScore, Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
 from ..names import SATISFACTION
 from ..scores import score_desiderata
 
 
-def check_satisfaction(subject: Subject) -> Finding:
+def check_satisfaction(inputs: CheckInputs) -> Finding:
     """Every desideratum on the held-out pairs; see `judge`."""
-    return judge(score_desiderata(subject.objective, subject.bounds, subject.membership))
+    return judge(score_desiderata(inputs.objective, inputs.bounds, inputs.membership))
 
 
 def judge(scores: Sequence[DesideratumScore]) -> Finding:
