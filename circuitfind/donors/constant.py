@@ -48,5 +48,5 @@ class Zero:
 
     def value(
         self, acts: Float[Tensor, "prompt pos *acts"], n_pairs: int
-    ) -> Float[Tensor, "pair pos *acts"]:
+    ) -> Float[Tensor, "pair 1 *acts"]:
         return torch.zeros_like(acts[:1, :1]).expand(n_pairs, 1, *acts.shape[2:])

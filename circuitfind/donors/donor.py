@@ -42,7 +42,7 @@ class Donor(Protocol):
 
     def value(
         self, acts: Float[Tensor, "prompt pos *acts"], n_pairs: int
-    ) -> Float[Tensor, "pair pos *acts"]:
+    ) -> Float[Tensor, "pair taken *acts"]:
         """What each pair takes, from the activations of the prompts at the patched tokens; one
         token may stand for all."""
         ...

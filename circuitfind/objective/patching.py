@@ -428,7 +428,7 @@ def _record(
 
 def _taken(
     acts: Float[Tensor, "prompt pos *acts"], batch: Batch, position: str, start: int
-) -> Float[Tensor, "pair pos *acts"]:
+) -> Float[Tensor, "pair taken *acts"]:
     """What each pair's sites take at one position, from the donor prompts' activations."""
     if position == "all":
         return batch.donor.value(acts[:, start:], len(batch))
