@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
+    AttentionInterface,
     AutoModelForCausalLM,
     BloomConfig,
     FalconConfig,
@@ -19,6 +20,7 @@ from transformers import (
     MistralConfig,
     MixtralConfig,
     Olmo2Config,
+    OPTConfig,
     PhiConfig,
     PretrainedConfig,
     Qwen2Config,
@@ -64,6 +66,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "mixtral": MixtralConfig(**_GROUPED, num_local_experts=4),
     "bloom": BloomConfig(**_OLD, hidden_size=32),
     "falcon": FalconConfig(**_SHAPE),
+    "opt": OPTConfig(**_SHAPE, ffn_dim=48, word_embed_proj_dim=32, max_position_embeddings=64),
 }
 
 NATIVE: dict[str, dict[str, Any]] = {
@@ -129,6 +132,20 @@ def bridge_of(model: Model) -> Any:
     """The TransformerBridge that a model runs in."""
     assert isinstance(model.engine, BridgeEngine), f"{model.name} runs in {model.engine.name}"
     return model.engine.bridge
+
+
+def traces(model: Model) -> dict[str, Any]:
+    """All that an engine could leave behind in a model: hooks, attributes, settings, and the table
+    that transformers attends by."""
+    engine: Any = model.engine
+    module = engine.bridge if isinstance(engine, BridgeEngine) else engine.model
+    left: dict[str, Any] = {"attention": dict(AttentionInterface._global_mapping)}
+    for name, part in module.named_modules():
+        hooks = [len(part._forward_hooks), len(part._forward_pre_hooks)]
+        hooks += [len(getattr(part, "fwd_hooks", ())), len(getattr(part, "bwd_hooks", ()))]
+        config = getattr(part, "config", None)
+        left[name] = (hooks, set(vars(part)), getattr(config, "_attn_implementation", None))
+    return left
 
 
 def random_pairs(n: int, seed: int, *, even: bool = False) -> tuple[Pair, ...]:

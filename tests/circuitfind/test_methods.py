@@ -132,7 +132,9 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
 
     monkeypatch.setattr(Objective, "passes", passes)
     if method == "exhaustive":
-        monkeypatch.setattr(Top, "lead", lambda _, made, target: torch.full(made.shape[:2], math.nan))
+        monkeypatch.setattr(
+            Top, "lead", lambda _, made, target: torch.full(made.shape[:2], math.nan)
+        )
     result = search(planted, train, method, config=SearchConfig(steps=2))
     assert (result.success, result.status) == (False, "fails")
     assert "not a number" in result.message or "is nan" in result.message

@@ -22,6 +22,8 @@ from circuitfind.search import candidate_sites
 from circuitfind.validate import CHECKS, validate
 from tasks import planted as tasks
 
+from .. import planted as wired
+
 N = 80
 # Models with carriers that need each other, with backups, with an MLP that carries, with noise.
 MODELS = (

@@ -4,59 +4,13 @@ import copy
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    BloomConfig,
-    FalconConfig,
-    Gemma2Config,
-    Gemma3TextConfig,
-    GPT2Config,
-    GPTNeoXConfig,
-    LlamaConfig,
-    MistralConfig,
-    MixtralConfig,
-    Olmo2Config,
-    OPTConfig,
-    PhiConfig,
-    PretrainedConfig,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import AutoModelForCausalLM
 
 from circuitfind.engines import BridgeEngine, HooksEngine
 
-WORDS = [f"w{n}" for n in range(30)]
-N_LAYERS, N_HEADS = 3, 4
+from ..tiny import CONFIGS, N_HEADS, N_LAYERS, WORDS
 
-_ENDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-_SHAPE: dict[str, Any] = {
-    **_ENDS,
-    "vocab_size": 32,
-    "hidden_size": 32,
-    "num_hidden_layers": N_LAYERS,
-    "num_attention_heads": N_HEADS,
-}
-_WIDE: dict[str, Any] = {**_SHAPE, "intermediate_size": 48}
-_GROUPED: dict[str, Any] = {**_WIDE, "num_key_value_heads": 2}
-
-CONFIGS: dict[str, PretrainedConfig] = {
-    "gpt2": GPT2Config(
-        vocab_size=32, n_embd=32, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=64, **_ENDS
-    ),
-    "llama": LlamaConfig(**_GROUPED),
-    "neox": GPTNeoXConfig(**_WIDE),
-    "qwen2": Qwen2Config(**_GROUPED),
-    "qwen3": Qwen3Config(**_GROUPED, head_dim=8),
-    "gemma2": Gemma2Config(**_GROUPED, head_dim=8, sliding_window=4),
-    "gemma3": Gemma3TextConfig(**_GROUPED, head_dim=8, sliding_window=4),
-    "mistral": MistralConfig(**_GROUPED, sliding_window=4),
-    "phi": PhiConfig(**_WIDE),
-    "olmo2": Olmo2Config(**_GROUPED),
-    "mixtral": MixtralConfig(**_GROUPED, num_local_experts=4),
-    "bloom": BloomConfig(vocab_size=32, hidden_size=32, n_layer=N_LAYERS, n_head=N_HEADS, **_ENDS),
-    "falcon": FalconConfig(**_SHAPE),
-    "opt": OPTConfig(**_SHAPE, ffn_dim=48, word_embed_proj_dim=32, max_position_embeddings=64),
-}
+__all__ = ["CONFIGS", "N_HEADS", "N_LAYERS", "bridge_engine", "hooks_engine", "tiny_module"]
 
 
 def tiny_module(architecture: str, attention: str = "eager") -> torch.nn.Module:
