@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.mediators.head import head
 from circuitfind.answers.answer import Target
 from circuitfind.answers.top import Top
+from circuitfind.mediators.head import head
 from circuitfind.mediators.site import Site
 from circuitfind.mediators.whole import mlp
 from circuitfind.models.loading import build_native
