@@ -391,7 +391,7 @@ def lint(
     """Say what is wrong with a task's desiderata, before any model runs."""
     from desiderata import lint as find_problems
 
-    from ..models.claims import load_claim
+    from ..claims import load_claim
 
     claim = load_claim(task)
     problems = find_problems(claim.moved(at) if at else claim, n, seed)
@@ -408,7 +408,7 @@ def lint(
 @app.command()
 def tasks(as_json: AsJson = False) -> None:
     """List the installed tasks."""
-    from ..models.claims import SAVED, about, installed_claims, load_claim
+    from ..claims import SAVED, about, installed_claims, load_claim
 
     rows = [(name, load_claim(name).name, about(name)) for name in installed_claims()]
     rows.append((SAVED, "suffices", "Whatever inputs are saved beside the model (--model FOLDER)."))

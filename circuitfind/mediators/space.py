@@ -110,6 +110,16 @@ def space_of(
     return SearchSpace(tuple(dict.fromkeys(positions)), tuple(sites or ()))
 
 
+def joined(spaces: Iterable[SearchSpace | None], positions: Iterable[str]) -> SearchSpace:
+    """The space, at these positions, of all sites that any of these spaces has; None stands for
+    every head and MLP."""
+    parts = [space.selectors if space else () for space in spaces]
+    if len(set(parts)) == 1:
+        return SearchSpace(tuple(positions), parts[0])
+    every = [selector for part in parts for selector in part or USUAL]
+    return SearchSpace(tuple(positions), tuple(dict.fromkeys(every)))
+
+
 def has_component(engine: Offers, component: Component) -> bool:
     """Whether a model has this component."""
     return any(one == component for one in component.mediator.components(engine))
