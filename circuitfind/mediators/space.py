@@ -42,10 +42,12 @@ class SearchSpace:
         chosen: dict[Site, None] = {}
         dropped: set[Site] = set()
         problems = []
-        for selector in [one for one in self.selectors if not _excludes(one)] or USUAL:
+        asked = [one for one in self.selectors if not _excludes(one)]
+        for selector in asked or USUAL:
             found = selected.by(selector)
             chosen |= dict.fromkeys(found)
-            problems += [] if found else [f"{_text(selector)!r} selects no site"]
+            # A model without heads is no error as long as nobody asked for heads.
+            problems += [f"{_text(selector)!r} selects no site"] if asked and not found else []
         for selector in filter(_excludes, self.selectors):
             found = selected.by(str(selector)[1:])
             dropped |= set(found)

@@ -175,7 +175,7 @@ def _gather_again(
     """The pairs that the model solves, as the report of a run with these settings tells, if that
     was about the same weights and leads to the same held-out pairs."""
     binds, claim = before.get("binds", {}), settings.load_claim()
-    if binds.get("model") == model.digest:
+    if model.is_known_as(binds.get("model")):
         known: dict[str, list[Solved]] = {}
         for row in before["solved"]:
             if "missed" in row:

@@ -8,7 +8,7 @@ from typing import Any
 from desiderata import Sampleable
 
 from ..claims import load_claim
-from ..models.loading import EngineName, load_model
+from ..models.loading import load_model
 from ..models.model import Model
 from ..records import CLOSED, Format
 from ..search import SearchConfig
@@ -46,7 +46,7 @@ class Settings:
     pins: tuple[str, ...] = ()
     vetoes: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
-    engine: EngineName | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
