@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ ROOMS = (
 )
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package by its dotted name."""
     found = {}
@@ -70,6 +72,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def arrows() -> set[tuple[str, str]]:
     """Pairs of a module and one that it imports, also inside functions."""
     known, found = modules(), set()
