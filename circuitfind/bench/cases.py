@@ -18,9 +18,9 @@ import torch
 
 from desiderata import Donor, Sampleable
 
+from ..claims import SAVED, load_claim
 from ..mediators.known import parse_site
 from ..models.catalogue import native_models
-from ..models.claims import SAVED, load_claim
 from ..models.loading import load_model, load_truth
 from ..models.model import Model, shuffle_weights
 from ..models.planted import Circuits, parse_planted, planted_truth

@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ..mediators.site import Site
+from ..mediators.site import Glyph, Site
+from ..mediators.space import SearchSpace
 from ..records import Format, SiteName, stored_as
 from .storage import write_text
 
-FORMAT = "circuitfind/1"
+FORMAT = "circuitfind/2"
+BEFORE = "circuitfind/1"  # without a space and a donor, and with another digest
 
 Channel = Literal["q", "k", "v", "in", "answer"]
 Mlps = Literal["frozen", "recomputed"]
+CHANNELS: tuple[Channel, ...] = ("q", "k", "v", "in", "answer")
 MLPS: tuple[Mlps, ...] = ("frozen", "recomputed")
 
 
@@ -66,7 +70,13 @@ class Circuit:
 
     The score of a site is what the satisfaction of the desiderata, averaged, loses on the search
     pairs when the site is left out; other methods may put their own in and say so. `edges` are
-    there where paths between the sites were measured (paths.py).
+    there where paths between the sites were measured (edges/direct_effects.py).
+
+    Args:
+        space: what the sites were chosen from; None where nobody said, which stands for every head
+            and MLP.
+        donor: what patched sites take, by name; empty where nobody said.
+        format: of the file that it came from or will be written to.
 
     Raises:
         ValueError: a score for each site was expected, each site once, and edges between them.
@@ -81,6 +91,9 @@ class Circuit:
     scores: tuple[float, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
+    space: SearchSpace | None = None
+    donor: str = ""
+    format: str = FORMAT
 
     def __post_init__(self) -> None:
         problems = []
@@ -101,9 +114,32 @@ class Circuit:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names of the model and of the sites, in any order."""
-        told = [self.model, *sorted(map(str, self.sites))]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """SHA-256 over all that decides what the circuit does: model, sites in any order, space,
+        donor, and the parameters of mediators. Measured effects decide nothing.
+
+        A circuit in the format before keeps the digest that its card is bound to, over model and
+        sites.
+        """
+        names = sorted(map(str, self.sites))
+        if self.format == BEFORE:
+            content: Any = [self.model, *names]
+        else:
+            mediators = {site.component.mediator for site in self.sites}
+            content = {
+                "model": self.model,
+                "sites": names,
+                "space": self.space and self.space.as_json(),
+                "donor": self.donor,
+                "parameters": {one.kind: one.digest for one in mediators if one.digest},
+            }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def counts(self) -> tuple[tuple[Glyph, int], ...]:
+        """How many members there are of each mediator, in the order of the pass."""
+        numbers = Counter(site.component.mediator for site in self.sites)
+        order = sorted(numbers, key=lambda one: (one.order, one.kind))
+        return tuple((one.glyph, numbers[one]) for one in order)
 
     @property
     def heads(self) -> tuple[Site, ...]:
@@ -122,7 +158,7 @@ class Circuit:
     def as_json(self) -> dict[str, Any]:
         """The circuit as the plain values of a circuit file; edges only where there are some."""
         told = {
-            "format": FORMAT,
+            "format": self.format,
             "model": self.model,
             "task": self.task,
             "claim": self.claim,
@@ -134,6 +170,8 @@ class Circuit:
             ],
             "provenance": dict(self.provenance),
         }
+        if self.format != BEFORE:
+            told |= {"space": self.space and self.space.as_json(), "donor": self.donor}
         return told | ({"edges": [edge.as_json() for edge in self.edges]} if self.edges else {})
 
 
@@ -164,9 +202,21 @@ class SiteScore:
     score: float
 
 
+@dataclass(frozen=True)
+class SpaceRecord:
+    """A search space as a circuit file holds it."""
+
+    positions: tuple[str, ...]
+    selectors: tuple[str, ...]
+
+    def space(self) -> SearchSpace:
+        """The space, whose selectors are looked up when it is used."""
+        return SearchSpace(self.positions, self.selectors)
+
+
 @dataclass(frozen=True, kw_only=True)
-class CircuitRecord:
-    """A circuit as its file holds it."""
+class EarlierRecord:
+    """A circuit as a file of the first format holds it."""
 
     model: str
     task: str
@@ -179,13 +229,32 @@ class CircuitRecord:
 
     def circuit(self) -> Circuit:
         """The circuit, which checks itself."""
-        content = {item.name: getattr(self, item.name) for item in fields(self)}
-        sites = tuple(row.site for row in self.sites)
-        return Circuit(
-            **content | {"sites": sites, "scores": tuple(row.score for row in self.sites)}
-        )
+        return _built(self, BEFORE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitRecord(EarlierRecord):
+    """A circuit as its file holds it."""
+
+    space: Annotated[SearchSpace, stored_as(SpaceRecord, SpaceRecord.space)] | None = None
+    donor: str = ""
+
+    def circuit(self) -> Circuit:
+        """The circuit, which checks itself."""
+        return _built(self, FORMAT)
+
+
+def _built(record: EarlierRecord, version: str) -> Circuit:
+    content = {item.name: getattr(record, item.name) for item in fields(record)}
+    sites = tuple(row.site for row in record.sites)
+    scores = tuple(row.score for row in record.sites)
+    return Circuit(**content | {"sites": sites, "scores": scores, "format": version})
 
 
 CIRCUIT_FILE: Format[Circuit] = Format(
-    "a circuit", {FORMAT: Annotated[Circuit, stored_as(CircuitRecord, CircuitRecord.circuit)]}
+    "a circuit",
+    {
+        BEFORE: Annotated[Circuit, stored_as(EarlierRecord, EarlierRecord.circuit)],
+        FORMAT: Annotated[Circuit, stored_as(CircuitRecord, CircuitRecord.circuit)],
+    },
 )

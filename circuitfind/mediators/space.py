@@ -42,10 +42,12 @@ class SearchSpace:
         chosen: dict[Site, None] = {}
         dropped: set[Site] = set()
         problems = []
-        for selector in [one for one in self.selectors if not _excludes(one)] or USUAL:
+        asked = [one for one in self.selectors if not _excludes(one)]
+        for selector in asked or USUAL:
             found = selected.by(selector)
             chosen |= dict.fromkeys(found)
-            problems += [] if found else [f"{_text(selector)!r} selects no site"]
+            # A model without heads is no error as long as nobody asked for heads.
+            problems += [f"{_text(selector)!r} selects no site"] if asked and not found else []
         for selector in filter(_excludes, self.selectors):
             found = selected.by(str(selector)[1:])
             dropped |= set(found)
@@ -108,6 +110,16 @@ def space_of(
     if isinstance(sites, SearchSpace):
         return sites
     return SearchSpace(tuple(dict.fromkeys(positions)), tuple(sites or ()))
+
+
+def joined(spaces: Iterable[SearchSpace | None], positions: Iterable[str]) -> SearchSpace:
+    """The space, at these positions, of all sites that any of these spaces has; None stands for
+    every head and MLP."""
+    parts = [space.selectors if space else () for space in spaces]
+    if len(set(parts)) == 1:
+        return SearchSpace(tuple(positions), parts[0])
+    every = [selector for part in parts for selector in part or USUAL]
+    return SearchSpace(tuple(positions), tuple(dict.fromkeys(every)))
 
 
 def has_component(engine: Offers, component: Component) -> bool:

@@ -3,7 +3,7 @@
 import copy
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -13,6 +13,7 @@ from ..engines.boot import hugging_face_bridge, native_bridge, native_shapes
 from ..engines.bridge import BridgeEngine
 from ..engines.engine import Engine
 from ..engines.hooks import HooksEngine
+from ..registry import Registry
 from .adapter import apply_adapter
 from .catalogue import ADAPTED, FOLDERS, built_in, locate, native_folder, native_models
 from .doctor import examine
@@ -23,13 +24,27 @@ from .planted import PREFIX, parse_planted
 from .planted_weights import planted_native
 
 EngineName = Literal["hooks", "bridge"]
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """An engine of somebody else, by name: it makes models that run in it."""
+
+    name: str
+
+    def load(self, name: str, *, device: str | None, dtype: str) -> Model:
+        """The model of this name."""
+        ...
+
+
+ENGINES: Registry[Loader] = Registry("circuitfind.engines", (), "engine", kind=Loader)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_model(
     name: str,
     *,
-    engine: EngineName | None = None,
+    engine: str | Loader | None = None,
     device: str | None = None,
     dtype: str = "float32",
     device_map: str | None = None,
@@ -41,8 +56,8 @@ def load_model(
 
     Args:
         engine: `hooks` for plain forward hooks on a Hugging Face model, `bridge` for
-            TransformerLens. By default hooks, and the bridge for native models and where the laws
-            do not hold on hooks.
+            TransformerLens, or somebody else's (entry point `circuitfind.engines`). By default
+            hooks, and the bridge for native models and where the laws do not hold on hooks.
         dtype: float32, bfloat16 or float16. Masks are float32 whatever it is.
         device_map: as in transformers, for models over several devices.
         prepend_bos: put the BOS token first; by default what the model's tokenizer does.
@@ -56,8 +71,8 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}; got {dtype!r}")
-    if engine not in (None, "hooks", "bridge"):
-        raise ValueError(f"the engine must be hooks or bridge; got {engine!r}")
+    if engine is not None and engine != "hooks" and engine != "bridge":
+        return _loader(engine).load(name, device=device, dtype=dtype)
     native = _native(name)
     if native is not None:
         if engine == "hooks":
@@ -76,6 +91,14 @@ def load_model(
             f"no model {name!r}: it is not built in ({', '.join(built_in())}), not a folder here, "
             f"and the hub did not give it: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _loader(engine: str | Loader) -> Loader:
+    """Somebody else's engine."""
+    if isinstance(engine, str) and engine not in ENGINES.names():
+        known = ", ".join(("hooks", "bridge", *ENGINES.names()))
+        raise ValueError(f"the engine must be one of {known}; got {engine!r}")
+    return ENGINES.named(engine)
 
 
 def _native(name: str) -> Native | None:

@@ -58,8 +58,13 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the weights."""
-        return self.engine.digest
+        """SHA-256 over the weights, the same in every engine."""
+        return self.engine.plain_digest
+
+    def is_known_as(self, digest: str | None) -> bool:
+        """Whether this is the digest of these weights, by today's reckoning or by the one that run
+        folders of version 0.1 have, over the names that the bridge gives weights."""
+        return digest is not None and digest in (self.digest, self.engine.digest)
 
     def tokenize(self, texts: list[str]) -> list[Tokens]:
         """Each text's tokens, as the model's own tokenizer makes them (with its BOS, if any)."""

@@ -12,6 +12,7 @@ from scipy import stats
 
 from ..circuits.circuit import Circuit
 from ..circuits.storage import write_text
+from ..mediators.space import joined
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch
@@ -21,7 +22,7 @@ from ..progress import Progress
 from ..report import save_figure
 from ..report.figures.matrix import draw_matrix
 from ..report.figures.plots import draw_overlap
-from ..search import SearchResult, candidate_sites, search
+from ..search import SearchResult, positions_of, search
 from ..validate import DesideratumScore
 from ..validate.comparison import Matrix, Overlap
 from ..validate.scores import score_desiderata
@@ -158,7 +159,9 @@ def compare(
     matrix: dict[str, dict[str, tuple[DesideratumScore, ...]]] = {name: {} for name in circuits}
     n_sites = 0
     for side in sides:
-        sites = candidate_sites(model, [batch.desideratum for batch in side.held_out])
+        positions = positions_of([batch.desideratum for batch in side.held_out])
+        space = joined([circuit.space for circuit in circuits.values()], positions)
+        sites = space.sites(model.engine)
         n_sites = max(n_sites, len(sites))
         objective = Objective(model, side.held_out, sites, Cost())
         bounds = objective.bounds()
@@ -211,7 +214,9 @@ def _search_shared(
         for batch in side.search
     ]
     config = search_config(sides[0].settings)
-    result = search(model, batches, method, config=config, progress=progress)
+    positions = positions_of([batch.desideratum for batch in batches])
+    space = joined([side.circuit.space for side in sides], positions)
+    result = search(model, batches, method, sites=space, config=config, progress=progress)
     claim = sides[0].settings.load_claim()
     circuit = replace(
         sign(result.circuit, model, claim, sides[0].settings),

@@ -10,12 +10,13 @@ from torch import Tensor
 from ..circuits.circuit import Circuit
 from ..circuits.examples import Attention, Example, Examples, ExampleSet
 from ..mediators.site import Site
+from ..mediators.space import SearchSpace
 from ..models.model import Model
 from ..objective.encoding import Batch
 from ..objective.mask import membership_of
 from ..objective.objective import Objective
 from ..objective.patching import record_attention
-from ..search import candidate_sites
+from ..search import positions_of
 from ..validate import Card, DesideratumScore
 
 SHOWN = 12  # pairs kept of each desideratum
@@ -30,7 +31,9 @@ def find_examples(model: Model, circuit: Circuit, batches: Sequence[Batch], card
     Raises:
         LookupError: a member of the circuit that the desiderata's positions do not offer.
     """
-    sites = candidate_sites(model, [batch.desideratum for batch in batches])
+    desiderata = [batch.desideratum for batch in batches]
+    space = (circuit.space or SearchSpace(())).at(positions_of(desiderata))
+    sites = space.sites(model.engine)
     membership = membership_of(sites, circuit.sites)
     sets = tuple(
         _examples_of(model, batch, score, sites, membership)

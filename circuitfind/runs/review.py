@@ -17,7 +17,7 @@ from ..circuits.decisions import (
     merge,
 )
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
-from ..mediators.space import all_sites
+from ..mediators.space import Decoder, space_of
 from ..progress import Progress
 from ..search import unknown_sites
 from .folder import read_run
@@ -127,9 +127,9 @@ def _unknown(decisions: Decisions, known: Sequence[str]) -> list[str]:
 
 def _known_sites(circuit: Circuit) -> list[str]:
     """The names of all sites that a run could have chosen."""
-    told = circuit.provenance
-    every = all_sites(told["n_layers"], told["n_heads"], told["positions"])
-    return [str(site) for site in every]
+    known = circuit.provenance
+    decoder = Decoder(known["n_layers"], known["n_heads"])
+    return [str(site) for site in space_of(circuit.space, known["positions"]).sites(decoder)]
 
 
 def _from_settings(settings: Settings, circuit: Circuit, when: str) -> Decisions | None:

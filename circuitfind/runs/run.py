@@ -90,11 +90,18 @@ def discover(
     claim = settings.load_claim()
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
-    sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
-    config.check_sites(sites)
+    desiderata = [batch.desideratum for batch in evidence.search]
+    config.check_sites(candidate_sites(model, desiderata, settings.sites))
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
-    result = search(model, evidence.search, spec, config=config, progress=progress)
+    result = search(
+        model,
+        evidence.search,
+        spec,
+        sites=settings.sites,
+        config=config,
+        progress=progress,
+    )
     circuit = sign(result.circuit, model, evidence.claim, settings)
     if settings.pins or settings.vetoes or decisions:
         told = chosen_by(circuit, settings.pins, decisions)
@@ -178,12 +185,7 @@ def summarise(
     return {
         "success": success,
         "message": message,
-        "size": {
-            "heads": len(circuit.heads),
-            "mlps": len(circuit.mlps),
-            "sites": len(circuit),
-            "of": sites,
-        },
+        "size": size_of(circuit, sites),
         **card.as_json(),
         **({} if mask is None else {"mask": mask.as_json()}),
         "frontier": [asdict(point) for point in result.frontier],
@@ -194,6 +196,12 @@ def summarise(
         "problems": [*evidence.report["problems"], *result.problems],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def size_of(circuit: Circuit, n_sites: int) -> dict[str, int]:
+    """How many members of each kind a circuit has, and of how many sites, as reports hold it."""
+    counts = {glyph.plural.lower(): n for glyph, n in circuit.counts}
+    return {"heads": 0, "mlps": 0, **counts, "sites": len(circuit), "of": n_sites}
 
 
 def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from desiderata import Donor, Sampleable
+from desiderata import Sampleable
 
-from ..models.claims import load_claim
+from ..claims import load_claim
 from ..models.loading import load_model
 from ..models.model import Model
 from ..records import CLOSED, Format
@@ -41,10 +41,12 @@ class Settings:
     force: bool = False
     size: int | None = None
     rival: bool = False
-    donor: Donor | None = None
+    donor: str | None = None
     batch: int | None = None
     pins: tuple[str, ...] = ()
     vetoes: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -101,6 +103,7 @@ class Settings:
             revision=self.revision,
             prepend_bos=self.prepend_bos,
             trust_remote_code=self.trust_remote_code,
+            engine=self.engine,
         )
         return replace(model, pairs_at_once=self.batch) if self.batch else model
 

@@ -94,6 +94,8 @@ def failed_result(
             seed=config.seed,
             sites=(),
             scores=(),
+            space=problem.space,
+            donor=problem.donor,
         ),
         success=False,
         status="fails",
@@ -103,6 +105,7 @@ def failed_result(
         ranking=nothing,
         problems=(words, "the circuit is empty"),
         cost=error.cost.report(),
+        space=problem.space,
     )
 
 
@@ -145,6 +148,8 @@ def _circuit(
         seed=seed,
         sites=tuple(trials.objective.sites[site] for site in sorted(chosen)),
         scores=tuple(round(float(loss), 6) for loss in trials.losses(chosen)),
+        space=problem.space,
+        donor=problem.donor,
     )
 
 

@@ -40,6 +40,12 @@ class SearchProblem:
         """The sites to choose among."""
         return self.fit.sites
 
+    @property
+    def donor(self) -> str:
+        """What patched sites take, by name; several names where desiderata differ."""
+        names = (batch.donor.name for batch in self.select.batches)
+        return " and ".join(dict.fromkeys(names))
+
     def agreed(self, config: SearchConfig | None) -> SearchConfig:
         """The settings of a search on these pairs, by default those that they were opened with.
 
@@ -86,7 +92,8 @@ class SearchProblem:
 
         Raises:
             ValueError: desiderata that cannot be encoded for this model, or with fewer than three
-                pairs; selectors that select nothing; a size that the sites do not allow; pins and vetoes that are not among them.
+                pairs; selectors that select nothing; a size that the sites do not allow; pins and
+                vetoes that are not among them.
         """
         batches = tuple(
             item if isinstance(item, Batch) else encode(model, [item])[0] for item in desiderata

@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from math import isfinite
 
-from ..models.claims import load_claim
+from ..claims import load_claim
 from ..models.loading import load_model
+from ..objective.encoding import encode
 from ..search import SearchConfig, search
-from ..validate import AnyCheck, Finding, validate
+from ..validate import Check, Finding, validate
 from .method import CLAIM, MODEL, PAIRS, STEPS
 from .nonconforming import examine
 
 VERDICTS = ("holds", "fails", "inconclusive")
 
 
-def check_check(check: AnyCheck) -> None:
+def check_check(check: Check) -> None:
     """Examine a check of the validator on the circuit of a planted model: it gives one finding
     under its own name, with a verdict, an interval around its value and a sentence, and the same
     one the second time.
@@ -26,8 +27,9 @@ def check_check(check: AnyCheck) -> None:
     circuit = search(model, train, config=SearchConfig(steps=STEPS, rounds=2)).circuit
 
     def findings() -> tuple[Finding, ...]:
-        batches = validate(model, circuit, held_out, search=train, n_random=8, checks=[check])
-        return batches.findings
+        batches = encode(model, train)
+        card = validate(model, circuit, held_out, search=batches, n_random=8, checks=[check])
+        return card.findings
 
     first = findings()
 

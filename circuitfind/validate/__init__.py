@@ -11,6 +11,7 @@ from dataclasses import replace
 from desiderata import Desideratum
 
 from ..circuits.circuit import Circuit
+from ..mediators.space import SearchSpace
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch, encode
@@ -19,7 +20,7 @@ from ..objective.objective import Objective
 from ..objective.precheck import keep_solved
 from ..progress import Progress
 from ..registry import Registry
-from ..search import candidate_sites
+from ..search import positions_of
 from . import names
 from .card import Card, DesideratumScore, Finding, card_from_json
 from .checks.completeness import check_completeness
@@ -205,8 +206,8 @@ def validate(
 
     Raises:
         ValueError: desiderata that cannot be encoded, or of which the model solves no pair.
-        LookupError: a member of the circuit that the desiderata's positions do not offer; a check
-            that does not exist.
+        LookupError: a member of the circuit that its search space does not offer at the
+            desiderata's positions; a check that does not exist.
 
     Warns:
         UserWarning: a check of an installed package cannot be used, and all checks were asked for.
@@ -228,13 +229,16 @@ def validate(
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
     # In pieces, the first of which serves the checks that compare many circuits on few pairs.
     model = replace(model, pairs_at_once=min(model.pairs_at_once, PAIRS_COMPARED))
-    sites = candidate_sites(model, [batch.desideratum for batch in batches])
+    positions = positions_of([batch.desideratum for batch in batches])
+    space = (circuit.space or SearchSpace(())).at(positions)
+    sites = space.sites(model.engine)
     membership = membership_of(sites, circuit.sites)
     objective = Objective(model, batches, sites, cost)
     bounds = objective.bounds()
     inputs = CheckInputs(
         model=model,
         circuit=circuit,
+        space=space,
         objective=objective,
         bounds=bounds,
         membership=membership,
@@ -249,4 +253,4 @@ def validate(
         progress.report("validate", number, len(chosen), {"size": len(circuit)})
         findings.append(check.find(inputs))
     scores = score_desiderata(objective, bounds, membership)
-    return Card(scores, tuple(findings), cost.report(), inputs.binds)
+    return Card(scores, tuple(findings), cost.report(), inputs.binds, space.as_json())

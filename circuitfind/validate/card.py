@@ -93,13 +93,15 @@ class DesideratumScore:
 class Card:
     """All that a validator found about one circuit.
 
-    `binds` are digests of what it scored: `circuit`, `model` (its weights) and `pairs`.
+    `binds` are digests of what it scored: `circuit`, `model` (its weights) and `pairs`. `space` is
+    the search space that null, ceiling and random circuits are of, as plain values.
     """
 
     desiderata: tuple[DesideratumScore, ...]
     findings: tuple[Finding, ...]
     cost: Mapping[str, int | float] = field(default_factory=dict)
     binds: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def require(self, circuit: Circuit) -> None:
         """Raise unless this card is about `circuit`, or names no circuit.
@@ -125,6 +127,7 @@ class Card:
             "desiderata": [asdict(score) for score in self.desiderata],
             "checks": [asdict(finding) for finding in self.findings],
             "binds": dict(self.binds),
+            **({"space": dict(self.space)} if self.space else {}),
         }
 
 
@@ -135,10 +138,11 @@ class CardRecord:
     desiderata: tuple[DesideratumScore, ...]
     checks: tuple[Finding, ...]
     binds: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def card(self) -> Card:
         """The card, without its cost."""
-        return Card(self.desiderata, self.checks, binds=self.binds)
+        return Card(self.desiderata, self.checks, binds=self.binds, space=self.space)
 
 
 FORMAT = "circuitfind-report/1"

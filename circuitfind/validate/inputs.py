@@ -14,6 +14,7 @@ from torch import Tensor
 from desiderata import DonorChoice, name_of
 
 from ..circuits.circuit import Circuit
+from ..mediators.space import SearchSpace
 from ..models.model import Model
 from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
@@ -33,13 +34,15 @@ PAIRS_SEARCHED = 48
 class CheckInputs:
     """A circuit, the model, and the held-out pairs that the model solves.
 
-    `membership` is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
+    `space` is what the sites are chosen from, and what random circuits are drawn from. `membership`
+    is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
     are the pairs that search may see, for checks that search again; empty where there are none.
     `mask` is the membership that search had before rounding, where that is known.
     """
 
     model: Model
     circuit: Circuit
+    space: SearchSpace
     objective: Objective
     bounds: tuple[Bound, ...]
     membership: Float[Tensor, " site"]
@@ -48,9 +51,8 @@ class CheckInputs:
     search: tuple[Batch, ...] = ()
     mask: Float[Tensor, " site"] | None = None
     shown: Progress = field(default_factory=Progress)
-    ablated: dict[tuple[DonorChoice, int], Any] = field(
-        default_factory=dict
-    )  # see `ablation.ablate`
+    # What `ablation.ablate` has made already; the one thing here that grows.
+    ablated: dict[tuple[DonorChoice, int], Any] = field(default_factory=dict)
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -86,8 +88,7 @@ class CheckInputs:
     def open(self, batches: Sequence[Batch]) -> SearchProblem:
         """Pairs ready to be searched on as the circuit was, on the card's account."""
         config, cost = self.config(self.seed), self.objective.cost
-        sites = self.objective.sites
-        return SearchProblem.open(self.model, batches, sites=sites, config=config, cost=cost)
+        return SearchProblem.open(self.model, batches, sites=self.space, config=config, cost=cost)
 
     @property
     def pairs_searched(self) -> str:

@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
+from circuitfind.claims import load_claim
 from circuitfind.mediators.known import parse_site
 from circuitfind.mediators.space import all_sites
-from circuitfind.models.claims import load_claim
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from circuitfind.claims import load_claim
 from circuitfind.mediators.space import all_sites
-from circuitfind.models.claims import load_claim
 from circuitfind.models.loading import load_model
 from circuitfind.models.smollm2 import cached_smollm2
 from circuitfind.objective.cost import Cost

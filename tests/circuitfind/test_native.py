@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from circuitfind.claims import load_claim
 from circuitfind.engines.boot import native_shapes
-from circuitfind.models.claims import load_claim
 from circuitfind.models.loading import build_native, load_model, load_saved
 from circuitfind.models.native import (
     Native,

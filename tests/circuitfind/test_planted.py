@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from circuitfind.bench.truth import exhaustive_truth
+from circuitfind.claims import GROUP
 from circuitfind.mediators.head import head
 from circuitfind.mediators.site import Site
 from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import mlp
-from circuitfind.models.claims import GROUP
 from circuitfind.models.loading import load_model
 from circuitfind.models.planted import (
     CLAIMS,

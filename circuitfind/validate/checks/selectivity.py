@@ -19,7 +19,7 @@ import torch
 
 from desiderata import Claim, Desideratum, Pair, Prompt, Sampleable
 
-from ...models.claims import installed_claims, load_claim
+from ...claims import installed_claims, load_claim
 from ...models.model import Model
 from ...objective.encoding import encode, fit_to_tokenizer
 from ...objective.intervals import interval

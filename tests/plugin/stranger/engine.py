@@ -100,8 +100,15 @@ class ConveyorEngine(Engine):
         return prefix
 
 
-def conveyor(name: str = "conveyor", **options) -> Model:
-    """The model, as `load_model("conveyor:...", engine="conveyor")` gives it."""
-    words = [*WORDS, "<pad>", "<unk>"]
-    engine = ConveyorEngine(Conveyor(len(words)))
-    return Model(name=name, engine=engine, tokenizer=word_tokenizer(words))
+class ConveyorLoader:
+    """What `load_model(..., engine="conveyor")` and `--engine conveyor` ask."""
+
+    name = "conveyor"
+
+    def load(self, name: str, *, device: str | None, dtype: str) -> Model:
+        words = [*WORDS, "<pad>", "<unk>"]
+        engine = ConveyorEngine(Conveyor(len(words)))
+        return Model(name=name, engine=engine, tokenizer=word_tokenizer(words))
+
+
+conveyor = ConveyorLoader()
