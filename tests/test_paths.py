@@ -474,7 +474,7 @@ def test_the_interval_is_scipys_over_pairs(planted):
 
 
 def test_the_seed_fixes_the_interval(loud):
-    batch = batch_of(loud("gpt2"), ("last",))
+    batch = batch_of(loud("gpt2"), ("last",), n=12)
     circuit = circuit_of(Site(mlp(2), "last"))
     one, same, other = (find_edges(loud("gpt2"), circuit, batch, seed=seed) for seed in (0, 0, 1))
     assert one == same

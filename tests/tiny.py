@@ -32,7 +32,8 @@ from circuitfind.engines.bridge import BridgeEngine
 from circuitfind.models.loading import build_native, wrap_bridge, wrap_module
 from circuitfind.models.model import Model
 from circuitfind.models.native import Native, full_config
-from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
+from desiderata import Desideratum, Pair, Part, Prompt, fill
+from desiderata.choices import DonorChoice
 
 from .planted import word_tokenizer
 
@@ -179,7 +180,7 @@ def random_desideratum(
     n: int = 5,
     seed: int = 0,
     part: Part = "inside",
-    donor: Donor = "source",
+    donor: DonorChoice = "source",
     read: str = "last",
 ) -> Desideratum:
     """A desideratum of random pairs; its lengths are even where `all` needs them to be."""
