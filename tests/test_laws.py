@@ -154,6 +154,7 @@ def test_gradients_of_gates_are_finite_differences(tiny, name):
     prepared = ready(tiny(name), ("x", "last"), n=2)
     gates = random_gates(prepared, 1, 5)  # where no router of Mixtral's is about to switch
     _, gradient = slopes(prepared, gates)
+    assert gradient is not None
     step = 0.01 * torch.eye(len(prepared.sites))
     up, down = (run(prepared, gates + way) for way in (step, -step))
     measured = ((up - down)[..., 3] - (up - down)[..., 5]).sum(dim=1) / 0.02

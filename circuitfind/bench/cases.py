@@ -223,9 +223,12 @@ def run_cases(
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
-    specs = [method_named(method) for method in methods]
+    # A name is looked up when it is run: rows of a method that is gone may be kept.
+    specs = [one if isinstance(one, str) else method_named(one) for one in methods]
     jobs = [(case, spec, seed) for case in cases for spec in specs for seed in range(seeds)]
-    keys = [(case.name, spec.name, seed) for case, spec, seed in jobs]
+    keys = [
+        (case.name, spec if isinstance(spec, str) else spec.name, seed) for case, spec, seed in jobs
+    ]
     left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
     for row in _run(left, workers):
         made[row.case, row.method, row.seed] = row
@@ -233,7 +236,7 @@ def run_cases(
     return tuple(made[key] for key in keys)
 
 
-def _run(jobs: Sequence[tuple[Case, MethodSpec, int]], workers: int) -> Iterator[Row]:
+def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> Iterator[Row]:
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return

@@ -71,7 +71,8 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}; got {dtype!r}")
-    if engine is not None and engine != "hooks" and engine != "bridge":
+    own = _own_engine(engine)
+    if engine is not None and own is None:
         return _loader(engine).load(name, device=device, dtype=dtype)
     native = _native(name)
     if native is not None:
@@ -82,7 +83,7 @@ def load_model(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         return _from_hugging_face(
-            name, source, engine, device, getattr(torch, dtype), device_map, prepend_bos, options
+            name, source, own, device, getattr(torch, dtype), device_map, prepend_bos, options
         )
     except (OSError, ValueError) as error:
         if Path(source).is_dir():
@@ -91,6 +92,11 @@ def load_model(
             f"no model {name!r}: it is not built in ({', '.join(built_in())}), not a folder here, "
             f"and the hub did not give it: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _own_engine(engine: str | Loader | None) -> EngineName | None:
+    """The engine where it is one of this package's."""
+    return "hooks" if engine == "hooks" else "bridge" if engine == "bridge" else None
 
 
 def _loader(engine: str | Loader) -> Loader:

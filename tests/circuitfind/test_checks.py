@@ -9,13 +9,14 @@ import torch
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.mediators.head import head
 from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import SearchSpace
 from circuitfind.mediators.whole import mlp
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
 from circuitfind.runs.compare_cards import drifted
-from circuitfind.search import SearchConfig, candidate_sites
+from circuitfind.search import SearchConfig, candidate_sites, positions_of
 from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
 from circuitfind.validate.checks import rival, selectivity, stability
 from circuitfind.validate.checks.controls import check_controls
@@ -49,6 +50,7 @@ def subject_of(model, desiderata, members, search=(), **changes):
     return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=objective.bounds(),
         membership=membership_of(sites, chosen),

@@ -89,7 +89,12 @@ def make_circuit(n: int, *, edges: bool = True, **names: str) -> Circuit:
             found.append(make_edge(a, b, channel, rng.gauss(0.2, 0.6) * rng.random()))
     found += [make_edge(a, None, "answer", rng.gauss(0.8, 0.6)) for a in sites[: 1 + n // 4]]
     scores = tuple(rng.uniform(-0.1, 0.5) for _ in sites)
-    told = {"model": "binder", "task": "ioi", "claim": "a claim", "method": "constrained"} | names
+    told: dict[str, Any] = {
+        "model": "binder",
+        "task": "ioi",
+        "claim": "a claim",
+        "method": "constrained",
+    } | names
     facts = {"positions": list(positions)}
     shown = tuple(found) if edges else ()
     return Circuit(**told, seed=0, sites=tuple(sites), scores=scores, provenance=facts, edges=shown)

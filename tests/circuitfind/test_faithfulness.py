@@ -15,13 +15,13 @@ from scipy import stats
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.claims import load_claim
 from circuitfind.mediators.known import parse_site
-from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.space import SearchSpace, all_sites
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.search import candidate_sites
+from circuitfind.search import candidate_sites, positions_of
 from circuitfind.validate import CheckInputs, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
 from circuitfind.validate.behaviour import differences
@@ -71,6 +71,7 @@ def subject_of(name, members, claim="planted", n=64, scores=None):
     return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=bounds,
         membership=membership_of(sites, chosen),

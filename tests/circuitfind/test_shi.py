@@ -10,14 +10,14 @@ from scipy import stats
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.mediators.head import head
 from circuitfind.mediators.site import Site
-from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.space import SearchSpace, all_sites
 from circuitfind.mediators.whole import mlp
 from circuitfind.models.loading import load_model
 from circuitfind.models.planted import heads_of, parse_planted, planted_truth
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.search import candidate_sites
+from circuitfind.search import candidate_sites, positions_of
 from circuitfind.validate import CheckInputs
 from circuitfind.validate.checks.equivalence import (
     check_equivalence,
@@ -71,6 +71,7 @@ def subject_of(name, members, n=64, n_random=100):
     return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=objective.bounds(),
         membership=membership_of(sites, members),

@@ -517,7 +517,7 @@ def test_smollm2_has_the_digest_of_its_stored_run():
 
     root = Path(circuitfind.__file__).parent.parent
     stored = json.loads((root / "figures/runs/ioi/circuit.json").read_text(encoding="utf-8"))
-    engine = BridgeEngine(load_model("smollm2-135m", device="cpu").bridge)
+    engine = load_model("smollm2-135m", device="cpu", engine="bridge").engine
     assert engine.digest in json.dumps(stored)
 
 
