@@ -32,7 +32,8 @@ from circuitfind.engines.bridge import BridgeEngine
 from circuitfind.models.loading import build_native, wrap_bridge, wrap_module
 from circuitfind.models.model import Model
 from circuitfind.models.native import Native, full_config
-from desiderata import Desideratum, Donor, Pair, Part, Prompt, fill
+from desiderata import Desideratum, Pair, Part, Prompt, fill
+from desiderata.choices import DonorChoice
 
 from .planted import word_tokenizer
 
@@ -75,7 +76,7 @@ NATIVE: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_native(name: str) -> Native:
+def tiny_native(name: str, scale: float = 1.0) -> Native:
     """A tiny random native model, loud enough for heads to matter; without normalisation numbers
     grow from layer to layer, and rounding with them."""
     loud = 0.3 if NATIVE[name].get("normalization_type") else 0.15
@@ -91,31 +92,35 @@ def tiny_native(name: str) -> Native:
     words = (*WORDS, "<pad>", "<unk>")
     generator = torch.Generator().manual_seed(0)
     weights = {
-        name: loud * torch.randn(shape, generator=generator)
+        name: scale * loud * torch.randn(shape, generator=generator)
         for name, shape in native_shapes(full_config(config, words)).items()
     }
     return Native(about="random", config=config, words=words, weights=weights)
 
 
-def save_tiny_model(architecture: str, folder: Path) -> Path:
+def save_tiny_model(architecture: str, folder: Path, scale: float = 1.0) -> Path:
     """A folder with a tiny random model of this architecture, loud enough for heads to matter."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[architecture]))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(0, 0.3)
+            parameter.normal_(0, 0.3 * scale)
     model.save_pretrained(folder)
     word_tokenizer(WORDS).save_pretrained(folder)
     return folder
 
 
-def tiny_model(name: str, folder: Path) -> Model:
+def tiny_model(name: str, folder: Path, scale: float = 1.0) -> Model:
     """A tiny random model: of an architecture on hooks, or in the bridge as `llama on bridge`. Its
-    tokenizer is handed over: transformers would make Qwen2 another."""
+    tokenizer is handed over: transformers would make Qwen2 another.
+
+    Args:
+        scale: of the weights, beside those of other tests.
+    """
     architecture, _, engine = name.partition(" on ")
     if architecture in NATIVE:
-        return build_native(tiny_native(architecture), architecture, device="cpu")
-    saved = str(save_tiny_model(architecture, folder))
+        return build_native(tiny_native(architecture, scale), architecture, device="cpu")
+    saved = str(save_tiny_model(architecture, folder, scale))
     tokenizer = word_tokenizer(WORDS)
     module: Any = AutoModelForCausalLM.from_pretrained(
         saved, dtype=torch.float32, attn_implementation="eager"
@@ -175,7 +180,7 @@ def random_desideratum(
     n: int = 5,
     seed: int = 0,
     part: Part = "inside",
-    donor: Donor = "source",
+    donor: DonorChoice = "source",
     read: str = "last",
 ) -> Desideratum:
     """A desideratum of random pairs; its lengths are even where `all` needs them to be."""

@@ -169,7 +169,8 @@ class _Selection:
     def by(self, selector: Selector) -> list[Site]:
         """The sites that one selector means."""
         if isinstance(selector, Site):
-            return [selector] if selector.component in self.of(selector.component.mediator) else []
+            offered = selector.component in self.of(selector.component.mediator)
+            return [selector] if offered and selector.position in self.positions else []
         if not isinstance(selector, str):
             return self._everywhere(selector)
         for mediator in MEDIATORS.all():
