@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from ..mediators.known import parse_site
-from ..mediators.site import Site
+from ..mediators.known import MEDIATORS, parse_site
+from ..mediators.site import Glyph, Site
 from .storage import write_text
 
 FORMAT = "circuitfind/1"
@@ -98,6 +99,17 @@ class Circuit:
         """SHA-256 over the names of the model and of the sites, in any order."""
         told = [self.model, *sorted(map(str, self.sites))]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    @property
+    def counts(self) -> tuple[tuple[Glyph, int], ...]:
+        """The number of members under each glyph, in the order of the known mediators."""
+        known = MEDIATORS.all()
+
+        def place(site: Site) -> tuple[int, str]:
+            mediator = site.component.mediator
+            return known.index(mediator) if mediator in known else len(known), mediator.kind
+
+        return tuple(Counter(s.component.glyph for s in sorted(self.sites, key=place)).items())
 
     @property
     def heads(self) -> tuple[Site, ...]:

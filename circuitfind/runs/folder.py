@@ -18,7 +18,8 @@ from ..circuits.decisions_file import read_decisions
 from ..circuits.storage import read_json, write_atomically, write_text
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
-FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
+FIGURE, EXAMPLES, PAGE = "grid.svg", "examples.json", "report.html"
+OLD_FIGURE = "circuit.svg"  # the grid of a run of version 0.1; today the diagram's file
 COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"  # in a folder of its own
 VALIDATED = "validated.json"
 ASIDE = "decisions.before-{}.json"  # decisions about a circuit that another run replaced
@@ -82,6 +83,7 @@ class RunFolder:
                 CIRCUIT,
                 HISTORY,
                 FIGURE,
+                OLD_FIGURE,
                 EXAMPLES,
                 PAGE,
                 VALIDATED,

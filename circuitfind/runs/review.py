@@ -17,12 +17,12 @@ from ..circuits.decisions import (
     merge,
 )
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
-from ..mediators.space import all_sites
 from ..progress import Progress
 from ..search import unknown_sites
 from .folder import read_run
 from .run import Run, discover
 from .settings import Settings
+from .sites import known_sites
 
 WITH_TEXT = "name", "group", "withdraw"  # are given as site=text
 
@@ -65,7 +65,7 @@ def review(path: str | Path, said: Said, file: str | Path | None = None) -> Deci
             nobody's name; every problem at once.
     """
     config, circuit, report = read_run(path)
-    known = _known_sites(circuit)
+    known = known_sites(circuit)
     made = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
     before, problems = made, []
     if file is not None:
@@ -122,13 +122,6 @@ def _unknown(decisions: Decisions, known: Sequence[str]) -> list[str]:
     """A sentence for each site that is none of the known ones."""
     sites = [row.site for row in decisions.decisions if row.site != WHOLE]
     return unknown_sites(sites, known)
-
-
-def _known_sites(circuit: Circuit) -> list[str]:
-    """The names of all sites that a run could have chosen."""
-    told = circuit.provenance
-    every = all_sites(told["n_layers"], told["n_heads"], told["positions"])
-    return [str(site) for site in every]
 
 
 def _from_settings(config: dict, circuit: Circuit, when: str) -> Decisions | None:
