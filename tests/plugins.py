@@ -98,15 +98,17 @@ def plug_in(monkeypatch, *mediators: Mediator) -> None:
         monkeypatch.setitem(MEDIATORS._known, one.kind, one)
 
 
-def mixed_circuit(position: str = "last", **changes) -> Circuit:
+def mixed_circuit(position: str = "last") -> Circuit:
     """A circuit of a member of every mediator there is, with two neurons, in a model of four
     layers of four heads."""
     parts = [stream(4), neuron(3, 17), neuron(1, 1423), mlp(2), head(2, 1), head(0, 3), EMBED]
-    told = {"model": "binder", "task": "ioi", "claim": "a claim", "method": "constrained"}
     return Circuit(
+        model="binder",
+        task="ioi",
+        claim="a claim",
+        method="constrained",
         seed=0,
         sites=tuple(Site(part, position) for part in parts),
         scores=(0.4, 0.3, -0.2, 0.2, 0.1, 0.05, 0.01),
         provenance={"n_layers": 4, "n_heads": 4, "positions": [position]},
-        **(told | changes),
     )

@@ -180,9 +180,8 @@ def test_mediators_of_a_plug_in_are_counted_and_listed(monkeypatch):
     assert f"7 sites ({makeup}) by constrained" in text and "m3.n17@last" in text
     console = Console(record=True, width=200, file=io.StringIO())
     _, report, _ = a_page()
-    report |= {"size": {"sites": 7, "of": 99}, "cost": {}}
-    report["cost"] = dict.fromkeys(("tokens_forward", "tokens_backward", "flops", "seconds"), 1)
-    report["cost"]["stages"] = {}
+    told = dict.fromkeys(("tokens_forward", "tokens_backward", "flops", "seconds"), 1)
+    report |= {"size": {"sites": 7, "of": 99}, "cost": told | {"stages": {}}}
     print_report(console, circuit.as_json(), report)
     shown = console.export_text()
     assert f"7 of 99 sites ({makeup})" in shown and "m3.n17@last (0.300)" in shown

@@ -57,7 +57,9 @@ class Block:
 
 def blocks_of(components: Iterable[Component], decoder: Decoder) -> tuple[Block, ...]:
     """The columns for these members of a model of these sizes."""
-    parts = {usual: {one.index for one in usual.components(decoder)} for usual in USUAL}
+    parts: dict[Mediator, set[int | None]] = {
+        usual: {one.index for one in usual.components(decoder)} for usual in USUAL
+    }
     for one in components:
         parts.setdefault(one.mediator, set()).add(one.index)
     return tuple(
