@@ -126,8 +126,9 @@ def describe(name: str, circuit: Circuit, report: dict[str, Any]) -> dict[str, A
     return {
         "search": name,
         "seed": circuit.seed,
-        "heads": len(circuit.heads),
-        "mlps": len(circuit.mlps),
+        "heads": 0,
+        "mlps": 0,
+        **{glyph.plural.lower(): count for glyph, count in circuit.counts},
         "of": report["size"]["of"],
         "holds": report["success"],
         "desiderata": {

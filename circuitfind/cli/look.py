@@ -18,10 +18,10 @@ def diagram(
         str,
         typer.Option(
             "--kind",
-            help="map, circuit, frontier, bars, effects, stability or attention; as text: dot, "
+            help="grid, circuit, frontier, bars, effects, stability or attention; as text: dot, "
             "mermaid, tikz, graphml, json or mib.",
         ),
-    ] = "map",
+    ] = "grid",
     theme: Annotated[str | None, typer.Option("--theme", help="light or dark.")] = None,
     width: Annotated[
         str | None, typer.Option("--width", help="Columns of a page: one or two.")
@@ -32,11 +32,12 @@ def diagram(
     ] = None,
 ) -> None:
     """Draw a finished run, or write its circuit as a graph in text."""
-    from ..report.figures.kinds import FIGURES, FILES
+    from ..report.figures.kinds import FIGURES, OLD_NAMES
     from ..runs import pictures
 
+    kind = OLD_NAMES.get(kind, kind)
     if kind in FIGURES:
-        out = out or run_path / f"{FILES.get(kind, kind)}.svg"
+        out = out or run_path / f"{kind}.svg"
         pictures.redraw(run_path, out, kind, report_path=report, theme=theme, width=width)
     elif kind not in pictures.TEXTS:
         raise ValueError(f"--kind is one of {', '.join((*FIGURES, *pictures.TEXTS))}; got {kind!r}")

@@ -22,7 +22,8 @@ from .reports import load_report
 from .settings import Settings
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
-FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
+FIGURE, EXAMPLES, PAGE = "grid.svg", "examples.json", "report.html"
+OLD_FIGURE = "circuit.svg"  # the grid of a run of version 0.1; today the diagram's file
 COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"  # in a folder of its own
 VALIDATED = "validated.json"
 ASIDE = "decisions.before-{}.json"  # decisions about a circuit that another run replaced
@@ -87,6 +88,7 @@ class RunFolder:
                 CIRCUIT,
                 HISTORY,
                 FIGURE,
+                OLD_FIGURE,
                 EXAMPLES,
                 PAGE,
                 VALIDATED,

@@ -12,7 +12,7 @@ from ..circuits.foreign import write_foreign_mib
 from ..circuits.storage import write_text
 from ..records import load_json
 from ..report import save_figure
-from ..report.figures.kinds import FIGURES, draw_kind
+from ..report.figures.kinds import FIGURES, GRID, draw_kind
 from ..report.page.comparison import render_comparison
 from ..report.page.page import render_page
 from ..report.text.graphs import KINDS, export_graph
@@ -30,6 +30,7 @@ from .folder import (
 from .history import latest_run
 from .reports import CHECKED_FILE
 from .settings import Settings
+from .sites import known_sites
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 
@@ -37,7 +38,7 @@ TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 def redraw(
     path: str | Path,
     target: str | Path,
-    kind: str = "map",
+    kind: str = GRID,
     *,
     report_path: str | Path | None = None,
     theme: str | None = None,
@@ -85,12 +86,12 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         settings, circuit, report = latest_run(path)
         name, left_out = path.resolve().name, {}
         for kind in FIGURES:
-            target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
+            target = Path(out) / (f"{name}.svg" if kind == GRID else f"{name}-{kind}.svg")
             try:
                 examples = _examples_in(path) if kind == "attention" else None
                 figure = draw_kind(circuit, report, kind, examples=examples)
             except ValueError as error:
-                if kind == "map":  # then there is nothing to show at all
+                if kind == GRID:  # then there is nothing to show at all
                     raise
                 left_out[kind] = str(error)
                 continue
@@ -131,6 +132,7 @@ def write_page(path: str | Path) -> Path:
         command=settings.command(),
         examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
+        known=known_sites(circuit),
     )
     write_text(page, made)
     return page

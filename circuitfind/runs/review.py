@@ -17,12 +17,12 @@ from ..circuits.decisions import (
     merge,
 )
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
-from ..mediators.space import Decoder, space_of
 from ..progress import Progress
 from ..search import unknown_sites
 from .folder import read_run
 from .run import Run, discover
 from .settings import Settings
+from .sites import known_sites
 
 WITH_TEXT = "name", "group", "withdraw"  # are given as site=text
 
@@ -65,7 +65,7 @@ def review(path: str | Path, said: Said, file: str | Path | None = None) -> Deci
             nobody's name; every problem at once.
     """
     settings, circuit, report = read_run(path)
-    known = _known_sites(circuit)
+    known = known_sites(circuit)
     made = decisions_about(path, circuit) or _from_settings(settings, circuit, report["created"])
     before, problems = made, []
     if file is not None:
@@ -123,13 +123,6 @@ def _unknown(decisions: Decisions, known: Sequence[str]) -> list[str]:
     """A sentence for each site that is none of the known ones."""
     sites = [row.site for row in decisions.decisions if row.site != WHOLE]
     return unknown_sites(sites, known)
-
-
-def _known_sites(circuit: Circuit) -> list[str]:
-    """The names of all sites that a run could have chosen."""
-    known = circuit.provenance
-    decoder = Decoder(known["n_layers"], known["n_heads"])
-    return [str(site) for site in space_of(circuit.space, known["positions"]).sites(decoder)]
 
 
 def _from_settings(settings: Settings, circuit: Circuit, when: str) -> Decisions | None:

@@ -89,7 +89,7 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
         "circuit.json",
         "report.json",
         "history.csv",
-        "circuit.svg",
+        "grid.svg",
         "config.json",
         "examples.json",
         "report.html",

@@ -19,12 +19,12 @@ from circuitfind.objective.objective import Objective
 from circuitfind.objective.patching import prepare, run
 from circuitfind.search import SearchConfig, candidate_sites, search
 from circuitfind.testing import check_donor
+from desiderata.choices import DONORS as NAMES
 from tasks.variable_binding import claim as binding
 
 from .. import planted as wired
 from ..tiny import N_HEADS, N_LAYERS, random_desideratum
 
-NAMES = [donor.name for donor in DONORS.all()]
 POINT = Point(1, "heads")
 EXACT: dict[str, Any] = {"atol": 0.0, "rtol": 0.0}
 

@@ -21,12 +21,7 @@ from ..trials import ChosenCircuit, Trials
 def search_greedy(problem: SearchProblem, config: SearchConfig, progress: Progress) -> SearchResult:
     """The sites that are left; with a size, the first by rank."""
     sites = problem.sites
-    kinds = {"embed": 0, "head": 1, "mlp": 2}  # within a layer, the MLP comes after the heads
-    order = sorted(
-        range(len(sites)),
-        key=lambda n: (sites[n].component.layer, kinds[sites[n].component.kind], n),
-        reverse=True,
-    )
+    order = sorted(range(len(sites)), key=lambda n: (sites[n].component.depth, n), reverse=True)
 
     def choose(trials: Trials) -> ChosenCircuit:
         current, cost = frozenset(range(len(sites))), torch.zeros(len(sites))

@@ -9,7 +9,7 @@ excess: above 0, members back each other up, as the name movers of Wang et al. 2
 Partial necessity is that of Shi et al. 2024 (arXiv 2410.13032): F(M, M\\C) > F(M, M\\R) for more
 than q = 0.9 of random circuits R, F the mean of squared differences of s, by an exact one-sided
 binomial test. R is as large as C and, their stricter choice, drawn from outside it. Here R also
-has as many heads and MLPs as C in each layer at each position, and where a layer has too few
+has as many sites of each kind as C in each layer at each position, and where a layer has too few
 others, more of the same kind from other layers, or else of any. They draw paths of edges, here
 sites are drawn, and a tie is no win. Where fewer sites are outside than inside, R is drawn from
 everywhere; sharing members with C, such circuits may tie with it and cannot make it fail.

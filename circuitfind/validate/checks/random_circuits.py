@@ -1,4 +1,4 @@
-"""Does the circuit beat random circuits with as many heads and MLPs in each layer?"""
+"""Does the circuit beat random circuits with as many sites of each kind in each layer?"""
 
 import torch
 
@@ -15,7 +15,7 @@ from ..thresholds import judge_wins
 def check_random_circuits(inputs: CheckInputs) -> Finding:
     """The share of random circuits of the same make-up whose worst-off desideratum does worse.
 
-    A random circuit has the same number of heads and of MLPs in each layer at each position, and
+    A random circuit has the same number of sites of each kind in each layer at each position, and
     is not the circuit itself. It is beaten when the least slack of the circuit over the
     desiderata that are not vacuous is greater than its own, on the pairs compared; a tie is
     no win. The check holds when a one-sided binomial test says that more than 0.9 are beaten. In
@@ -55,8 +55,8 @@ def check_random_circuits(inputs: CheckInputs) -> Finding:
         n=n,
         ablation=ablation,
         split="held-out",
-        says=f"the circuit beats {wins} of {n} random circuits with as many heads and MLPs in each "
-        f"layer ({different} different ones exist); the best of them clears the bounds by "
+        says=f"the circuit beats {wins} of {n} random circuits with as many sites of each kind in "
+        f"each layer ({different} different ones exist); the best of them clears the bounds by "
         f"{'at most ' if best < mine else ''}{best:+.3f}, the circuit by {mine:+.3f}, on up to "
         f"{max(map(len, objective.batches))} pairs of each desideratum",
         details=tuple({"slack": others[members]} for members in drawn),
