@@ -7,8 +7,9 @@ does the task, `GivenPairs` that somebody else's pairs hold. Each is sampled in 
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from .causal import Causal
 from .choices import (
     DONORS,
     TOP,
@@ -20,9 +21,6 @@ from .choices import (
 )
 from .desideratum import AT_LEAST, Desideratum, Pair, Part, Rule, Sense, check_degree
 from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
-
-if TYPE_CHECKING:
-    from .causal_model import CausalModel
 
 DEALS = 1000  # ways of dividing given pairs that are tried
 Degrees = float | Mapping[str, float]
@@ -61,7 +59,7 @@ class Claim:
     """A causal statement about a circuit at some positions, and the rules that it compiles to."""
 
     name: str
-    model: "CausalModel"
+    model: Causal
     at: tuple[str, ...]
     rules: tuple[Rule, ...]
 
@@ -216,7 +214,7 @@ class GivenPairs:
 
 
 def carries(
-    model: "CausalModel",
+    model: Causal,
     variables: str | Sequence[str],
     *,
     at: str | Sequence[str] = "last",
@@ -319,7 +317,7 @@ def carries(
 
 
 def suffices(
-    model: "CausalModel",
+    model: Causal,
     *,
     at: str | Sequence[str] = "all",
     same: Collection[str] = (),

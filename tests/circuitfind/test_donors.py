@@ -20,7 +20,7 @@ from circuitfind.objective.patching import prepare, run
 from circuitfind.search import SearchConfig, candidate_sites, search
 from circuitfind.testing import check_donor
 from desiderata.choices import DONORS as NAMES
-from tasks.variable_binding import claim as binding
+from tasks.variable_binding import model as binding
 
 from .. import planted as wired
 from ..tiny import N_HEADS, N_LAYERS, random_desideratum
@@ -138,7 +138,7 @@ def test_taking_rows_takes_what_they_took(tiny, donor):
 def test_how_many_pairs_run_at_once_changes_no_result(donor):
     """As in `discover --donor mean --batch 16`: null, ceiling and scores of any circuit."""
     model = load_model("binder", device="cpu")
-    desiderata = binding.model.suffices(at="last", donor=donor).sample(24, 0)[0]
+    desiderata = binding.suffices(at="last", donor=donor).sample(24, 0)[0]
     sites = candidate_sites(model, desiderata)
     masks = torch.bernoulli(torch.full((6, len(sites)), 0.6))
     made = []
