@@ -73,8 +73,8 @@ def slopes(prepared, gates):
     another."""
     gates = gates.clone().requires_grad_()
     logits = run(prepared, gates)
-    (logits[..., 3] - logits[..., 5]).sum().backward()
-    return logits.detach(), gates.grad
+    (gradient,) = torch.autograd.grad((logits[..., 3] - logits[..., 5]).sum(), gates)
+    return logits.detach(), gradient
 
 
 # -- what patching gives

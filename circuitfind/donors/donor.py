@@ -23,9 +23,13 @@ class Donor(Protocol):
             share, so that at `all` every prompt must have as many tokens.
     """
 
-    name: str
     aligned: bool
     placed: bool
+
+    @property
+    def name(self) -> str:
+        """The donor in words."""
+        ...
 
     def prompts(self, base: Prompts, source: Prompts, mean_over: Prompts | None) -> Prompts:
         """The prompts whose activations are looked at, a row a pair where `aligned`.

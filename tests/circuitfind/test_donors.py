@@ -19,12 +19,13 @@ from circuitfind.objective.objective import Objective
 from circuitfind.objective.patching import prepare, run
 from circuitfind.search import SearchConfig, candidate_sites, search
 from circuitfind.testing import check_donor
+from desiderata import choices
 from tasks.variable_binding import claim as binding
 
 from .. import planted as wired
 from ..tiny import N_HEADS, N_LAYERS, random_desideratum
 
-NAMES = [donor.name for donor in DONORS.all()]
+NAMES = choices.DONORS
 POINT = Point(1, "heads")
 EXACT: dict[str, Any] = {"atol": 0.0, "rtol": 0.0}
 
@@ -218,6 +219,10 @@ def test_models_that_do_not_fit_are_refused_with_every_reason(tiny, planted):
     assert differences(model, replace(model, prepend_bos=True)) == [
         "only one of them gets a BOS token"
     ]
+
+
+def test_every_name_of_the_language_is_a_donor():
+    assert set(NAMES) == {donor.name for donor in DONORS.all()}
 
 
 def test_what_is_no_donor_is_refused():
