@@ -39,13 +39,11 @@ WHERE = [("last",), ("x",), ("x", "last"), ("all",)]
 
 every = pytest.mark.parametrize("name", EVERY)
 both = pytest.mark.parametrize("name", BOTH)
-swept = pytest.mark.parametrize(
-    ("name", "at"),
-    [
-        *((name, ("x", "last")) for name in EVERY),
-        *((name, at) for name in FEW for at in (("last",), ("all",))),
-    ],
-)
+SWEEP = [
+    *((name, ("x", "last")) for name in EVERY),
+    *((name, at) for name in FEW for at in (("last",), ("all",))),
+]
+swept = pytest.mark.parametrize(("name", "at"), SWEEP)
 
 BASE = torch.tensor([[3, 5, 7, 9, 11, 4], [8, 2, 6, 1, 12, 13]])
 SOURCE = torch.tensor([[4, 9, 3, 20, 12, 7], [9, 1, 2, 22, 14, 15]])
@@ -73,8 +71,8 @@ def slopes(prepared, gates):
     another."""
     gates = gates.clone().requires_grad_()
     logits = run(prepared, gates)
-    (logits[..., 3] - logits[..., 5]).sum().backward()
-    return logits.detach(), gates.grad
+    (gradient,) = torch.autograd.grad((logits[..., 3] - logits[..., 5]).sum(), gates)
+    return logits.detach(), gradient
 
 
 # -- what patching gives
@@ -158,8 +156,8 @@ def test_gradients_of_gates_are_finite_differences(tiny, name):
     step = 0.01 * torch.eye(len(prepared.sites))
     up, down = (run(prepared, gates + way) for way in (step, -step))
     measured = ((up - down)[..., 3] - (up - down)[..., 5]).sum(dim=1) / 0.02
-    torch.testing.assert_close(gradient[0], measured, atol=2e-3, rtol=0.02)
-    assert gradient.abs().max() > 0.1
+    torch.testing.assert_close(gradient[0], measured, atol=5e-4, rtol=0.02)
+    assert gradient.abs().max() > 0.04
 
 
 @pytest.mark.parametrize(
@@ -211,11 +209,14 @@ def test_engines_agree_on_patched_logits_and_gradients(tiny, architecture):
 # -- the same by other ways
 
 
-@swept
-@pytest.mark.parametrize("part", ["inside", "outside"])
+@pytest.mark.parametrize(
+    ("name", "at", "part"),
+    [
+        *((name, at, "inside") for name, at in SWEEP),
+        *((name, ("x", "last"), "outside") for name in FEW),
+    ],
+)
 def test_reuse_equals_recomputation_in_logits_and_gradients(tiny, name, at, part):
-    if part == "outside" and name not in FEW:
-        pytest.skip("one part is enough here")
     model = tiny(name)
     made = []
     for reuse in (True, False):
@@ -412,15 +413,16 @@ def test_cost_counts_the_tokens_that_are_run(tiny, name):
 # -- where the answer is read
 
 
-@pytest.mark.parametrize("reuse", [True, False])
 @pytest.mark.parametrize(
-    ("name", "at"),
-    [*((name, ("x",)) for name in EVERY), *((name, at) for name in FEW for at in WHERE[::3])],
+    ("name", "at", "reuse"),
+    [
+        *((name, ("x",), True) for name in EVERY),
+        *((name, at, True) for name in FEW for at in (("last",), ("all",))),
+        *((name, at, False) for name in BOTH for at in (("last",), ("all",))),
+    ],
 )
 def test_reading_at_an_index_equals_the_models_own_logits_there(tiny, name, at, reuse):
     """Whatever is patched: as the same patch gives at that column of all the logits."""
-    if not reuse and name not in FEW:
-        pytest.skip("reuse equals recomputation by a law of its own")
     model = tiny(name)
     prepared = ready(model, at, reuse=reuse, read="1", n=4)
     base = prepared.batch.base

@@ -220,6 +220,10 @@ def test_models_that_do_not_fit_are_refused_with_every_reason(tiny, planted):
     ]
 
 
+def test_every_name_of_the_language_is_a_donor():
+    assert set(NAMES) == {donor.name for donor in DONORS.all()}
+
+
 def test_what_is_no_donor_is_refused():
     made = random_desideratum(("last",))
     assert donor_of(made) == DONORS.named("source")
