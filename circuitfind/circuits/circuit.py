@@ -111,16 +111,6 @@ class Circuit:
 
         return tuple(Counter(s.component.glyph for s in sorted(self.sites, key=place)).items())
 
-    @property
-    def heads(self) -> tuple[Site, ...]:
-        """The members that are attention heads."""
-        return tuple(site for site in self.sites if site.component.kind == "head")
-
-    @property
-    def mlps(self) -> tuple[Site, ...]:
-        """The members that are MLPs."""
-        return tuple(site for site in self.sites if site.component.kind == "mlp")
-
     def save(self, path: str | Path) -> None:
         """Write the circuit as JSON, all of it or nothing."""
         write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
