@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ..mediators.known import MEDIATORS
 from ..mediators.site import Glyph, Site
 from ..mediators.space import SearchSpace
 from ..records import Format, SiteName, stored_as
@@ -136,10 +137,14 @@ class Circuit:
 
     @property
     def counts(self) -> tuple[tuple[Glyph, int], ...]:
-        """How many members there are of each mediator, in the order of the pass."""
-        numbers = Counter(site.component.mediator for site in self.sites)
-        order = sorted(numbers, key=lambda one: (one.order, one.kind))
-        return tuple((one.glyph, numbers[one]) for one in order)
+        """The number of members under each glyph, in the order of the known mediators."""
+        known = MEDIATORS.all()
+
+        def place(site: Site) -> tuple[int, str]:
+            mediator = site.component.mediator
+            return known.index(mediator) if mediator in known else len(known), mediator.kind
+
+        return tuple(Counter(s.component.glyph for s in sorted(self.sites, key=place)).items())
 
     def save(self, path: str | Path) -> None:
         """Write the circuit as JSON, all of it or nothing."""
