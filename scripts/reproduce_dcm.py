@@ -55,7 +55,7 @@ BAND_PAIRS, PAIRS_BEFORE, PAIRS_COMPARED = 32, 32, 96
 Found = tuple[Circuit, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is run, with how many pairs and seeds, and where it is kept.
 
@@ -265,7 +265,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "figures/dcm/runs")
     parser.add_argument("--out", type=Path, default=ROOT / "figures/dcm")
     arguments = parser.parse_args()
-    plan = Plan(arguments.model, arguments.n, arguments.seeds, arguments.runs, arguments.kept)
+    plan = Plan(
+        name=arguments.model,
+        n=arguments.n,
+        seeds=arguments.seeds,
+        runs=arguments.runs,
+        kept=arguments.kept,
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = collect(plan, arguments.n_random, arguments.methods, arguments.out)
     write_text(arguments.out / "dcm.json", json.dumps(found, indent=1) + "\n")

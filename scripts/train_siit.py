@@ -65,7 +65,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "circuitfind" / "models" / "si
 LOUD = 3.0  # how much the others' outputs should vary; see `spread`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides the weights."""
 

@@ -88,9 +88,9 @@ def _named(model: nn.Module) -> str:
 
 
 def _number(model: nn.Module, *names: str) -> int | None:
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if hasattr(config, "get_text_config"):
-        config = config.get_text_config(decoder=True)  # type: ignore[union-attr]
+        config = config.get_text_config(decoder=True)
     found = (getattr(config, name, None) for name in names)
     return next((value for value in found if isinstance(value, int)), None)
 

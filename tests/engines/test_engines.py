@@ -536,9 +536,19 @@ def test_native_models_run_behind_the_bridge(direction):
     from .models import WORDS
 
     config = TransformerBridgeConfig(
-        d_model=32, d_head=8, n_layers=2, n_heads=4, n_ctx=16, d_mlp=48, d_vocab=32,
-        act_fn="gelu", normalization_type="LN", attention_dir=direction, device="cpu", seed=0,
-    )  # fmt: skip
+        d_model=32,
+        d_head=8,
+        n_layers=2,
+        n_heads=4,
+        n_ctx=16,
+        d_mlp=48,
+        d_vocab=32,
+        act_fn="gelu",
+        normalization_type="LN",
+        attention_dir=direction,
+        device="cpu",
+        seed=0,
+    )
     boot: Any = TransformerBridge
     bridge = boot.boot_native(config, tokenizer=word_tokenizer(WORDS))
     engine = BridgeEngine(bridge)
