@@ -99,11 +99,12 @@ def write_foreign_mib(
             graphs know none).
     """
     wanted = Wanted(n_layers, n_heads, "", None)
+    known = wanted.components
     positions = {site.position for site in circuit.sites}
     problems = [
         f"{site}: not a head or MLP of {n_layers} layers of {n_heads} heads"
         for site in circuit.sites
-        if site.component not in wanted.components
+        if site.component not in known
     ]
     if len(positions) > 1:
         problems.append(f"these graphs know no positions; got {', '.join(sorted(positions))}")
@@ -113,7 +114,7 @@ def write_foreign_mib(
     score = {site.component: float(value) for site, value in every}
     nodes: dict[str, Any] = {"input": {"in_graph": True, "score": 0.0}}
     edges, earlier = [], ["input"]
-    for part in wanted.components:
+    for part in known:
         # Nodes that are out have a score too: EAP-IG's own selection keeps those that have none.
         nodes[str(part)] = {"in_graph": part in score, "score": score.get(part, 0.0)}
         if part not in score:
