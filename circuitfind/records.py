@@ -117,12 +117,22 @@ class Format(Generic[T]):
         return (None if problems else made), [*problems, *found]
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the newest version."""
-        made = schema_of(self.versions[self.name])
-        made["properties"] = {"format": {"const": self.name}, **made["properties"]}
-        if self.unnamed is None:
-            made["required"] = ["format", *made.get("required", [])]
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+        """The JSON Schema of such a file, in any version that can be read."""
+        versions = []
+        for name, type_ in self.versions.items():
+            made = schema_of(type_)
+            made["properties"] = {"format": {"const": name}, **made["properties"]}
+            if self.unnamed is None:
+                made["required"] = ["format", *made.get("required", [])]
+            versions.append(made)
+        whole = versions[0] if len(versions) == 1 else _either(versions)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _either(versions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One schema for a file of any of these versions, the newest first, with shared definitions."""
+    shared = {key: value for one in versions for key, value in one.pop("$defs", {}).items()}
+    return {"$defs": shared, "oneOf": list(reversed(versions))}
 
 
 def read_record(type_: Any, content: Any, *, where: str | Path) -> Any:

@@ -34,8 +34,8 @@ class Top:
             if answer is not None
         ]
         ids = next_ids(model, given)
-        if problems := dict.fromkeys(one for one in ids.values() if isinstance(one, str)):
-            raise UnusableAnswers(list(problems))
+        if problems := {one for one in ids.values() if isinstance(one, str)}:
+            raise UnusableAnswers(sorted(problems))
         rows = [
             UNKNOWN if answer is None else ids[context, answer]
             for context, answer in zip(contexts, answers, strict=True)

@@ -96,7 +96,7 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     }
     circuit = json.loads((folder / "circuit.json").read_text())
     report = json.loads((folder / "report.json").read_text())
-    assert circuit["format"] == "circuitfind/1"
+    assert circuit["format"] == "circuitfind/2"
     assert set(circuit) == {
         "format",
         "model",
@@ -106,6 +106,8 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
         "seed",
         "sites",
         "provenance",
+        "space",
+        "donor",
     }
     assert all(set(row) == {"site", "score"} for row in circuit["sites"])
     assert report["success"] is True

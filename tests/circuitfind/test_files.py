@@ -265,7 +265,7 @@ def test_settings_are_read_back():
         {"pins": [[]]},
         {"task": 7},
         {"task": None},
-        {"donor": "noise"},
+        {"donor": 3},
         {"format": "circuitfind-config/9"},
         {"wings": 2},
     ],

@@ -148,10 +148,10 @@ class _Grid:
 def _grid(circuit: Circuit) -> _Grid:
     facts: dict[str, Any] = {"n_layers": None, "n_heads": None, **circuit.provenance}
     n_layers, n_heads = facts["n_layers"], facts["n_heads"]
-    if not all(type(size) is int and size > 0 for size in (n_layers, n_heads)):
+    if not all(type(size) is int for size in (n_layers, n_heads)) or n_layers < 1 or n_heads < 0:
         raise ValueError(
             "a figure needs the model's n_layers and n_heads in the circuit's provenance, as whole "
-            f"numbers above 0; got {n_layers!r} and {n_heads!r}"
+            f"numbers, one layer or more; got {n_layers!r} and {n_heads!r}"
         )
     decoder = Decoder(n_layers, n_heads)
     if beyond := strange_to(decoder, (site.component for site in circuit.sites)):
@@ -165,7 +165,7 @@ def _grid(circuit: Circuit) -> _Grid:
     blocks = blocks_of(inside, decoder)
     n_rows = max([n_layers, *(one.layer + 1 for one in inside)])
     n_columns = sum(len(block.parts) for block in blocks if block.title)
-    side = max(min(0.17, 4.2 / n_rows, 3.6 / n_columns), 0.03)
+    side = max(min(0.17, 4.2 / n_rows, 3.6 / max(1, n_columns)), 0.03)
     grid = _Grid(
         positions=positions or ("",),
         decoder=decoder,
