@@ -65,6 +65,7 @@ def blocks_of(components: Iterable[Component], decoder: Decoder) -> tuple[Block,
     return tuple(
         Block(mediator, tuple(sorted(its, key=lambda part: -1 if part is None else part)))
         for mediator, its in parts.items()
+        if its  # a model may have no heads
     )
 
 
