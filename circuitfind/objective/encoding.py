@@ -82,8 +82,9 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
     prompts = {prompt.text: prompt for pair in pairs for prompt in (pair.base, pair.source)}
     prompts |= {prompt.text: prompt for made in desiderata for prompt in made.mean_over}
     tokens = _tokenize(model, prompts)
-    problems = dict.fromkeys(_unknown_words(model, tokens))
-    targets = [_targets(model, desideratum, tokens, problems) for desideratum in desiderata]
+    unusable: dict[str, None] = {}
+    targets = [_targets(model, desideratum, tokens, unusable) for desideratum in desiderata]
+    problems = dict.fromkeys([*_unknown_words(model, tokens), *sorted(unusable)])
     positions = {name for desideratum in desiderata for name in desideratum.at}
     columns = {}
     for text, prompt in prompts.items():

@@ -1,4 +1,4 @@
-"""Random circuits of the same make-up as a given one: as many heads and MLPs in each layer."""
+"""Random circuits of the same make-up as a given one: as many sites of each kind in each layer."""
 
 import random
 from collections import Counter, defaultdict
