@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .circuits.circuit import Circuit, load_circuit
     from .mediators.site import Component, Site
-    from .models.model import Model, load_model
+    from .models.loading import load_model
+    from .models.model import Model
     from .objective.mask import Mask
     from .report.figures.plots import draw_search
     from .search import search
@@ -37,7 +38,7 @@ _HOME = {
     "Site": "mediators.site",
     "draw_search": "report.figures.plots",
     "load_circuit": "circuits.circuit",
-    "load_model": "models.model",
+    "load_model": "models.loading",
     "search": "search",
     "validate": "validate",
 }

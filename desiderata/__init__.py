@@ -5,8 +5,9 @@ A task is a `CausalModel`; `model.carries("x")` and `model.suffices()` are claim
 """
 
 from .causal_model import CausalModel
+from .choices import Alternatives, AnswerChoice, Donor, DonorChoice, Named, name_of
 from .claim import Claim, GivenPairs, Sampleable, pairs_hold
-from .desideratum import Desideratum, Donor, Pair, Part, Sense
+from .desideratum import Desideratum, Pair, Part, Sense
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .external import read_pairs
 from .lint import Problem, lint, lint_desiderata
@@ -14,12 +15,16 @@ from .prompt import Prompt, Span, fill, join
 from .saved import Saved, SavedInputs
 
 __all__ = [
+    "Alternatives",
+    "AnswerChoice",
     "CausalModel",
     "Choice",
     "Claim",
     "Desideratum",
     "Donor",
+    "DonorChoice",
     "GivenPairs",
+    "Named",
     "Pair",
     "Part",
     "Problem",
@@ -37,6 +42,7 @@ __all__ = [
     "join",
     "lint",
     "lint_desiderata",
+    "name_of",
     "pairs_hold",
     "pool_of",
     "read_pairs",

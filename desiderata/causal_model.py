@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 from .claim import Claim, carries, suffices
 from .domains import Distinct, Domain, ItemOf, Values, pool_of
 from .prompt import Prompt, fill, template_names
+
+Narrowed = TypeVar("Narrowed", bound="CausalModel")
 
 
 @cache
@@ -181,7 +183,7 @@ class CausalModel:
                 inputs[name] = self.inputs[name].draw(rng, inputs)
         return inputs if self.allows(inputs) else None
 
-    def narrowed(self, domains: Mapping[str, Domain]) -> "CausalModel":
+    def narrowed(self: Narrowed, domains: Mapping[str, Domain]) -> Narrowed:
         """The same model with other domains for some inputs."""
         return replace(self, inputs={**self.inputs, **domains})
 

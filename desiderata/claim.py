@@ -7,13 +7,20 @@ does the task, `GivenPairs` that somebody else's pairs hold. Each is sampled in 
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from .desideratum import AT_LEAST, DONORS, Desideratum, Donor, Pair, Part, Rule, Sense, check_degree
+from .causal import Causal
+from .choices import (
+    DONORS,
+    TOP,
+    AnswerChoice,
+    DonorChoice,
+    answer_choice,
+    donor_problems,
+    name_of,
+)
+from .desideratum import AT_LEAST, Desideratum, Pair, Part, Rule, Sense, check_degree
 from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
-
-if TYPE_CHECKING:
-    from .causal_model import CausalModel
 
 DEALS = 1000  # ways of dividing given pairs that are tried
 Degrees = float | Mapping[str, float]
@@ -36,7 +43,7 @@ class Sampleable(Protocol):
 
     def moved(self, at: str | Sequence[str]) -> "Sampleable": ...
 
-    def ablated(self, donor: Donor) -> "Sampleable": ...
+    def ablated(self, donor: DonorChoice) -> "Sampleable": ...
 
 
 class SamplingError(ValueError):
@@ -52,7 +59,7 @@ class Claim:
     """A causal statement about a circuit at some positions, and the rules that it compiles to."""
 
     name: str
-    model: "CausalModel"
+    model: Causal
     at: tuple[str, ...]
     rules: tuple[Rule, ...]
 
@@ -90,6 +97,7 @@ class Claim:
                         at_least=rule.at_least,
                         weight=rule.weight,
                         donor=rule.donor,
+                        answer=rule.answer,
                     )
                 )
             sides.append(tuple(side))
@@ -101,7 +109,11 @@ class Claim:
         """The same claim about other positions."""
         return replace(self, at=positions_of(at))
 
-    def ablated(self, donor: Donor) -> "Claim":
+    @property
+    def _donor(self) -> DonorChoice:
+        return self.rules[0].donor
+
+    def ablated(self, donor: DonorChoice) -> "Claim":
         """The same claim with another donor, which its name then tells.
 
         Raises:
@@ -109,7 +121,7 @@ class Claim:
         """
         _check_donor(donor)
         rules = tuple(replace(rule, donor=donor) for rule in self.rules)
-        return replace(self, rules=rules, name=_renamed(self.name, donor))
+        return replace(self, rules=rules, name=_renamed(self.name, self._donor, donor))
 
 
 @dataclass(frozen=True)
@@ -184,7 +196,11 @@ class GivenPairs:
             self.name, tuple(replace(desideratum, at=positions) for desideratum in self.desiderata)
         )
 
-    def ablated(self, donor: Donor) -> "GivenPairs":
+    @property
+    def _donor(self) -> DonorChoice:
+        return self.desiderata[0].donor
+
+    def ablated(self, donor: DonorChoice) -> "GivenPairs":
         """The same pairs with another donor, which the claim's name then tells.
 
         Raises:
@@ -192,13 +208,13 @@ class GivenPairs:
         """
         _check_donor(donor)
         return GivenPairs(
-            _renamed(self.name, donor),
+            _renamed(self.name, self._donor, donor),
             tuple(replace(desideratum, donor=donor) for desideratum in self.desiderata),
         )
 
 
 def carries(
-    model: "CausalModel",
+    model: Causal,
     variables: str | Sequence[str],
     *,
     at: str | Sequence[str] = "last",
@@ -208,7 +224,9 @@ def carries(
     complete: bool = False,
     at_least: Degrees = AT_LEAST,
     weight: Degrees = 1.0,
-    donor: Donor = "source",
+    donor: DonorChoice = "source",
+    answer: AnswerChoice = TOP,
+    among: Sequence[str | Collection[str]] | None = None,
 ) -> Claim:
     """The claim that these variables' values pass through the circuit at these positions.
 
@@ -221,11 +239,15 @@ def carries(
     Args:
         keeps: the inputs to keep still; all that v does not depend on, unless named.
         at_least, weight: one number, or numbers by desideratum's name.
+        among: answers that are compared with each other only, such as `[" is", " are"]`; a set in
+            it counts as one answer. By default the answer is the most likely token of all.
+        answer: somebody's own kind of answer (circuitfind/answers).
 
     Raises:
         LookupError: an unknown variable.
         ValueError: every contradiction among the arguments at once.
     """
+    answer = answer_choice(answer, among)
     names = (variables,) if isinstance(variables, str) else tuple(variables)
     keeps = (keeps,) if isinstance(keeps, str) else keeps
     model.check_known([*names, *(keeps or ())])
@@ -282,26 +304,28 @@ def carries(
                 answers_differ=True,
             )
         )
-    rules = _with_degrees(shapes, at_least, weight, donor, problems)
+    rules = _with_degrees(shapes, at_least, weight, donor, answer, problems)
     loosened = (
         [] if keeps is None else [f"keeping only {', '.join(kept)}" if kept else "keeping nothing"]
     )
     loosened += [] if follows else ["not followed"]
     loosened += [] if crossed else ["not crossed"]
     loosened += ["and nothing else does"] if complete else []
-    loosened += _degree_words(at_least, donor)
+    loosened += _choice_words(at_least, donor, answer)
     name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules)
 
 
 def suffices(
-    model: "CausalModel",
+    model: Causal,
     *,
     at: str | Sequence[str] = "all",
     same: Collection[str] = (),
     at_least: Degrees = AT_LEAST,
     weight: Degrees = 1.0,
-    donor: Donor = "source",
+    donor: DonorChoice = "source",
+    answer: AnswerChoice = TOP,
+    among: Sequence[str | Collection[str]] | None = None,
 ) -> Claim:
     """The claim that the circuit alone gives the answer: everything outside it is patched from a
     source that differs in every input except those in `same`, and the base's answer stays.
@@ -312,14 +336,15 @@ def suffices(
         LookupError: an unknown input in `same`.
         ValueError: every contradiction among the arguments at once.
     """
+    answer = answer_choice(answer, among)
     same = (same,) if isinstance(same, str) else same
     model.check_known(same)
     vary = frozenset(model.inputs) - set(same)
     problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
     rule = Rule(name="suffices", part="outside", sense="keeps", vary=vary, answers_differ=True)
-    rules = _with_degrees([rule], at_least, weight, donor, problems)
+    rules = _with_degrees([rule], at_least, weight, donor, answer, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
-    loosened += _degree_words(at_least, donor)
+    loosened += _choice_words(at_least, donor, answer)
     name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules)
 
@@ -333,7 +358,9 @@ def pairs_hold(
     at: str | Sequence[str] = "last",
     at_least: float = AT_LEAST,
     weight: float = 1.0,
-    donor: Donor = "source",
+    donor: DonorChoice = "source",
+    answer: AnswerChoice = TOP,
+    among: Sequence[str | Collection[str]] | None = None,
 ) -> GivenPairs:
     """The claim that hand-written pairs hold, as one desideratum.
 
@@ -349,6 +376,7 @@ def pairs_hold(
         at_least=at_least,
         weight=weight,
         donor=donor,
+        answer=answer_choice(answer, among),
     )
     return GivenPairs(name, (desideratum,))
 
@@ -365,30 +393,36 @@ def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
     return positions
 
 
-def _check_donor(donor: str) -> None:
-    if donor not in DONORS:
-        raise ValueError(f"donor must be one of {', '.join(DONORS)}; got {donor!r}")
+def _check_donor(donor: DonorChoice) -> None:
+    if problems := donor_problems(donor):
+        raise ValueError("; ".join(problems))
 
 
-def _renamed(name: str, donor: str) -> str:
-    """A claim's name with this donor in place of the one that it told; `source` goes unsaid."""
-    for other in DONORS:
+def _renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
+    """A claim's name with this donor in place of the one before; `source` is not named."""
+    for other in (*DONORS, name_of(before)):
         name = name.removesuffix(f", donor {other}")
-    return name if donor == "source" else f"{name}, donor {donor}"
+    return name if donor == "source" else f"{name}, donor {name_of(donor)}"
 
 
-def _degree_words(at_least: Degrees, donor: str) -> list[str]:
-    """How a claim's name tells a degree or a donor other than the usual ones."""
+def _choice_words(at_least: Degrees, donor: DonorChoice, answer: AnswerChoice) -> list[str]:
+    """A claim's degree, answer and donor in words, where they are not the usual ones."""
     words = []
     if isinstance(at_least, Mapping):
         words += [f"{name} at least {degree:g}" for name, degree in at_least.items()]
     elif at_least != AT_LEAST:
         words.append(f"at least {at_least:g}")
-    return words + ([f"donor {donor}"] if donor != "source" else [])
+    words += [name_of(answer)] if answer != TOP else []
+    return words + ([f"donor {name_of(donor)}"] if donor != "source" else [])
 
 
 def _with_degrees(
-    rules: Sequence[Rule], at_least: Degrees, weight: Degrees, donor: Donor, problems: list[str]
+    rules: Sequence[Rule],
+    at_least: Degrees,
+    weight: Degrees,
+    donor: DonorChoice,
+    answer: AnswerChoice,
+    problems: list[str],
 ) -> tuple[Rule, ...]:
     """The rules with their degrees; raises what was wrong before and what is wrong here."""
     names = [rule.name for rule in rules]
@@ -405,6 +439,7 @@ def _with_degrees(
             at_least=_degree(at_least, rule.name, AT_LEAST),
             weight=_degree(weight, rule.name, 1.0),
             donor=donor,
+            answer=answer,
         )
         for rule in rules
     ]

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+from .choices import TOP, AnswerChoice, DonorChoice, donor_problems
 from .prompt import Prompt
 
 Part = Literal["inside", "outside"]
 Sense = Literal["follows", "keeps"]
-Donor = Literal["source", "mean", "zero", "resample"]
 
 PARTS: tuple[Part, ...] = ("inside", "outside")
 SENSES: tuple[Sense, ...] = ("follows", "keeps")
-DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
 AT_LEAST = 0.95
 
 
@@ -47,16 +46,14 @@ class Pair:
         )
 
 
-def check_degree(name: str, at_least: float, weight: float, donor: str) -> list[str]:
+def check_degree(name: str, at_least: float, weight: float, donor: DonorChoice) -> list[str]:
     """What is wrong with these settings of a desideratum, in words."""
     problems = []
     if not 0 < at_least <= 1:
         problems.append(f"{name}: at_least must lie in (0, 1]; got {at_least}")
     if not weight > 0:
         problems.append(f"{name}: weight must be positive; got {weight}")
-    if donor not in DONORS:
-        problems.append(f"{name}: donor must be one of {', '.join(DONORS)}; got {donor!r}")
-    return problems
+    return problems + [f"{name}: {problem}" for problem in donor_problems(donor)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,9 @@ class Desideratum:
         weight: its weight in methods that add losses up.
         donor: what a patched site takes: the source's activation, the mean over the sources,
             zero, or another pair's source.
+            Somebody's own donor is given as an object (circuitfind/donors).
+        answer: what counts as the answer: `top`, the most likely of all; `Alternatives`, the most
+            likely of those named; or somebody's own (circuitfind/answers).
         read: where the answer is read: after the `last` token, or at the token of this index,
             counted from 0 and written as text such as "1".
         mean_over: the prompts that `donor="mean"` is a mean over; by default the pairs' sources.
@@ -87,7 +87,8 @@ class Desideratum:
     at: tuple[str, ...] = ("last",)
     at_least: float = AT_LEAST
     weight: float = 1.0
-    donor: Donor = "source"
+    donor: DonorChoice = "source"
+    answer: AnswerChoice = TOP
     read: str = "last"
     mean_over: tuple[Prompt, ...] = ()
     exhaustive: bool = False
@@ -137,4 +138,5 @@ class Rule:
     answers_differ: bool = False
     at_least: float = AT_LEAST
     weight: float = 1.0
-    donor: Donor = "source"
+    donor: DonorChoice = "source"
+    answer: AnswerChoice = TOP

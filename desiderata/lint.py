@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .choices import name_of
 from .claim import Sampleable, SamplingError
 from .desideratum import Desideratum
 
@@ -62,7 +63,8 @@ def _contradictions(desiderata: Sequence[Desideratum]) -> Iterator[Problem]:
     expected: dict[tuple[str, ...], dict[str, str]] = {}
     for desideratum in desiderata:
         for pair in desideratum.pairs:
-            how = (desideratum.part, desideratum.donor, desideratum.read, *desideratum.at)
+            donor = name_of(desideratum.donor)
+            how = (desideratum.part, donor, desideratum.read, *desideratum.at)
             key = (pair.base.text, pair.source.text, *how)
             expected.setdefault(key, {})[pair.expected] = desideratum.name
     clashes = [(key, answers) for key, answers in expected.items() if len(answers) > 1]

@@ -6,13 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic
 
+from .causal import Causal, Model
 from .desideratum import Pair, Rule
 from .domains import SPLIT_FROM, Choice, Values, pool_of
-
-if TYPE_CHECKING:
-    from .causal_model import CausalModel
 
 DRAWS_PER_PAIR = 200  # draws allowed for each pair asked for, refused ones included
 REPEATS_PER_PAIR = 4  # this many pairs drawn again for each one asked for: there are no more
@@ -20,15 +18,15 @@ HELD_OUT_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Generic[Model]):
     """The causal model narrowed to search content and to held-out content.
 
     `notes` says in words what the two sides share and why. `by_setting` is set where no pool of
     content could be divided; then whole settings of the inputs are dealt to one side or the other.
     """
 
-    search: "CausalModel"
-    held_out: "CausalModel"
+    search: Model
+    held_out: Model
     notes: tuple[str, ...]
     by_setting: bool
     seed: int
@@ -44,7 +42,7 @@ def is_held_out(inputs: Values, seed: int) -> bool:
     return hashlib.sha256(text.encode()).digest()[0] < 256 * HELD_OUT_SHARE
 
 
-def split_content(model: "CausalModel", seed: int) -> Split:
+def split_content(model: Model, seed: int) -> Split[Model]:
     """The two sides of a causal model, disjoint in every pool of content that can be divided."""
     pools = {
         name: pool for name, domain in model.inputs.items() if (pool := pool_of(domain)) is not None
@@ -140,7 +138,7 @@ def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair
 
 
 def _draw_pair(
-    split: Split, model: "CausalModel", rule: Rule, rng: random.Random, held_out: bool
+    split: Split, model: Causal, rule: Rule, rng: random.Random, held_out: bool
 ) -> Pair | str:
     """A pair, or the reason why this draw gives none."""
     base = model.draw(rng)
@@ -180,7 +178,7 @@ def _draw_pair(
     )
 
 
-def _can_differ(model: "CausalModel", name: str) -> bool:
+def _can_differ(model: Causal, name: str) -> bool:
     """Whether an input has another value at all; one drawn from another input need not."""
     pool = pool_of(model.inputs[name])
     return pool is not None and len(pool.items) > 1

@@ -8,8 +8,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .choices import DonorChoice, donor_problems, name_of
 from .claim import Sample, SamplingError, positions_of
-from .desideratum import DONORS, Desideratum, Donor, Pair
+from .desideratum import Desideratum, Pair
 from .prompt import Prompt
 from .sampling import HELD_OUT_SHARE
 
@@ -41,13 +42,11 @@ class SavedInputs:
     """
 
     inputs: tuple[Saved, ...]
-    donor: Donor = "source"
+    donor: DonorChoice = "source"
     at: tuple[str, ...] = ("all",)
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.donor not in DONORS:
-            problems.append(f"donor must be one of {', '.join(DONORS)}; got {self.donor!r}")
+        problems = donor_problems(self.donor)
         if len({saved.text for saved in self.inputs}) < max(2, len(self.inputs)):
             problems.append("two or more saved inputs are needed, no two with the same text")
         if len({tuple(sorted(saved.outputs)) for saved in self.inputs}) > 1:
@@ -58,7 +57,7 @@ class SavedInputs:
     @property
     def name(self) -> str:
         """The claim in words; the donor is always named."""
-        return f"suffices at {' and '.join(self.at)} on saved inputs, donor {self.donor}"
+        return f"suffices at {' and '.join(self.at)} on saved inputs, donor {name_of(self.donor)}"
 
     @property
     def is_divided(self) -> bool:
@@ -73,7 +72,8 @@ class SavedInputs:
             "resample": "ablated to the activations of the saved input before",
             "source": "ablated to the activations of a saved input with another output there",
         }
-        notes = [told[self.donor]]
+        donor = name_of(self.donor)
+        notes = [told.get(donor, f"ablated by {donor}")]
         if not self.is_divided:
             notes.append(
                 f"search and held-out pairs are about the same {len(self.inputs)} saved inputs: "
@@ -125,7 +125,7 @@ class SavedInputs:
         """The same claim about other positions."""
         return replace(self, at=positions_of(at))
 
-    def ablated(self, donor: Donor) -> "SavedInputs":
+    def ablated(self, donor: DonorChoice) -> "SavedInputs":
         """The same claim with another donor."""
         return replace(self, donor=donor)
 

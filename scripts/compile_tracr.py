@@ -46,8 +46,11 @@ import numpy as np
 import torch
 
 from circuitfind.bench.truth import exhaustive_truth, unread
-from circuitfind.mediators.site import Site, all_sites
-from circuitfind.models.model import Model, load_model, load_saved, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.models.loading import load_model, load_saved
+from circuitfind.models.model import Model
 from circuitfind.models.native import Native, read_native, save_native
 from circuitfind.objective.encoding import encode
 from desiderata import Donor, Saved, SavedInputs
@@ -270,7 +273,13 @@ def wrong_outputs(model: Model, rows: Sequence[Saved]) -> list[str]:
     """Where a model's most likely words are not the saved ones, in words."""
     tokens = torch.tensor([each.ids for each in model.tokenize([row.text for row in rows])])
     with torch.no_grad():
-        likely = model.bridge(tokens).argmax(-1)
+        likely = torch.stack(
+            [
+                model.engine.forward(tokens, reads=torch.full((len(tokens),), column))[0].argmax(-1)
+                for column in range(tokens.shape[1])
+            ],
+            dim=1,
+        )
     return [
         f"{row.text!r} at {index}: {word!r} expected, {said!r} said"
         for row, ids in zip(rows, likely.tolist(), strict=True)

@@ -18,7 +18,7 @@ from circuitfind.objective.objective import Objective, slack
 from circuitfind.objective.precheck import keep_solved
 from circuitfind.runs.compare import overlap
 from circuitfind.search import SearchConfig, candidate_sites, search
-from circuitfind.validate.checks.satisfaction import score_desiderata
+from circuitfind.validate.scores import score_desiderata
 from desiderata import Claim
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from circuitfind.mediators.site import all_sites
-from circuitfind.models.model import Model, load_model
+from circuitfind.mediators.space import all_sites
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from circuitfind.models.smollm2 import fetch_smollm2
 from circuitfind.objective.encoding import Batch, encode
-from circuitfind.objective.objective import lead
 from circuitfind.objective.patching import Prepared, prepare, run
 from tasks import arithmetic
 
@@ -74,9 +74,10 @@ def measure_step(prepared: Prepared, batch: Batch) -> int:
         return tensor
 
     gates = torch.full((1, len(prepared.sites)), 0.5, requires_grad=True)
-    weights = {p.untyped_storage().data_ptr() for p in prepared.model.bridge.parameters()}
+    own = prepared.model.engine.weights().values()
+    weights = {weight.untyped_storage().data_ptr() for weight in own}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        lead(run(prepared, gates), batch.expected).mean().backward()
+        batch.answer.lead(run(prepared, gates), batch.expected).mean().backward()
     if gates.grad is None or not bool((gates.grad != 0).any()):
         raise RuntimeError("no gradient reached the gates")
     return sum(size for place, size in kept.items() if place not in weights)
@@ -91,14 +92,14 @@ def main() -> None:
         desiderata = arithmetic.dcm.sample(PAIRS, 0)[0]
         batches = encode(model, desiderata)
         sites = all_sites(1, model.n_heads, ["last"])
-        # Half of float32's bytes.
-        rows = {"weights of a layer": count_bytes(model.bridge.blocks.parameters()) / 2}
+        # Two bytes a number, half of float32's.
+        rows = {"weights of a layer": 2.0 * model.engine.sizes.n_block_parameters}
         kept, step = 0, 0
         for batch in batches:
             prepared = prepare(model, batch, sites)
             layers = prepared.prefix.layers
             kept += count_bytes(t for layer in layers for t in (layer.keys, layer.values))
-            kept += count_bytes(edit.donor for edits in prepared.edits.values() for edit in edits)
+            kept += count_bytes(one.donor for made in prepared.patches.values() for one in made)
             step = max(step, measure_step(prepared, batch))
         share = arguments.n / PAIRS / 2
         rows |= {"prefix and donors": share * kept, "kept for a backward pass": share * step}

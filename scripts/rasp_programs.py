@@ -13,7 +13,7 @@ import numpy as np
 Value = str | int | float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A RASP program, the inputs to save, and how many heads its layers get.
 
@@ -34,7 +34,7 @@ class Program:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compiled:
     """Tracr's model as arrays: `params` by module, residual labels, and words' token ids."""
 
@@ -103,44 +103,44 @@ def _bindings() -> Iterator[tuple[Value, ...]]:
 
 PROGRAMS = (
     Program(
-        "tracr-reverse",
-        "the input backwards",
-        reverse,
-        tuple("abc"),
-        tuple(product("abc", repeat=4)),
+        name="tracr-reverse",
+        about="the input backwards",
+        build=reverse,
+        vocabulary=tuple("abc"),
+        inputs=tuple(product("abc", repeat=4)),
         max_length=4,
     ),
     Program(
-        "tracr-frac-prevs",
-        "the share of x so far",
-        frac_prevs,
-        tuple("xyz"),
-        tuple(product("xyz", repeat=4)),
+        name="tracr-frac-prevs",
+        about="the share of x so far",
+        build=frac_prevs,
+        vocabulary=tuple("xyz"),
+        inputs=tuple(product("xyz", repeat=4)),
         max_length=4,
         values=tuple(sorted({Fraction(n, d) for d in range(1, 5) for n in range(d + 1)})),
     ),
     Program(
-        "tracr-sort-unique",
-        "the input's numbers, all different, in order",
-        sort_unique,
-        tuple(range(1, 6)),
-        tuple(permutations(range(1, 6), 4)),
+        name="tracr-sort-unique",
+        about="the input's numbers, all different, in order",
+        build=sort_unique,
+        vocabulary=tuple(range(1, 6)),
+        inputs=tuple(permutations(range(1, 6), 4)),
         max_length=4,
     ),
     Program(
-        "tracr-recall",
-        "what stood after this token: `a 1 b 2 a` gives 1 at its end",
-        recall,
-        tuple("abc123"),
-        tuple(_bindings()),
+        name="tracr-recall",
+        about="what stood after this token: `a 1 b 2 a` gives 1 at its end",
+        build=recall,
+        vocabulary=tuple("abc123"),
+        inputs=tuple(_bindings()),
         max_length=5,
     ),
     Program(
-        "tracr-half",
-        "whether half of the input or more is this token",
-        half,
-        tuple("abc"),
-        tuple(product("abc", repeat=4)),
+        name="tracr-half",
+        about="whether half of the input or more is this token",
+        build=half,
+        vocabulary=tuple("abc"),
+        inputs=tuple(product("abc", repeat=4)),
         max_length=5,
         n_heads=4,
     ),
@@ -177,14 +177,14 @@ def compile_program(program: Program) -> Compiled:
     said = tuple(program.values or made.output_encoder.encoding_map)
     names = [sop.label] if program.values else [f"{sop.label}:{value}" for value in said]
     return Compiled(
-        params,
-        labels,
-        config.num_layers,
-        config.num_heads,
-        config.key_size,
-        config.mlp_hidden_size,
-        made.input_encoder.encoding_map,
-        said,
-        tuple(map(labels.index, names)),
-        tuple(tuple(made.apply(["BOS", *tokens]).decoded[1:]) for tokens in program.inputs),
+        params=params,
+        labels=labels,
+        n_layers=config.num_layers,
+        n_heads=config.num_heads,
+        d_head=config.key_size,
+        d_mlp=config.mlp_hidden_size,
+        token_ids=made.input_encoder.encoding_map,
+        said=said,
+        directions=tuple(map(labels.index, names)),
+        decoded=tuple(tuple(made.apply(["BOS", *tokens]).decoded[1:]) for tokens in program.inputs),
     )

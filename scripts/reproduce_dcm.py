@@ -23,7 +23,8 @@ from typing import Any
 
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.circuits.storage import write_text
-from circuitfind.models.model import Model, load_model
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from circuitfind.runs.compare import compare, open_sides, save_comparison
 from circuitfind.runs.pairs import Evidence, gather
 from circuitfind.runs.pictures import write_comparison_page
@@ -54,7 +55,7 @@ BAND_PAIRS, PAIRS_BEFORE, PAIRS_COMPARED = 32, 32, 96
 Found = tuple[Circuit, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is run, with how many pairs and seeds, and where it is kept.
 
@@ -125,8 +126,9 @@ def describe(name: str, circuit: Circuit, report: dict[str, Any]) -> dict[str, A
     return {
         "search": name,
         "seed": circuit.seed,
-        "heads": len(circuit.heads),
-        "mlps": len(circuit.mlps),
+        "heads": 0,
+        "mlps": 0,
+        **{glyph.plural.lower(): count for glyph, count in circuit.counts},
         "of": report["size"]["of"],
         "holds": report["success"],
         "desiderata": {
@@ -263,7 +265,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "figures/dcm/runs")
     parser.add_argument("--out", type=Path, default=ROOT / "figures/dcm")
     arguments = parser.parse_args()
-    plan = Plan(arguments.model, arguments.n, arguments.seeds, arguments.runs, arguments.kept)
+    plan = Plan(
+        name=arguments.model,
+        n=arguments.n,
+        seeds=arguments.seeds,
+        runs=arguments.runs,
+        kept=arguments.kept,
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = collect(plan, arguments.n_random, arguments.methods, arguments.out)
     write_text(arguments.out / "dcm.json", json.dumps(found, indent=1) + "\n")

@@ -27,7 +27,7 @@ READ_OUT = {  # variable: how many values it has
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """The transformer's sizes, in the words of TransformerLens's native config."""
 

@@ -67,7 +67,7 @@ class Phase:
     copying_steps: int = 0  # the first so many steps see copies alone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights, apart from the versions of the libraries."""
 

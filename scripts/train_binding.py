@@ -71,7 +71,7 @@ class Phase:
     stories: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the adapter, apart from the versions of the libraries."""
 

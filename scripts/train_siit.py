@@ -39,11 +39,11 @@ from torch.nn import functional
 
 from circuitfind import Site, load_model
 from circuitfind.bench.truth import exhaustive_truth
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.models.native import Native, save_native
 from circuitfind.objective.encoding import encode
 from desiderata import Saved, SavedInputs
-from desiderata.desideratum import DONORS
+from desiderata.choices import DONORS
 from scripts.siit_net import (
     LENGTH,
     PAD,
@@ -65,7 +65,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "circuitfind" / "models" / "si
 LOUD = 3.0  # how much the others' outputs should vary; see `spread`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides the weights."""
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from circuitfind.circuits.circuit import Circuit, Edge
 from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
 HOSTILE = (
@@ -125,7 +125,12 @@ def a_page(*texts, **changes):
         "created": told,
         "cost": None,
         "frontier": [
-            {"size": n, "satisfaction": dict.fromkeys(texts, 0.3 * n), "slack": 0.3 * n - 0.95}
+            {
+                "size": n,
+                "sites": [],
+                "satisfaction": dict.fromkeys(texts, 0.3 * n),
+                "slack": 0.3 * n - 0.95,
+            }
             for n in range(4)
         ],
     }

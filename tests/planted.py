@@ -5,11 +5,14 @@ answer at the last token and neither does anything alone. a1.h2 copies the query
 it, a1.h3 adds a little of the first value's logit, and the rest is idle.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from circuitfind.mediators.site import head
+from circuitfind.answers.answer import Target
+from circuitfind.mediators.head import head
 from circuitfind.models import native
-from circuitfind.models.model import Model, load_model
+from circuitfind.models.loading import load_model
+from circuitfind.models.model import Model
 from tasks.planted import KEYS, VALUES, claim, prompt
 from tasks.planted import model as task
 
@@ -21,6 +24,12 @@ CIRCUIT = (head(1, 0), head(1, 1))
 def planted_model() -> Model:
     """The model `planted`."""
     return load_model("planted", device="cpu")
+
+
+def shifted(target: Target) -> Target:
+    """The target with other tokens in the place of its own."""
+    (ids,) = target.tensors
+    return replace(target, tensors=((ids + 1) % len(VALUES),))
 
 
 def word_tokenizer(words: list[str]) -> Any:

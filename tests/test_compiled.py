@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from circuitfind.bench.truth import unread
-from circuitfind.models.model import BUILT_IN, load_model, load_saved
+from circuitfind.models.catalogue import built_in
+from circuitfind.models.loading import load_model, load_saved
 from scripts.compile_tracr import ABLATIONS, FOLDERS, derive_truth, write_truth, wrong_outputs
 
 from .oracle import Oracle, read_oracle
+from .tiny import bridge_of
 
 # What each program says, in plain Python: neither Tracr nor the weights have a part in it.
 SAYS = {
@@ -52,7 +54,7 @@ def _live(name: str, oracle: Oracle) -> list[str]:
 
 
 def test_every_compiled_folder_is_here():
-    assert {name for name in BUILT_IN if name.startswith("tracr-")} == set(SAYS)
+    assert {name for name in built_in() if name.startswith("tracr-")} == set(SAYS)
 
 
 @pytest.mark.parametrize("name", SAYS)
@@ -71,7 +73,7 @@ def test_a_model_says_what_its_program_says(name):
 def test_a_changed_weight_is_noticed():
     model, rows = load_model("tracr-half", device="cpu"), load_saved("tracr-half")
     with torch.no_grad():
-        model.bridge.original_model.get_parameter("layers.1.mlp.fc_out.weight").neg_()
+        bridge_of(model).original_model.get_parameter("layers.1.mlp.fc_out.weight").neg_()
     assert wrong_outputs(model, rows)
 
 
@@ -79,7 +81,7 @@ def test_a_changed_weight_is_noticed():
 def test_numpy_and_the_model_agree_in_every_logit(name, oracles):
     model = load_model(name, device="cpu")
     with torch.no_grad():
-        logits = model.bridge(torch.tensor(oracles[name].tokens)).double().numpy()
+        logits = bridge_of(model)(torch.tensor(oracles[name].tokens)).double().numpy()
     assert np.abs(logits - oracles[name].run()[0]).max() < 1e-2
 
 

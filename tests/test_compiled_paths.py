@@ -22,8 +22,10 @@ import pytest
 from circuitfind.bench.truth import unread
 from circuitfind.circuits.circuit import MLPS, Circuit, Edge
 from circuitfind.edges.direct_effects import find_edges
-from circuitfind.mediators.site import EMBED, Site, all_sites
-from circuitfind.models.model import load_model, load_saved
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED
+from circuitfind.models.loading import load_model, load_saved
 from circuitfind.objective.encoding import encode
 from desiderata import SavedInputs
 from scripts.compile_tracr import FOLDERS, LEAD, SCALE, UNREAD

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,16 @@ def test_imports_point_one_way(package):
 
 # Rooms from the ground up: each imports only from those before it.
 ROOMS = (
+    "problems",
+    "registry",
     "progress",
-    "mediators",
     "engines",
+    "mediators",
+    "records",
     "models",
     "answers",
     "donors",
+    "claims",
     "objective",
     "circuits",
     "search",
@@ -49,6 +54,7 @@ ROOMS = (
     "report",
     "runs",
     "bench",
+    "testing",
     "notebook",
     "cli",
     "__init__",
@@ -56,6 +62,7 @@ ROOMS = (
 )
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package by its dotted name."""
     found = {}
@@ -65,6 +72,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def arrows() -> set[tuple[str, str]]:
     """Pairs of a module and one that it imports, also inside functions."""
     known, found = modules(), set()
@@ -110,14 +118,24 @@ def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     assert made.stdout.strip() == "set()"
 
 
-def test_only_model_imports_transformer_lens():
+def files_with(words: tuple[str, ...]) -> set[str]:
+    """The rooms of the files of the package in which any of these words stands."""
     files = (ROOT / "circuitfind").rglob("*.py")
-    assert {path.name for path in files if "transformer_lens" in imports_of(path)} == {"model.py"}
-
-
-def test_only_patching_adds_hooks():
-    words = ("add_hook", ".hooks(", "run_with_hooks", "register_forward", "register_full_backward")
-    files = (ROOT / "circuitfind").rglob("*.py")
-    assert {path.name for path in files if any(word in path.read_text() for word in words)} == {
-        "patching.py"
+    return {
+        path.relative_to(ROOT / "circuitfind").parts[0]
+        for path in files
+        if any(word in path.read_text() for word in words)
     }
+
+
+def test_only_engines_import_transformer_lens_and_nnsight():
+    files = (ROOT / "circuitfind").rglob("*.py")
+    found = {
+        path.parent.name for path in files if imports_of(path) & {"transformer_lens", "nnsight"}
+    }
+    assert found == {"engines"}
+
+
+def test_only_engines_add_hooks():
+    words = ("add_hook", ".hooks(", "run_with_hooks", "register_forward", "register_full_backward")
+    assert files_with(words) == {"engines"}

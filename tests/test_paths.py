@@ -1,7 +1,8 @@
-"""Path patching: equal to brute force on tiny models of seven architectures, known effects on
-the planted model, and what is refused."""
+"""Path patching: equal to brute force on tiny models of several architectures in both engines,
+known effects on the planted model, and what is refused."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +11,26 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit, Edge, load_circuit
+from circuitfind.donors.constant import Zero
 from circuitfind.edges import direct_effects as paths
 from circuitfind.edges.direct_effects import find_edges
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.engines.engine import Point
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import Planted
 from circuitfind.models.planted_weights import LOUD
-from circuitfind.objective.encoding import UNKNOWN, encode
+from circuitfind.objective.encoding import encode
 from circuitfind.progress import Progress
 from desiderata import Desideratum, Pair, Prompt
 
-from .tiny import CONFIGS, N_HEADS, N_LAYERS, NATIVE, random_desideratum, tiny_model
+from .tiny import N_HEADS, N_LAYERS, NATIVE, bridge_of, random_desideratum, tiny_model
+
+# Those whose norms and weights brute force goes through by hand.
+ARCHITECTURES = ("gpt2", "llama", "neox", "qwen2", "gemma", "mistral")
+ON_BRIDGE = tuple(f"{architecture} on bridge" for architecture in ARCHITECTURES)
 
 EXACT = 1e-5  # logits; of a lead of about ten
 
@@ -31,13 +41,11 @@ def loud(tmp_path_factory):
     Without normalisation it is so already, and more would only round more."""
     made = {}
 
-    def get(architecture: str):
-        if architecture not in made:
-            made[architecture] = tiny_model(architecture, tmp_path_factory.mktemp(architecture))
-            factor = 1.3 if architecture == "native, bidirectional" else 2.0
-            for weight in made[architecture].bridge.original_model.parameters():
-                weight.data.mul_(factor)
-        return made[architecture]
+    def get(name: str):
+        if name not in made:
+            scale = 1.3 if name == "native, bidirectional" else 2.0
+            made[name] = tiny_model(name, tmp_path_factory.mktemp("loud"), scale)
+        return made[name]
 
     return get
 
@@ -67,10 +75,12 @@ def by_path(edges: tuple[Edge, ...]) -> dict[tuple[str, str, str], Edge]:
 class BruteForce:
     """Each path by three runs and explicit algebra, with the bridge's own hooks: the sender's
     change goes through the output projection, is added to the base's residual stream, and passes
-    the receiver's own norm and weights, as head by head as the model can be told to."""
+    the receiver's own norm and weights, head by head as far as the model lets it."""
 
-    def __init__(self, model, batch, mlps):
-        self.bridge, self.model, self.batch, self.mlps = model.bridge, model, batch, mlps
+    def __init__(self, bridge, batch, mlps):
+        self.bridge, self.batch, self.mlps = bridge, batch, mlps
+        self.n_layers, self.n_heads = bridge.cfg.n_layers, bridge.cfg.n_heads
+        (self.own,), (self.other,) = batch.base_answer.tensors, batch.source_answer.tensors
         self.base_cache = self._cached(batch.base)
         self.source_cache = self._cached(batch.source)
         self.rows = torch.arange(len(batch))
@@ -96,9 +106,7 @@ class BruteForce:
             logits = self.bridge(base.tokens, attention_mask=base.attends)
         at = logits.shape[1] - 1 if base.reads is None else base.reads
         logits = logits[self.rows, at].double()
-        return (
-            logits[self.rows, self.batch.base_answer] - logits[self.rows, self.batch.source_answer]
-        )
+        return logits[self.rows, self.own] - logits[self.rows, self.other]
 
     def sent(self, sender):
         """The run with the sender patched and the rest frozen: hooks, and the stream by name."""
@@ -113,10 +121,10 @@ class BruteForce:
         def fix(name, value):
             hooks.append((name, lambda own, hook: value))
 
-        for layer in range(self.model.n_layers):
+        for layer in range(self.n_layers):
             z, out = f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"
             mine = part.layer == layer
-            fix(z, put(z, (part.head,)) if mine and part.kind == "head" else self.base_cache[z])
+            fix(z, put(z, (part.index,)) if mine and part.kind == "head" else self.base_cache[z])
             if mine and part.kind == "mlp":
                 fix(out, put(out))
             elif self.mlps == "frozen":
@@ -127,19 +135,23 @@ class BruteForce:
         def keep(own, hook):
             streams[hook.name] = own
 
-        hooks += [(f"blocks.{n}.hook_in", keep) for n in range(self.model.n_layers)]
-        hooks += [(f"blocks.{n}.hook_mlp_out", keep) for n in range(self.model.n_layers)]
+        hooks += [(f"blocks.{n}.hook_in", keep) for n in range(self.n_layers)]
+        hooks += [(f"blocks.{n}.hook_mlp_out", keep) for n in range(self.n_layers)]
         return hooks, streams
 
     def change(self, sender, receiver):
         """What the sender adds to the stream that the receiver reads, by the weights alone."""
         part = sender.component
         here, there = self.at(self.batch.base, sender), self.at(self.batch.source, sender)
-        name = self.model.hook_name(part)
-        slot = (part.head,) if part.kind == "head" else ()
+        name = {
+            "head": f"blocks.{part.layer}.attn.hook_z",
+            "mlp": f"blocks.{part.layer}.hook_mlp_out",
+            "embed": "hook_embed",
+        }[part.kind]
+        slot = (part.index,) if part.kind == "head" else ()
         sent = self.source_cache[name][(*there, *slot)] - self.base_cache[name][(*here, *slot)]
         if part.kind == "head":
-            sent = sent @ self.bridge.blocks[part.layer].attn.W_O[part.head]
+            sent = sent @ self.bridge.blocks[part.layer].attn.W_O[part.index]
         total = torch.zeros_like(self.base_cache["blocks.0.hook_in"])
         total[here] = sent
         return total
@@ -164,10 +176,10 @@ class BruteForce:
             with torch.no_grad():
                 normed = block.ln1(stream) if hasattr(block, "ln1") else stream
             name = f"blocks.{part.layer}.attn"
-            group = part.head
+            group = part.index
             if channel != "q":  # keys and values may be shared by several heads
                 shared = self.base_cache[f"{name}.hook_{channel}"].shape[2]
-                group = part.head * shared // self.model.n_heads
+                group = part.index * shared // self.n_heads
             z = f"{name}.hook_z"
 
             def give(own, hook):
@@ -177,7 +189,7 @@ class BruteForce:
 
             def keep_others(own, hook):
                 kept = self.base_cache[z].clone()
-                kept[(*here, part.head)] = own[(*here, part.head)]
+                kept[(*here, part.index)] = own[(*here, part.index)]
                 return kept
 
             hooks = [(f"{name}.hook_{channel}", give), (z, keep_others)]
@@ -213,9 +225,11 @@ def _same_layer_head(sender, part):
     return (sender.component.layer, sender.component.kind) == (part.layer, "head")
 
 
-def same_as_brute_force(model, batch, sites, mlps):
-    edges = find_edges(model, circuit_of(*sites), batch, mlps=mlps)
-    brute = BruteForce(model, batch, mlps)
+def same_as_brute_force(loud, name, batch, sites, mlps):
+    """The paths in this model's engine, by brute force in the bridge around the same weights."""
+    edges = find_edges(loud(name), circuit_of(*sites), batch, mlps=mlps)
+    oracle = name if name in NATIVE or name in ON_BRIDGE else f"{name} on bridge"
+    brute = BruteForce(bridge_of(loud(oracle)), batch, mlps)
     for edge in edges:
         expected = brute.effect(edge.sender, edge.receiver, edge.channel)
         assert edge.effect == pytest.approx(float(expected), abs=EXACT), str(edge)
@@ -244,46 +258,45 @@ SITES = (
 
 
 @pytest.mark.parametrize("mlps", ["frozen", "recomputed"])
-@pytest.mark.parametrize("architecture", [*CONFIGS, *NATIVE])
-def test_effects_are_those_of_brute_force(loud, architecture, mlps):
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *ON_BRIDGE, *NATIVE])
+def test_effects_are_those_of_brute_force(loud, name, mlps):
     """Over positions: a sender before its receivers, and at the same token."""
-    model = loud(architecture)
+    model = loud(name)
     batch = batch_of(model, ("x", "last"))
-    before = model.forward(batch.base.tokens, batch.base.attends)[0]
-    edges = same_as_brute_force(model, batch, SITES, mlps)
+    before = model.engine.forward(batch.base.tokens, batch.base.attends)[0]
+    edges = same_as_brute_force(loud, name, batch, SITES, mlps)
     named = by_path(edges)
     assert ("a0.h1@x", "a1.h2@last", "k") in named
     assert ("a0.h1@x", "a1.h2@last", "q") not in named  # a query is made at the last token
     # What runs beside the heads of its layer does not read them.
-    assert (("a2.h0@last", "m2@last", "in") in named) == (architecture != "neox")
+    assert (("a2.h0@last", "m2@last", "in") in named) == ("neox" not in name)
     found = greatest(edges)
     assert found.keys() == {"q", "k", "v", "in", "answer"}
     assert min(found.values()) > 500 * EXACT, found
-    after = model.forward(batch.base.tokens, batch.base.attends)[0]
+    after = model.engine.forward(batch.base.tokens, batch.base.attends)[0]
     torch.testing.assert_close(after, before, atol=0.0, rtol=0.0)
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma", "native, bidirectional"])
-def test_effects_at_all_positions_and_of_the_embedding_are_those_of_brute_force(loud, architecture):
-    batch = batch_of(loud(architecture), ("all",))
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma on bridge", "native, bidirectional"])
+def test_effects_at_all_positions_and_of_the_embedding_are_those_of_brute_force(loud, name):
+    batch = batch_of(loud(name), ("all",))
     parts = (EMBED, head(0, 1), mlp(0), head(1, 0), head(1, 1), mlp(2))
     sites = [Site(part, "all") for part in parts]
-    edges = same_as_brute_force(loud(architecture), batch, sites, "recomputed")
+    edges = same_as_brute_force(loud, name, batch, sites, "recomputed")
     # Two heads that share a key are changed one by one.
     first, second = (by_path(edges)["embed@all", f"a1.h{n}@all", "k"].effect for n in (0, 1))
     assert abs(first - second) > 100 * EXACT
 
 
-@pytest.mark.parametrize("architecture", ["llama", "native, bidirectional"])
-def test_the_answer_may_be_read_elsewhere(loud, architecture):
+@pytest.mark.parametrize("name", ["llama", "llama on bridge", "native, bidirectional"])
+def test_the_answer_may_be_read_elsewhere(loud, name):
     """Where attention is causal, nothing after that place has a path to it."""
-    model = loud(architecture)
-    batch = batch_of(model, ("x", "last"), read="1")
+    batch = batch_of(loud(name), ("x", "last"), read="1")
     sites = [Site(head(0, 1), "last"), Site(head(1, 2), "x"), Site(mlp(2), "x")]
-    named = by_path(same_as_brute_force(model, batch, sites, "frozen"))
+    named = by_path(same_as_brute_force(loud, name, batch, sites, "frozen"))
     assert ("m2@x", "answer", "answer") in named
     assert ("a0.h1@last", "answer", "answer") not in named
-    assert (("a0.h1@last", "a1.h2@x", "k") in named) == (architecture != "llama")
+    assert (("a0.h1@last", "a1.h2@x", "k") in named) == ("llama" not in name)
 
 
 class Told(Progress):
@@ -321,11 +334,11 @@ def test_without_norms_the_paths_to_the_answer_add_up_to_the_source(loud):
     batch = batch_of(model, ("all",))
     sites = (*all_sites(N_LAYERS, N_HEADS, ("all",)), Site(EMBED, "all"))
     edges = find_edges(model, circuit_of(*sites), batch)
-    rows = torch.arange(len(batch))
     base, source = (
-        logits[rows, batch.base_answer] - logits[rows, batch.source_answer]
+        batch.answer.contrast(logits[None], batch.base_answer, batch.source_answer)
         for logits, _ in (
-            model.forward(prompts.tokens, prompts.attends) for prompts in (batch.base, batch.source)
+            model.engine.forward(prompts.tokens, prompts.attends)
+            for prompts in (batch.base, batch.source)
         )
     )
     total = sum(edge.effect for edge in edges if edge.receiver is None)
@@ -461,7 +474,7 @@ def test_the_interval_is_scipys_over_pairs(planted):
 
 
 def test_the_seed_fixes_the_interval(loud):
-    batch = batch_of(loud("gpt2"), ("last",))
+    batch = batch_of(loud("gpt2"), ("last",), n=12)
     circuit = circuit_of(Site(mlp(2), "last"))
     one, same, other = (find_edges(loud("gpt2"), circuit, batch, seed=seed) for seed in (0, 0, 1))
     assert one == same
@@ -471,20 +484,30 @@ def test_the_seed_fixes_the_interval(loud):
 
 def test_pairs_without_a_lead_are_left_out(planted):
     circuit, batch = circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",))
-    mixed = replace(batch, source_answer=batch.source_answer.clone())
-    mixed.source_answer[0] = mixed.base_answer[0]
+    (ids,), (own,) = batch.source_answer.tensors, batch.base_answer.tensors
+    same = torch.where(torch.arange(len(ids)) == 0, own, ids)  # the first pair's answers are one
+    mixed = replace(batch, source_answer=replace(batch.source_answer, tensors=(same,)))
     (edge,) = find_edges(planted, circuit, mixed)
     expected = lost_by_pair(lambda base, source: source.answer, (0,))[1:]
     assert (edge.n, edge.effect) == (2, pytest.approx(np.mean(expected), abs=1e-4))
-    mixed.source_answer[1] = UNKNOWN
+    known = torch.tensor([True, False, True])
+    mixed = replace(mixed, source_answer=replace(mixed.source_answer, known=known))
     with pytest.raises(ValueError, match=r"paths need two pairs or more .* 1 of 3 do"):
         find_edges(planted, circuit, mixed)
 
 
 def test_senders_take_the_sources_activation_whatever_the_batch_says(planted):
     circuit, batch = circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",))
-    zero = replace(batch, desideratum=replace(batch.desideratum, donor="zero"))
+    zero = batch.taking(Zero())
     assert find_edges(planted, circuit, zero) == find_edges(planted, circuit, batch)
+
+
+@pytest.mark.parametrize(("point", "words"), [("q", "have no q to change"), ("heads", "no heads")])
+def test_an_engine_without_what_paths_need_is_refused(planted, monkeypatch, point, words):
+    has = planted.engine.has
+    monkeypatch.setattr(planted.engine, "has", lambda at: at != Point(1, point) and has(at))
+    with pytest.raises(ValueError, match=f"no paths: .*layer 1 .*{words}"):
+        find_edges(planted, circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",)))
 
 
 def test_what_is_not_there_is_refused(planted):
@@ -500,8 +523,14 @@ def test_what_is_not_there_is_refused(planted):
 def test_a_model_whose_hooks_pass_nothing_is_refused(planted, monkeypatch):
     """A path of no effect and one that could not be measured must not look the same."""
     sites = Site(head(0, 0), "last"), Site(head(1, 0), "last")
-    monkeypatch.setattr(paths, "_PROJECTED", "blocks.{}.attn.hook_rot_{}")
-    with pytest.raises(ValueError, match="no paths"):
+    forward = planted.engine.forward
+
+    def deaf(inputs, attends, edits, **options):
+        heard = [(point, edit) for point, edit in edits if point.kind != "k"]
+        return forward(inputs, attends, heard, **options)
+
+    monkeypatch.setattr(planted.engine, "forward", deaf)
+    with pytest.raises(ValueError, match=r"no paths: nothing passes k\.1"):
         find_edges(planted, circuit_of(*sites), planted_batch(planted, ("last",)))
 
 
@@ -550,7 +579,7 @@ def test_every_problem_of_the_edges_in_a_file_is_listed(tmp_path):
     circuit = replace(circuit_of(Site(head(0, 1), "x.2"), Site(head(1, 0), "last")), edges=EDGES)
     good = EDGES[0].as_json()
     bad = [
-        good | {"sender": "a9.h9@last"},
+        good | {"sender": "a9.h9"},
         good | {"receiver": 3},
         good | {"channel": "w"},
         good | {"channel": "answer"},
@@ -564,9 +593,16 @@ def test_every_problem_of_the_edges_in_a_file_is_listed(tmp_path):
     path.write_text(json.dumps(circuit.as_json() | {"edges": [good, *bad]}))
     with pytest.raises(ValueError) as error:
         load_circuit(path)
-    for number in range(2, 12):
-        assert f"edge {number}" in str(error.value)
-    assert "edge 1:" not in str(error.value)
+    for number in range(1, 11):
+        assert re.search(rf"edges\.{number}\b", str(error.value)) or number > 8
+    assert "edges.0" not in str(error.value) and "and 2 more" in str(error.value)
+    for edge in bad[-2:]:  # those that the message counts
+        path.write_text(json.dumps(circuit.as_json() | {"edges": [good, edge]}))
+        with pytest.raises(ValueError, match=r"edges\.1"):
+            load_circuit(path)
     path.write_text(json.dumps(circuit.as_json() | {"edges": {}}))
-    with pytest.raises(ValueError, match="edges must be a list; got dict"):
+    with pytest.raises(ValueError, match="edges must be a list; got an object"):
+        load_circuit(path)
+    path.write_text(json.dumps(circuit.as_json() | {"edges": [good | {"sender": "a9.h9@last"}]}))
+    with pytest.raises(ValueError, match=r"edges to or from other sites: a9\.h9@last"):
         load_circuit(path)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from circuitfind import load_model
-from circuitfind.mediators.site import Site, parse_site
-from circuitfind.models.model import build_native, load_saved, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.site import Site
+from circuitfind.models.loading import build_native, load_saved
 from circuitfind.models.native import read_native
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective
@@ -74,15 +76,15 @@ def accuracies(engine_model, circuits, variable=None):
     (batch,) = encode(engine_model, [made])
     gates = torch.tensor([[float(name in each) for name in SHAPE.components] for each in circuits])
     logits = run(prepare(engine_model, batch, SITES), gates)
-    return (logits.argmax(-1) == batch.expected).float().mean(1).tolist()
+    return batch.answer.hit(logits, batch.expected).float().mean(1).tolist()
 
 
 def test_it_is_right_on_every_saved_input(trained):
     (desideratum,) = SavedInputs(load_saved(NAME)).everything()
     (batch,) = encode(trained, [desideratum])
     assert len(batch) >= 100
-    made = trained.forward(batch.base.tokens)[0].argmax(-1)
-    assert torch.equal(made, batch.base_answer)
+    made = trained.engine.forward(batch.base.tokens)[0].argmax(-1)
+    assert torch.equal(made, batch.base_answer.tensors[0])
 
 
 def test_it_is_right_on_prompts_of_its_task(trained):
@@ -147,7 +149,7 @@ def test_the_script_runs_the_model_that_the_engine_runs(trained, settings):
     net.load_state_dict(read_native(FOLDER, native_shapes).weights)
     tokens = settings.take(torch.arange(0, len(settings), 997)).tokens
     with torch.no_grad():
-        theirs = trained.forward(tokens)[0][:, ANSWERS]
+        theirs = trained.engine.forward(tokens)[0][:, ANSWERS]
         torch.testing.assert_close(net(tokens)[0], theirs, atol=1e-3, rtol=1e-4)
 
 

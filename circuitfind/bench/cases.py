@@ -18,15 +18,17 @@ import torch
 
 from desiderata import Donor, Sampleable
 
-from ..mediators.site import parse_site
-from ..models.claims import SAVED, load_claim
-from ..models.model import NATIVE, Model, load_model, load_truth, shuffle_weights
+from ..claims import SAVED, load_claim
+from ..mediators.known import parse_site
+from ..models.catalogue import native_models
+from ..models.loading import load_model, load_truth
+from ..models.model import Model, shuffle_weights
 from ..models.planted import Circuits, parse_planted, planted_truth
 from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
 from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
-from ..search import SearchConfig, candidate_sites, search
+from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
 from .truth import auroc, recovery
 
 Kind = Literal["planted", "compiled", "trained", "control"]
@@ -121,7 +123,7 @@ def known_cases(part: Part = "main") -> tuple[Case, ...]:
         for name, model in PLANTED.items()
         for task in CLAIMS
     ]
-    for name in NATIVE:
+    for name in native_models():
         for donor, circuits in load_truth(name).items():
             kind: Kind = "trained" if "siit" in name else "compiled"
             sites = tuple(frozenset(parse_site(f"{one}@all") for one in c) for c in circuits)
@@ -162,16 +164,17 @@ def open_case(case: Case, seed: int) -> tuple[Model, tuple[Batch, ...], tuple[Ba
     return model, encode(model, train), encode(model, held_out)
 
 
-def run_case(case: Case, method: str, seed: int) -> Row:
+def run_case(case: Case, method: str | MethodSpec | Method, seed: int) -> Row:
     """One search on one case, scored against what is right.
 
     Pairs are taken as they are drawn, whether the model solves them or not: planted and compiled
     models solve all, a control those that chance gives it.
     """
+    spec = method_named(method)
     model, train, held_out = open_case(case, seed)
     sites = candidate_sites(model, [batch.desideratum for batch in train])
-    config = SearchConfig(seed=seed, steps=STEPS.get(method))
-    result = search(model, train, method, sites=sites, config=config)
+    config = SearchConfig(seed=seed, steps=STEPS.get(spec.name))
+    result = search(model, train, spec, sites=sites, config=config)
     found = result.circuit.sites
     nearest = recovery(found, case.truth) if case.truth else None
     areas = [auroc(result.ranking, sites, right) for right in case.truth]
@@ -183,7 +186,7 @@ def run_case(case: Case, method: str, seed: int) -> Row:
         case=case.name,
         kind=case.kind,
         ablation=case.donor or "source",
-        method=method,
+        method=spec.name,
         seed=seed,
         success=result.success,
         size=len(found),
@@ -203,7 +206,7 @@ def run_case(case: Case, method: str, seed: int) -> Row:
 
 def run_cases(
     cases: Sequence[Case],
-    methods: Sequence[str],
+    methods: Sequence[str | MethodSpec | Method],
     seeds: int,
     *,
     kept: Sequence[Row] = (),
@@ -213,13 +216,19 @@ def run_cases(
     """Every method on every case with every seed, in that order.
 
     Args:
+        methods: as in `search`. With more than one worker, the function of a method has to be at
+            the top of a module, so that the processes can import it.
         kept: rows of an earlier call, which are not made again.
         workers: processes, of one thread each; 1 runs everything here.
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
-    jobs = [(case, method, seed) for case in cases for method in methods for seed in range(seeds)]
-    keys = [(case.name, method, seed) for case, method, seed in jobs]
+    # A name is looked up when it is run: rows of a method that is gone may be kept.
+    specs = [one if isinstance(one, str) else method_named(one) for one in methods]
+    jobs = [(case, spec, seed) for case in cases for spec in specs for seed in range(seeds)]
+    keys = [
+        (case.name, spec if isinstance(spec, str) else spec.name, seed) for case, spec, seed in jobs
+    ]
     left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
     for row in _run(left, workers):
         made[row.case, row.method, row.seed] = row
@@ -227,7 +236,7 @@ def run_cases(
     return tuple(made[key] for key in keys)
 
 
-def _run(jobs: Sequence[tuple[Case, str, int]], workers: int) -> Iterator[Row]:
+def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> Iterator[Row]:
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return

@@ -16,7 +16,10 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from ..mediators.site import Component, Site, head, mlp
+from ..engines.bridge import BridgeEngine
+from ..mediators.head import head
+from ..mediators.site import Component, Site
+from ..mediators.whole import mlp
 from ..models.model import Model
 from ..models.native import plain_names
 from ..objective.encoding import Batch
@@ -113,10 +116,12 @@ def unread(model: Model) -> frozenset[Component]:
     from it into something read is multiplied by an exact zero, in any of its states and those of
     the others: no logit changes, bit for bit. Empty for other models, where nothing is claimed.
     """
-    cfg = model.bridge.cfg
+    if not isinstance(model.engine, BridgeEngine):
+        return frozenset()
+    cfg = model.engine.bridge.cfg
     if getattr(cfg, "normalization_type", "LN") is not None:
         return frozenset()
-    weights = plain_names(model.bridge.original_model.state_dict())
+    weights = plain_names(model.engine.bridge.original_model.state_dict())
     if "head.weight" not in weights or "tok_embed.weight" not in weights:
         return frozenset()
     read, dead = weights["head.weight"].any(dim=0), set()

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ..mediators.site import Site, parse_site
+from ..mediators.known import MEDIATORS
+from ..mediators.site import Glyph, Site
+from ..mediators.space import SearchSpace
+from ..records import Format, SiteName, stored_as
 from .storage import write_text
 
-FORMAT = "circuitfind/1"
+FORMAT = "circuitfind/2"
+BEFORE = "circuitfind/1"  # without a space and a donor, and with another digest
 
 Channel = Literal["q", "k", "v", "in", "answer"]
 Mlps = Literal["frozen", "recomputed"]
@@ -33,16 +37,23 @@ class Edge:
         low, high: the 95 % interval of `effect`.
         n: pairs.
         mlps: what MLPs between sender and receiver did: kept the base's value, or computed it anew.
+
+    Raises:
+        ValueError: an edge to a site by the channel `answer`, or to the answer by another one.
     """
 
-    sender: Site
-    receiver: Site | None
+    sender: SiteName
+    receiver: SiteName | None
     channel: Channel
     effect: float
     low: float
     high: float
     n: int
     mlps: Mlps = "frozen"
+
+    def __post_init__(self) -> None:
+        if (self.channel == "answer") != (self.receiver is None):
+            raise ValueError("the channel to the answer, and it alone, is 'answer'")
 
     def __str__(self) -> str:
         end = self.channel if self.receiver is None else f"{self.receiver} ({self.channel})"
@@ -60,7 +71,13 @@ class Circuit:
 
     The score of a site is what the satisfaction of the desiderata, averaged, loses on the search
     pairs when the site is left out; other methods may put their own in and say so. `edges` are
-    there where paths between the sites were measured (paths.py).
+    there where paths between the sites were measured (edges/direct_effects.py).
+
+    Args:
+        space: what the sites were chosen from; None where nobody said, which stands for every head
+            and MLP.
+        donor: what patched sites take, by name; empty where nobody said.
+        format: of the file that it came from or will be written to.
 
     Raises:
         ValueError: a score for each site was expected, each site once, and edges between them.
@@ -75,13 +92,17 @@ class Circuit:
     scores: tuple[float, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
+    space: SearchSpace | None = None
+    donor: str = ""
+    format: str = FORMAT
 
     def __post_init__(self) -> None:
         problems = []
         if len(self.scores) != len(self.sites):
             problems.append(f"{len(self.sites)} sites need as many scores; got {len(self.scores)}")
         if len(set(self.sites)) < len(self.sites):
-            problems.append("a site is listed twice")
+            twice = sorted({str(site) for site in self.sites if self.sites.count(site) > 1})
+            problems.append(f"listed twice: {', '.join(twice)}")
         members = {*self.sites, None}
         strange = [edge for edge in self.edges if not {edge.sender, edge.receiver} <= members]
         if strange:
@@ -94,19 +115,36 @@ class Circuit:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names of the model and of the sites, in any order."""
-        told = [self.model, *sorted(map(str, self.sites))]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """SHA-256 over all that decides what the circuit does: model, sites in any order, space,
+        donor, and the parameters of mediators. Measured effects decide nothing.
+
+        A circuit in the format before keeps the digest that its card is bound to, over model and
+        sites.
+        """
+        names = sorted(map(str, self.sites))
+        if self.format == BEFORE:
+            content: Any = [self.model, *names]
+        else:
+            mediators = {site.component.mediator for site in self.sites}
+            content = {
+                "model": self.model,
+                "sites": names,
+                "space": self.space and self.space.as_json(),
+                "donor": self.donor,
+                "parameters": {one.kind: one.digest for one in mediators if one.digest},
+            }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
-    def heads(self) -> tuple[Site, ...]:
-        """The members that are attention heads."""
-        return tuple(site for site in self.sites if site.component.kind == "head")
+    def counts(self) -> tuple[tuple[Glyph, int], ...]:
+        """The number of members under each glyph, in the order of the known mediators."""
+        known = MEDIATORS.all()
 
-    @property
-    def mlps(self) -> tuple[Site, ...]:
-        """The members that are MLPs."""
-        return tuple(site for site in self.sites if site.component.kind == "mlp")
+        def place(site: Site) -> tuple[int, str]:
+            mediator = site.component.mediator
+            return known.index(mediator) if mediator in known else len(known), mediator.kind
+
+        return tuple(Counter(s.component.glyph for s in sorted(self.sites, key=place)).items())
 
     def save(self, path: str | Path) -> None:
         """Write the circuit as JSON, all of it or nothing."""
@@ -115,7 +153,7 @@ class Circuit:
     def as_json(self) -> dict[str, Any]:
         """The circuit as the plain values of a circuit file; edges only where there are some."""
         told = {
-            "format": FORMAT,
+            "format": self.format,
             "model": self.model,
             "task": self.task,
             "claim": self.claim,
@@ -127,6 +165,8 @@ class Circuit:
             ],
             "provenance": dict(self.provenance),
         }
+        if self.format != BEFORE:
+            told |= {"space": self.space and self.space.as_json(), "donor": self.donor}
         return told | ({"edges": [edge.as_json() for edge in self.edges]} if self.edges else {})
 
 
@@ -137,106 +177,79 @@ def load_circuit(path: str | Path) -> Circuit:
         ValueError: not a circuit file; every problem at once.
         FileNotFoundError: no such file.
     """
-    try:
-        read = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected a circuit as JSON: {error}") from error
-    try:
-        return circuit_from_json(read)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return CIRCUIT_FILE.load(path)
 
 
-def circuit_from_json(read: Any) -> Circuit:
-    """The circuit that `as_json` told.
+def circuit_from_json(content: Any) -> Circuit:
+    """The circuit that `as_json` wrote as plain values.
 
     Raises:
         ValueError: not a circuit; every problem at once.
     """
-    if problems := list(_problems(read)):
-        raise ValueError(f"not a circuit: {'; '.join(problems)}")
-    return Circuit(
-        model=read["model"],
-        task=read["task"],
-        claim=read["claim"],
-        method=read["method"],
-        seed=read["seed"],
-        sites=tuple(parse_site(row["site"]) for row in read["sites"]),
-        scores=tuple(float(row["score"]) for row in read["sites"]),
-        provenance=read.get("provenance", {}),
-        edges=tuple(_edge(row) for row in read.get("edges", ())),
-    )
+    return CIRCUIT_FILE.read(content)
 
 
-def _edge(row: Mapping[str, Any]) -> Edge:
-    receiver = None if row["receiver"] is None else parse_site(row["receiver"])
-    effect, low, high = (float(row[name]) for name in ("effect", "low", "high"))
-    return Edge(
-        sender=parse_site(row["sender"]),
-        receiver=receiver,
-        channel=row["channel"],
-        effect=effect,
-        low=low,
-        high=high,
-        n=row["n"],
-        mlps=row["mlps"],
-    )
+@dataclass(frozen=True)
+class SiteScore:
+    """A row of a circuit file."""
+
+    site: SiteName
+    score: float
 
 
-def _problems(read: Any) -> list[str]:
-    if not isinstance(read, dict):
-        return [f"expected an object, got {type(read).__name__}"]
-    found = []
-    if read.get("format") != FORMAT:
-        found.append(f"format must be {FORMAT!r}; got {read.get('format')!r}")
-    for key in ("model", "task", "claim", "method"):
-        if not isinstance(read.get(key), str):
-            found.append(f"{key} must be text; got {read.get(key)!r}")
-    if type(read.get("seed")) is not int:
-        found.append(f"seed must be a whole number; got {read.get('seed')!r}")
-    if not isinstance(read.get("provenance", {}), dict):
-        found.append("provenance must be an object")
-    rows = read.get("sites")
-    if not isinstance(rows, list):
-        return [*found, f"sites must be a list; got {type(rows).__name__}"]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not isinstance(row.get("site"), str):
-            found.append(f"site {number} must be an object with a name; got {row!r}")
-            continue
-        try:
-            parse_site(row["site"])
-        except ValueError as error:
-            found.append(f"site {number}: {error}")
-        if not isinstance(row.get("score"), int | float) or isinstance(row.get("score"), bool):
-            found.append(f"site {number}: score must be a number; got {row.get('score')!r}")
-    names = [row.get("site") for row in rows if isinstance(row, dict)]
-    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-        found.append(f"listed twice: {', '.join(twice)}")
-    return [*found, *_edge_problems(read.get("edges", []), set(map(str, names)))]
+@dataclass(frozen=True)
+class SpaceRecord:
+    """A search space as a circuit file holds it."""
+
+    positions: tuple[str, ...]
+    selectors: tuple[str, ...]
+
+    def space(self) -> SearchSpace:
+        """The space, whose selectors are looked up when it is used."""
+        return SearchSpace(self.positions, self.selectors)
 
 
-def _edge_problems(rows: Any, sites: set[str]) -> Iterator[str]:
-    """What is wrong with the edges of a circuit file; `sites` are the names of its sites."""
-    if not isinstance(rows, list):
-        yield f"edges must be a list; got {type(rows).__name__}"
-        return
-    keys = {item.name for item in fields(Edge)}
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row.keys() >= keys:
-            yield f"edge {number} must be an object with {', '.join(sorted(keys))}; got {row!r}"
-            continue
-        ends = [row["sender"], *([] if row["receiver"] is None else [row["receiver"]])]
-        for end in ends:
-            if not isinstance(end, str) or end not in sites:
-                yield f"edge {number}: {end!r} is no site of the circuit"
-        if row["channel"] not in CHANNELS:
-            yield f"edge {number}: channel must be one of {', '.join(CHANNELS)}"
-        elif (row["channel"] == "answer") != (row["receiver"] is None):
-            yield f"edge {number}: the channel to the answer, and it alone, is 'answer'"
-        if row["mlps"] not in MLPS:
-            yield f"edge {number}: mlps must be one of {', '.join(MLPS)}"
-        if type(row["n"]) is not int:
-            yield f"edge {number}: n must be a whole number; got {row['n']!r}"
-        for name in ("effect", "low", "high"):
-            if type(row[name]) not in (int, float) or not isfinite(row[name]):
-                yield f"edge {number}: {name} must be a finite number; got {row[name]!r}"
+@dataclass(frozen=True, kw_only=True)
+class EarlierRecord:
+    """A circuit as a file of the first format holds it."""
+
+    model: str
+    task: str
+    claim: str
+    method: str
+    seed: int
+    sites: tuple[SiteScore, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
+
+    def circuit(self) -> Circuit:
+        """The circuit, which checks itself."""
+        return _built(self, BEFORE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitRecord(EarlierRecord):
+    """A circuit as its file holds it."""
+
+    space: Annotated[SearchSpace, stored_as(SpaceRecord, SpaceRecord.space)] | None = None
+    donor: str = ""
+
+    def circuit(self) -> Circuit:
+        """The circuit, which checks itself."""
+        return _built(self, FORMAT)
+
+
+def _built(record: EarlierRecord, version: str) -> Circuit:
+    content = {item.name: getattr(record, item.name) for item in fields(record)}
+    sites = tuple(row.site for row in record.sites)
+    scores = tuple(row.score for row in record.sites)
+    return Circuit(**content | {"sites": sites, "scores": scores, "format": version})
+
+
+CIRCUIT_FILE: Format[Circuit] = Format(
+    "a circuit",
+    {
+        BEFORE: Annotated[Circuit, stored_as(EarlierRecord, EarlierRecord.circuit)],
+        FORMAT: Annotated[Circuit, stored_as(CircuitRecord, CircuitRecord.circuit)],
+    },
+)

@@ -5,28 +5,31 @@ anybody may have written. docs/formats.md shows one.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Annotated, Any
 
-from ..mediators.site import parse_site
+from pydantic import AfterValidator, Field
+
+from ..records import Format, shown, site_named, stored_as
 from .circuit import Circuit
 from .decisions import (
     ACTIONS,
     DECISIONS,
-    ENDINGS,
     FORMAT,
     VERDICTS,
     WHOLE,
     WITH_VALUE,
+    Action,
     Decision,
     Decisions,
+    Ending,
     Past,
+    Verdict,
 )
-from .foreign_formats import is_position, shown, together
+from .foreign_formats import is_position
 from .storage import write_text
 
 
@@ -37,13 +40,7 @@ def read_decisions(path: str | Path) -> Decisions:
         ValueError: not a decisions file; every problem at once.
         FileNotFoundError: no such file.
     """
-    try:
-        read = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deep to be decisions") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected decisions as JSON: {error}") from error
-    return parse_decisions(read, str(path))
+    return DECISIONS_FILE.load(path)
 
 
 def save_decisions(decisions: Decisions, path: str | Path) -> None:
@@ -57,8 +54,8 @@ def decisions_in(provenance: Mapping[str, Any]) -> Decisions | None:
     Raises:
         ValueError: they are not what a decisions file holds.
     """
-    told = provenance.get("decisions")
-    return None if told is None else parse_decisions(told, "the circuit's provenance")
+    content = provenance.get("decisions")
+    return None if content is None else parse_decisions(content, "the circuit's provenance")
 
 
 def decisions_about(path: str | Path, circuit: Circuit) -> Decisions | None:
@@ -80,141 +77,171 @@ def decisions_about(path: str | Path, circuit: Circuit) -> Decisions | None:
     return replace(made, circuit=circuit.digest, verdict=None, reason="", history=history)
 
 
-def parse_decisions(read: Any, name: str) -> Decisions:
+def parse_decisions(content: Any, name: str) -> Decisions:
     """Decisions from parsed JSON, `name` being what messages call it.
 
     Raises:
         ValueError: every problem at once.
     """
-    if problems := list(_problems(read)):
-        raise ValueError(together(f"{name}: not decisions", problems))
-    by, when = read["by"], read["when"]
+    return DECISIONS_FILE.read(content, name)
 
-    def decision(row: Mapping[str, Any]) -> Decision:
+
+def _check_author(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"must be the name of who decides; got {shown(text)}")
+    return text
+
+
+def _check_time(text: str) -> str:
+    try:  # Python 3.10 does not know the Z that browsers write
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        example = "2000-01-01T00:00:00+00:00"
+        raise ValueError(f"must be a time such as {example}; got {shown(text)}") from None
+    return text
+
+
+Author = Annotated[str, AfterValidator(_check_author)]
+Time = Annotated[str, AfterValidator(_check_time)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of a circuit
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRecord:
+    """A decision as a file holds it; by whom and when are those of the file where it has none."""
+
+    site: str
+    action: Action
+    value: str | None = None
+    reason: str = ""
+    by: Author = ""
+    when: Time = ""
+
+    def __post_init__(self) -> None:
+        _refuse(_problems(self, (*ACTIONS, "withdraw"), may_be_whole=self.action == "withdraw"))
+
+    def decision(self, by: str, when: str) -> Decision:
+        """The decision, in a file of this author and time."""
         return Decision(
-            site=row["site"],
-            action=row["action"],
-            value=row.get("value"),
-            reason=row.get("reason", ""),
-            by=row.get("by", by),
-            when=row.get("when", when),
+            site=self.site,
+            action=self.action,
+            value=self.value,
+            reason=self.reason,
+            by=self.by or by,
+            when=self.when or when,
         )
 
-    history = tuple(
-        Past(
-            decision(row),
-            row["ended"]["how"],
-            row["ended"]["by"],
-            row["ended"]["when"],
-            row["ended"].get("reason", ""),
+
+@dataclass(frozen=True, kw_only=True)
+class EndRecord:
+    """How a decision ended: by whom, when and why."""
+
+    how: Ending
+    by: Author
+    when: Time
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRecord:
+    """A decision of a history, or a verdict, as a file holds it."""
+
+    site: str
+    action: Action
+    value: str | None = None
+    reason: str = ""
+    by: Author
+    when: Time
+    ended: EndRecord
+
+    def __post_init__(self) -> None:
+        known = VERDICTS if self.site == WHOLE else ACTIONS
+        _refuse(_problems(self, known, may_be_whole=True))
+
+    def past(self) -> Past:
+        """The decision and how it ended."""
+        decision = Decision(
+            site=self.site,
+            action=self.action,
+            value=self.value,
+            reason=self.reason,
+            by=self.by,
+            when=self.when,
         )
-        for row in read.get("history", ())
-    )
-    rows = tuple(map(decision, read["decisions"]))
-    reason = read.get("reason", "")
-    return Decisions(
-        circuit=read["circuit"],
-        verdict=read["verdict"],
-        decisions=rows,
-        by=by,
-        when=when,
-        reason=reason,
-        history=history,
-    )
+        ended = self.ended
+        return Past(decision, ended.how, ended.by, ended.when, ended.reason)
 
 
-def _problems(read: Any) -> Iterator[str]:
-    if not isinstance(read, dict):
-        yield f"expected an object, got {shown(read)}"
-        return
-    if read.get("format") != FORMAT:
-        yield f"format must be {FORMAT!r}; got {shown(read.get('format'))}"
-    digest = read.get("circuit")
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        yield f"circuit must be a circuit's digest, 64 hexadecimal digits; got {shown(digest)}"
-    if read.get("verdict", "") not in (None, *VERDICTS):
-        yield f"verdict must be {', '.join(VERDICTS)} or null; got {shown(read.get('verdict'))}"
-    yield from _who_and_when(read, "")
-    rows = read.get("decisions")
-    if not isinstance(rows, list):
-        yield f"decisions must be a list; got {shown(rows)}"
-        return
-    seen: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            yield f"decision {number} must be an object; got {shown(row)}"
-            continue
-        found = [*_row_problems(row), *_who_and_when({"by": "?", "when": _NOW, **row}, "its ")]
-        yield from (f"decision {number}: {problem}" for problem in found)
-        if not found:
-            about = Decision(
-                site=row["site"], action=row["action"], value=None, reason="", by="", when=""
-            ).about
+@dataclass(frozen=True, kw_only=True)
+class DecisionsRecord:
+    """Decisions as their file holds them."""
+
+    circuit: Digest
+    verdict: Verdict | None
+    decisions: tuple[DecisionRecord, ...]
+    by: Author
+    when: Time
+    reason: str = ""
+    history: tuple[PastRecord, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems, seen = [], {}
+        for number, row in enumerate(self.decisions):
+            about = row.decision("", "").about
             if (first := seen.setdefault(about, number)) != number:
                 what = f"the {about[1]} of {about[0]}"
-                yield f"decision {number}: {what} is decided already, by decision {first}"
-    yield from _history_problems(read.get("history", []))
+                problems.append(
+                    f"decisions.{number}: {what} is decided already, by decisions.{first}"
+                )
+        _refuse(problems)
+
+    def made(self) -> Decisions:
+        """The decisions."""
+        return Decisions(
+            circuit=self.circuit,
+            verdict=self.verdict,
+            decisions=tuple(row.decision(self.by, self.when) for row in self.decisions),
+            by=self.by,
+            when=self.when,
+            reason=self.reason,
+            history=tuple(row.past() for row in self.history),
+        )
 
 
-def _history_problems(rows: Any) -> Iterator[str]:
-    if not isinstance(rows, list):
-        yield f"history must be a list; got {shown(rows)}"
-        return
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not isinstance(row.get("ended"), dict):
-            yield f"past decision {number} must be an object that tells how it ended"
-            continue
-        found = [*_row_problems(row, past=True), *_who_and_when(row, "its ")]
-        if (how := row["ended"].get("how")) not in ENDINGS:
-            found.append(f"how it ended must be {' or '.join(ENDINGS)}; got {shown(how)}")
-        found += _who_and_when(row["ended"], "its end's ")
-        yield from (f"past decision {number}: {problem}" for problem in found)
+DECISIONS_FILE: Format[Decisions] = Format(
+    "decisions", {FORMAT: Annotated[Decisions, stored_as(DecisionsRecord, DecisionsRecord.made)]}
+)
 
 
-_NOW = "2000-01-01T00:00:00+00:00"  # stands in where a decision leaves its time to the file
-
-
-def _row_problems(row: Mapping[str, Any], past: bool = False) -> Iterator[str]:
-    site, action, value = row.get("site"), row.get("action"), row.get("value")
-    known = (*ACTIONS, "withdraw")
-    if past:
-        known = VERDICTS if site == WHOLE else ACTIONS
-    if not (site == WHOLE and (past or action == "withdraw")) and (problem := site_problem(site)):
-        yield problem
+def _problems(
+    row: DecisionRecord | PastRecord, known: Sequence[str], *, may_be_whole: bool
+) -> list[str]:
+    """What is wrong with the site, the action or the value of a decision."""
+    site, action, value = row.site, row.action, row.value
+    problems = [] if site == WHOLE and may_be_whole else _site_problems(site)
     if action not in known:
-        yield f"action must be one of {', '.join(known)}; got {shown(action)}"
-    elif action in WITH_VALUE and (not _is_text(value) or not value.strip()):
-        yield f"a {action} must have text as its value; got {shown(value)}"
-    elif action == "withdraw" and site != WHOLE and value is not None and value not in ACTIONS:
-        yield f"a withdrawal is of {', '.join(ACTIONS)} or null for all; got {shown(value)}"
-    elif action not in (*WITH_VALUE, "withdraw") or site == WHOLE:
-        if value is not None:
-            yield f"a {action} has no value; got {shown(value)}"
+        problems.append(f"action must be one of {', '.join(known)}; got {shown(action)}")
+    elif action in WITH_VALUE:
+        if not (value or "").strip():
+            problems.append(f"a {action} must have text as its value; got {shown(value)}")
+    elif action == "withdraw" and site != WHOLE:
+        if value is not None and value not in ACTIONS:
+            problems.append(
+                f"a withdrawal is of {', '.join(ACTIONS)} or null for all; got {shown(value)}"
+            )
+    elif value is not None:
+        problems.append(f"a {action} has no value; got {shown(value)}")
+    return problems
 
 
-def _who_and_when(row: Mapping[str, Any], whose: str) -> Iterator[str]:
-    if not _is_text(by := row.get("by")) or not by.strip():
-        yield f"{whose}by must be the name of who decides; got {shown(by)}"
-    if not _is_text(row.get("reason", "")):
-        yield f"{whose}reason must be text; got {shown(row['reason'])}"
-    when = row.get("when")
-    try:  # Python 3.10 does not know the Z that browsers write
-        datetime.fromisoformat(when.replace("Z", "+00:00") if isinstance(when, str) else "")
-    except ValueError:
-        yield f"{whose}when must be a time such as {_NOW}; got {shown(when)}"
-
-
-def site_problem(site: Any) -> str | None:
-    """What keeps this from being the name of a site."""
-    wrong = f"a site is called like a9.h6@last or m3@last; got {shown(site)}"
-    if not isinstance(site, str):
-        return wrong
+def _site_problems(name: str) -> list[str]:
     try:
-        return None if is_position(parse_site(site).position) else wrong
-    except ValueError:
-        return wrong
+        position = site_named(name).position
+    except ValueError as error:
+        return [str(error)]
+    return [] if is_position(position) else [f"no position is called {shown(position)}"]
 
 
-def _is_text(value: Any) -> TypeGuard[str]:
-    """Whether this is text that UTF-8 can hold: JSON can name halves of surrogate pairs."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ValueError("; ".join(problems))

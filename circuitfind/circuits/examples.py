@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from math import isfinite
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from ..records import CLOSED, SHOWN, Format, shown
 from .circuit import Circuit
-from .storage import read_json, write_text
+from .storage import write_text
 
 FORMAT = "circuitfind-examples/1"
 
@@ -22,6 +21,8 @@ class Example:
     else where the part is outside), `untouched` that without any, `everything` that with every
     site patched.
     """
+
+    __pydantic_config__ = CLOSED
 
     base: str
     source: str
@@ -49,11 +50,27 @@ class ExampleSet:
 class Attention:
     """Where heads look in one unpatched prompt: a weight for each token and head, by the name of
     the head's site; the weights of a head sum to 1. `columns` are the tokens of named positions,
-    counted from 0."""
+    counted from 0.
+
+    Raises:
+        ValueError: columns outside the tokens, or heads without a weight for each token.
+    """
 
     tokens: tuple[str, ...]
     columns: Mapping[str, int]
     weights: Mapping[str, tuple[float, ...]]
+
+    def __post_init__(self) -> None:
+        n = len(self.tokens)
+        outside = [column for column in self.columns.values() if not 0 <= column < n]
+        problems = [f"columns must be of the {n} tokens; got {outside[0]}"] if outside else []
+        problems += [
+            f"attention of {shown(name)} must be {n} numbers; got {len(row)}"
+            for name, row in self.weights.items()
+            if len(row) != n
+        ]
+        if problems:
+            raise ValueError("; ".join(problems[:SHOWN]))
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,9 @@ class Examples:
         write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
+EXAMPLES_FILE: Format[Examples] = Format("examples", {FORMAT: Examples})
+
+
 def load_examples(path: str | Path) -> Examples:
     """The examples in a file.
 
@@ -89,71 +109,4 @@ def load_examples(path: str | Path) -> Examples:
         FileNotFoundError: no such file.
         ValueError: not a file of examples; every problem at once.
     """
-    read = read_json(Path(path))
-    if problems := _problems(read):
-        raise ValueError(f"{path}: no examples: {'; '.join(problems)}")
-    sets = tuple(
-        ExampleSet(
-            row["name"],
-            row["n"],
-            row["right"],
-            tuple(Example(**example) for example in row["examples"]),
-        )
-        for row in read["sets"]
-    )
-    attention = read["attention"]
-    weights = {name: tuple(map(float, row)) for name, row in attention["weights"].items()}
-    looks = Attention(tuple(attention["tokens"]), attention["columns"], weights)
-    return Examples(read["circuit"], sets, looks)
-
-
-def _problems(read: Mapping[str, Any]) -> list[str]:
-    found = []
-    if read.get("format") != FORMAT:
-        found.append(f"format must be {FORMAT!r}; got {read.get('format')!r}")
-    if not isinstance(read.get("circuit"), str):
-        found.append(f"circuit must be a digest; got {read.get('circuit')!r}")
-    sets = read.get("sets")
-    if not isinstance(sets, list):
-        found.append(f"sets must be a list; got {type(sets).__name__}")
-        sets = []
-    for number, row in enumerate(sets, 1):
-        if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-            found.append(f"set {number} must be an object with the name of a desideratum")
-        elif not all(type(row.get(key)) is int for key in ("n", "right")):
-            found.append(f"set {number}: n and right must be whole numbers")
-        elif not _are_examples(row.get("examples")):
-            names = ", ".join(field.name for field in fields(Example))
-            found.append(f"set {number}: each example must have {names}")
-    return found + _attention_problems(read.get("attention"))
-
-
-def _are_examples(rows: Any) -> bool:
-    keys = {field.name for field in fields(Example)}
-    return isinstance(rows, list) and all(
-        isinstance(row, dict)
-        and set(row) == keys
-        and type(row["right"]) is bool
-        and isinstance(row["source_answer"], str | None)
-        and all(isinstance(row[key], str) for key in keys - {"right", "source_answer"})
-        for row in rows
-    )
-
-
-def _attention_problems(read: Any) -> list[str]:
-    tokens = read.get("tokens") if isinstance(read, dict) else None
-    weights = read.get("weights") if isinstance(read, dict) else None
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        return ["attention must have tokens, a list of texts"]
-    if not isinstance(weights, dict):
-        return ["attention must have weights, by the name of a head's site"]
-    columns = read["columns"] if isinstance(read.get("columns"), dict) else {"?": None}
-    if not all(type(one) is int and 0 <= one < len(tokens) for one in columns.values()):
-        return [f"attention must have columns, each one of its {len(tokens)} tokens"]
-    return [
-        f"attention of {name!r} must be {len(tokens)} finite numbers"
-        for name, row in weights.items()
-        if not isinstance(row, list)
-        or len(row) != len(tokens)
-        or not all(type(one) in (int, float) and isfinite(one) for one in row)
-    ]
+    return EXAMPLES_FILE.load(path)

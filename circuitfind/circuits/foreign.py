@@ -10,10 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..mediators.head import HEADS
 from ..mediators.site import Site
 from ..models.model import Model
+from ..records import shown, together
 from .circuit import Circuit
-from .foreign_formats import Wanted, is_position, reader_of, shown, together, twice
+from .foreign_formats import Wanted, is_position, reader_of, twice
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
 _MAGIC = (b"PK\x03\x04", b"\x80")  # how torch's files begin, and pickles
@@ -65,7 +67,7 @@ def circuit_of(
         FileNotFoundError: no such file.
     """
     raw = Path(path).read_bytes()
-    wanted = Wanted(model.n_layers, model.n_heads, position, top)
+    wanted = Wanted(model.n_layers, model.n_heads, position, top, model.engine)
     sites, scores, words = _read(_decoded(Path(path), raw), str(path), wanted)
     imported = {"format": words, "sha256": hashlib.sha256(raw).hexdigest()}
     return Circuit(
@@ -93,15 +95,16 @@ def write_foreign_mib(
         parallel: whether attention and MLP of a layer read the same stream, as in GPT-NeoX.
 
     Raises:
-        ValueError: the embedding, a site that such a model does not have, more than one position
-            (these graphs know none).
+        ValueError: a site that is no head or MLP of such a model; more than one position (these
+            graphs know none).
     """
     wanted = Wanted(n_layers, n_heads, "", None)
+    known = wanted.components
     positions = {site.position for site in circuit.sites}
     problems = [
         f"{site}: not a head or MLP of {n_layers} layers of {n_heads} heads"
         for site in circuit.sites
-        if site.component.kind == "embed" or site.component not in wanted
+        if site.component not in known
     ]
     if len(positions) > 1:
         problems.append(f"these graphs know no positions; got {', '.join(sorted(positions))}")
@@ -111,14 +114,15 @@ def write_foreign_mib(
     score = {site.component: float(value) for site, value in every}
     nodes: dict[str, Any] = {"input": {"in_graph": True, "score": 0.0}}
     edges, earlier = [], ["input"]
-    for part in wanted.components:
+    for part in known:
         # Nodes that are out have a score too: EAP-IG's own selection keeps those that have none.
         nodes[str(part)] = {"in_graph": part in score, "score": score.get(part, 0.0)}
         if part not in score:
             continue
-        beside = f"a{part.layer}." if part.kind == "head" or parallel else None
+        is_head = part.mediator == HEADS
+        beside = f"a{part.layer}." if is_head or parallel else None
         seen = [name for name in earlier if beside is None or not name.startswith(beside)]
-        ends = ("<q>", "<k>", "<v>") if part.kind == "head" else ("",)
+        ends = [f"<{channel}>" for channel in part.glyph.inputs] if is_head else [""]
         edges += [f"{name}->{part}{end}" for name in seen for end in ends]
         earlier.append(str(part))
     nodes["logits"] = {"in_graph": True}

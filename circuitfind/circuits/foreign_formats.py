@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Any
 
-from ..mediators.site import Component, Site, all_sites, head, mlp, parse_site
+from ..mediators.head import HEADS, head
+from ..mediators.known import parse_site
+from ..mediators.site import Component, Offers, Site
+from ..mediators.space import Decoder, all_sites, has_component
+from ..mediators.whole import MLPS, mlp
+from ..records import LONGEST, shown
 from .circuit import FORMAT
 
-SHOWN = 30  # problems that a message lists before it counts the rest
-LONGEST = 60  # characters of a name or number that a message repeats
-
-# EAP-IG's and MIB's names, and those of auto-circuit and circuitkit. Six digits are enough.
+# The names of auto-circuit and circuitkit; EAP-IG's and MIB's are ours. Six digits are enough.
 _N = r"(\d{1,6})"
-_EAP = re.compile(rf"a{_N}\.h{_N}|m{_N}", re.ASCII)
 _KIT = re.compile(rf"A{_N}\.{_N}|MLP {_N}", re.ASCII)
 _EDGE = re.compile(r"([^<>-]+)->([^<>-]+?)(?:<[qkv]>)?", re.ASCII)
 _MODULE = re.compile(
@@ -29,15 +30,20 @@ _ENDS = frozenset({"input", "logits", "Resid Start", "Resid End"})
 
 @dataclass(frozen=True)
 class Wanted:
-    """The model that the sites must be of, and what a file does not say."""
+    """The model that the sites must be of, and what a file does not say.
+
+    Args:
+        model: what tells which sites there are of mediators other than heads and MLPs.
+    """
 
     n_layers: int
     n_heads: int
     position: str
     top: int | None
+    model: Offers | None = None
 
     def __contains__(self, component: Component) -> bool:
-        return component.layer < self.n_layers and (component.head or 0) < self.n_heads
+        return has_component(self.model or Decoder(self.n_layers, self.n_heads), component)
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -324,19 +330,27 @@ def _by_component(given: Mapping[str, float], wanted: Wanted, problems: list[str
     """The heads and MLPs among these names; the input and the logits are passed over."""
     made: Scored = {}
     for name, score in given.items():
-        match = _EAP.fullmatch(name) or _KIT.fullmatch(name)
-        if match is None:
+        part = _component(name)
+        if part is None:
             if name not in _ENDS:
                 problems.append(f"not a head or an MLP: {shown(name)}")
             continue
-        layer, index, of_mlp = match.groups()
-        part = mlp(int(of_mlp)) if layer is None else head(int(layer), int(index))
         if part not in wanted:
             problems.append(_not_in(wanted, name))
         elif part in made:
             problems.append(f"listed twice: {name}")
         made[part] = score
     return made
+
+
+def _component(name: str) -> Component | None:
+    """The head or MLP of a name as EAP-IG or circuitkit writes it."""
+    if len(name) > LONGEST:
+        return None
+    if match := _KIT.fullmatch(name):
+        layer, index, of_mlp = match.groups()
+        return mlp(int(of_mlp)) if layer is None else head(int(layer), int(index))
+    return HEADS.parse(name) or MLPS.parse(name)
 
 
 def _numbers(given: Mapping[str, Any], problems: list[str]) -> dict[str, float]:
@@ -385,18 +399,3 @@ def twice(names: Iterable[Any]) -> list[Any]:
     """Those that come more than once."""
     seen: set[Any] = set()
     return list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))
-
-
-def shown(value: Any) -> str:
-    """A value for a message: short, whatever it is."""
-    if isinstance(value, list | dict):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
-    words = repr(value)
-    return words if len(words) <= LONGEST else f"{words[:LONGEST]}... ({len(words)} characters)"
-
-
-def together(name: str, problems: list[str]) -> str:
-    """All problems in one line; past the first SHOWN their number."""
-    every = list(dict.fromkeys(problems))
-    more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return f"{name}: {'; '.join(every[:SHOWN])}{more}"

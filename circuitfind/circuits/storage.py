@@ -1,11 +1,10 @@
-"""Files written whole or not at all, and JSON objects read."""
+"""Files written whole or not at all."""
 
-import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -30,18 +29,3 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> No
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text, all of it or nothing."""
     write_atomically(path, lambda file: file.write(text.encode()))  # type: ignore[arg-type, return-value]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: not JSON, or not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected an object, got {type(content).__name__}")
-    return content

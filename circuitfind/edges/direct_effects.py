@@ -21,7 +21,7 @@ a value, as in LLaMA, only the receiver is changed by it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,20 +29,22 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits.circuit import MLPS, Channel, Circuit, Edge, Mlps
-from ..mediators.site import Component, Site, head, mlp
-from ..models.model import Model, repeat_cache
-from ..objective.encoding import UNKNOWN, Batch, Prompts
+from ..circuits.circuit import CHANNELS, MLPS, Channel, Circuit, Edge, Mlps
+from ..donors.source import Source
+from ..engines.engine import Edit, Point
+from ..mediators.site import Component, Site
+from ..mediators.space import has_component
+from ..models.model import Model
+from ..models.prompts import Prompts
+from ..objective.encoding import Batch
 from ..objective.intervals import Statistic, Values, paired_interval
 from ..objective.objective import NotANumber
-from ..objective.patching import Prepared, hooked, masks_per_pass, prepare
+from ..objective.patching import Prepared, masks_per_pass, prepare
 from ..progress import Progress
 
 __all__ = ["Edge", "find_edges"]
 
-_DEPTH = {"embed": 0, "head": 1, "mlp": 2}
-_INPUTS: dict[str, tuple[Channel, ...]] = {"head": ("q", "k", "v"), "mlp": ("in",), "embed": ()}
-_PROJECTED = "blocks.{}.attn.hook_{}"
+_PROJECTED = ("q", "k", "v")  # the points of a head's inputs; an MLP's input is not a point here
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def find_edges(
     batch = _with_lead(batch)
     if problems := list(_problems(model, circuit, batch)):
         raise ValueError(f"{model.name}: no paths: {'; '.join(problems)}")
-    sites = sorted(circuit.sites, key=_order)
+    sites = sorted(circuit.sites, key=lambda site: (site.component.rank, site.position))
     paths = _paths(model, sites, batch.base)
     if not paths:
         return ()
@@ -123,43 +125,34 @@ def _mean(values: Values, *, axis: int = -1) -> Statistic:
 
 def _with_lead(batch: Batch) -> Batch:
     """The pairs with a lead, patched from their sources."""
-    has_lead = (batch.source_answer != UNKNOWN) & (batch.source_answer != batch.base_answer)
+    apart = batch.source_answer.differs(batch.base_answer)
+    has_lead = batch.source_answer.known & apart
     if int(has_lead.sum()) < 2:
         raise ValueError(
             f"{batch.desideratum.name}: paths need two pairs or more whose base and source have "
             f"different answers, both known; {int(has_lead.sum())} of {len(batch)} do"
         )
-    kept = batch.take(has_lead.nonzero()[:, 0])
-    return replace(kept, desideratum=replace(kept.desideratum, donor="source", mean_over=()))
-
-
-def _order(site: Site) -> tuple[int, int, int, str]:
-    part = site.component
-    return part.layer, _DEPTH[part.kind], part.head or 0, site.position
+    return batch.take(has_lead.nonzero()[:, 0]).taking(Source())
 
 
 def _problems(model: Model, circuit: Circuit, batch: Batch) -> Iterator[str]:
-    has = model.bridge.hook_dict
-    layers = range(model.n_layers)
+    has = model.engine.has
     for site in circuit.sites:
-        if (
-            model.hook_name(site.component) not in has
-            or (site.component.head or 0) >= model.n_heads
-        ):
+        if not has_component(model.engine, site.component):
             yield f"the model has no {site.component}"
         if site.position not in batch.desideratum.at:
             yield f"the pairs have no position {site.position}"
     yield from (
         f"layer {layer} has no heads that could be frozen"
-        for layer in layers
-        if model.hook_name(head(layer, 0)) not in has
+        for layer in range(model.n_layers)
+        if not has(Point(layer, "heads"))
     )
-    reading = {site.component.layer for site in circuit.heads} & set(layers)
+    reading = {site.component.layer for site in circuit.sites if "q" in site.component.glyph.inputs}
     yield from (
-        f"the heads of layer {layer} have no {channel} to hook"
-        for layer in sorted(reading)
-        for channel in _INPUTS["head"]
-        if _PROJECTED.format(layer, channel) not in has
+        f"the heads of layer {layer} have no {channel} to change"
+        for layer in sorted(reading & set(range(model.n_layers)))
+        for channel in _PROJECTED
+        if not has(Point(layer, channel))
     )
 
 
@@ -176,10 +169,10 @@ def _paths(model: Model, sites: Sequence[Site], base: Prompts) -> list[_Path]:
             same = reached = True
             if start is not None and end is not None:
                 same = bool((start == end).any())
-                reached = not _is_causal(model) or bool((start <= end).any())
+                reached = not model.engine.sizes.causal or bool((start <= end).any())
             found += [
                 _Path(sender, receiver, channel)
-                for channel in _INPUTS[receiver.component.kind]
+                for channel in _inputs(receiver.component)
                 if (reached if channel in ("k", "v") else same)
             ]
         if start is None or bool((start == reads).any()):
@@ -187,17 +180,18 @@ def _paths(model: Model, sites: Sequence[Site], base: Prompts) -> list[_Path]:
     return found
 
 
-def _is_causal(model: Model) -> bool:
-    return getattr(model.bridge.cfg, "attention_dir", "causal") == "causal"
+def _inputs(component: Component) -> tuple[Channel, ...]:
+    return tuple(channel for channel in CHANNELS if channel in component.glyph.inputs)
 
 
 def _follows(model: Model, sender: Component, receiver: Component) -> bool:
     """Whether the receiver reads what the sender writes."""
-    if sender.kind == "embed":
-        return receiver.kind != "embed"
+    if not receiver.glyph.inputs:
+        return False
+    if not sender.glyph.inputs:  # an embedding, which every layer reads
+        return True
     if sender.layer == receiver.layer:
-        apart = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
-        return (sender.kind, receiver.kind) == ("head", "mlp") and not apart
+        return sender.depth < receiver.depth and not model.engine.sizes.parallel
     return sender.layer < receiver.layer
 
 
@@ -246,63 +240,59 @@ class _Pass:
         prepared, n_rows = self.prepared, 2 + len(self.paths)
         model, batch, prefix = prepared.model, prepared.batch, prepared.prefix
         if prefix is not None:
-            prefix = repeat_cache(prefix, n_rows)
+            prefix = model.engine.repeat_prefix(prefix, n_rows)
         reads = batch.base.reads
-        fired: set[str] = set()
-        hooks = [(name, self._hook(name, edit, fired)) for name, edit in self._edits()]
-        with hooked(model, hooks), torch.no_grad():
-            logits, _ = model.forward(
+        fired: set[Point] = set()
+        edits = [(point, self._edit(point, change, fired)) for point, change in self._changes()]
+        with torch.no_grad():
+            output, _ = model.engine.forward(
                 batch.base.tokens[:, prepared.start :].repeat(n_rows, 1),
                 batch.base.attends.repeat(n_rows, 1),
+                edits,
                 prefix=prefix,
                 reads=None if reads is None else (reads - prepared.start).repeat(n_rows),
             )
-        if silent := [name for name, _ in hooks if name not in fired]:
+        if silent := [str(point) for point, _ in edits if point not in fired]:
             raise ValueError(f"{model.name}: no paths: nothing passes {', '.join(silent)}")
         width = batch.base.tokens.shape[1]
         prepared.cost.add(model, n_rows * len(batch), prepared.width, width)
-        logits = rearrange(logits, "(row pair) d_vocab -> row pair d_vocab", row=n_rows)
-        mine, other = (
-            logits.gather(-1, ids.to(logits.device).expand(n_rows, -1)[..., None])[..., 0].double()
-            for ids in (batch.base_answer, batch.source_answer)
-        )
-        return (mine - other).cpu()
+        rows = rearrange(output, "(row pair) ... -> row pair ...", row=n_rows).double()
+        return batch.answer.contrast(rows, batch.base_answer, batch.source_answer).cpu()
 
-    def _hook(
-        self, name: str, edit: Callable[[Tensor], None], fired: set[str]
-    ) -> Callable[..., Tensor]:
-        """A hook that edits a copy of what is there, as "row pair pos part width"."""
+    def _edit(self, point: Point, change: Callable[[Tensor], None], fired: set[Point]) -> Edit:
+        """An edit that changes a copy of what is there, with its rows apart."""
 
-        def change(own: Tensor, hook: Any) -> Tensor:
-            fired.add(name)
+        def apply(own: Tensor) -> Tensor:
+            fired.add(point)
             rows = rearrange(own, "(row pair) ... -> row pair ...", row=2 + len(self.paths)).clone()
-            edit(rows if rows.ndim == 5 else rows.unsqueeze(3))
+            change(rows)
             return rearrange(rows, "row pair ... -> (row pair) ...")
 
-        return change
+        return apply
 
-    def _edits(self) -> Iterator[tuple[str, Callable[[Tensor], None]]]:
-        """What happens at which hook point."""
-        model, has = self.prepared.model, self.prepared.model.bridge.hook_dict
+    def _changes(self) -> Iterator[tuple[Point, Callable[[Tensor], None]]]:
+        """What happens at which point, to "row pair pos *acts"."""
+        model, sent = self.prepared.model, self.sender.component.point
         for layer in range(model.n_layers):
-            yield model.hook_name(head(layer, 0)), self._at_heads(layer)
-            if model.hook_name(mlp(layer)) in has:
-                yield model.hook_name(mlp(layer)), self._at_mlp(layer)
-            for channel in _INPUTS["head"]:
-                if taking := list(self._rows(layer, "head", channel)):
-                    yield _PROJECTED.format(layer, channel), self._at_input([r for r, _ in taking])
-        if self.sender.component.kind == "embed":
-            yield model.hook_name(self.sender.component), self._send
+            yield Point(layer, "heads"), self._at_heads(layer)
+            if model.engine.has(Point(layer, "mlp")):
+                yield Point(layer, "mlp"), self._at_mlp(layer)
+            for channel in _PROJECTED:
+                taking = [
+                    row
+                    for row, path in self._ending(Point(layer, "heads"))
+                    if path.channel == channel
+                ]
+                if taking:
+                    yield Point(layer, channel), self._at_input(taking)
+        if sent.kind not in ("heads", "mlp"):
+            yield sent, self._send
 
-    def _rows(
-        self, layer: int, kind: str, channel: Channel | None = None
-    ) -> Iterator[tuple[int, Site]]:
-        """The rows whose path ends here, each with the receiver."""
+    def _ending(self, point: Point) -> Iterator[tuple[int, _Path]]:
+        """The rows whose path ends in a receiver at this point, each with its path."""
         for row, path in enumerate(self.paths, 2):
-            site = path.receiver
-            if site is not None and (site.component.layer, site.component.kind) == (layer, kind):
-                if channel in (None, path.channel):
-                    yield row, site
+            if path.receiver is not None and path.receiver.component.point == point:
+                yield row, path
 
     def _at_input(self, taking: Sequence[int]) -> Callable[[Tensor], None]:
         def bring(rows: Tensor) -> None:
@@ -311,24 +301,28 @@ class _Pass:
         return bring
 
     def _at_heads(self, layer: int) -> Callable[[Tensor], None]:
+        point = Point(layer, "heads")
+
         def freeze(rows: Tensor) -> None:
-            for row, site in self._rows(layer, "head"):
-                changed = self._take(rows[row], site)
+            for row, path in self._ending(point):
+                changed = rows[row].clone()
                 rows[row] = rows[0]
-                self._put(rows[row], site, changed)
+                self._copy(changed, rows, row, path.receiver)
             rows[1] = rows[0]
-            if (self.sender.component.layer, self.sender.component.kind) == (layer, "head"):
+            if self.sender.component.point == point:
                 self._send(rows)
 
         return freeze
 
     def _at_mlp(self, layer: int) -> Callable[[Tensor], None]:
+        point = Point(layer, "mlp")
+
         def freeze(rows: Tensor) -> None:
-            for row, site in self._rows(layer, "mlp"):
-                self._put(rows[row], site, self._take(rows[1], site))
+            for row, path in self._ending(point):
+                self._copy(rows[1], rows, row, path.receiver)
             if self.mlps == "frozen":
                 rows[1] = rows[0]
-            if self.sender.component == mlp(layer):
+            if self.sender.component.point == point:
                 self._send(rows)
 
         return freeze
@@ -336,18 +330,30 @@ class _Pass:
     def _send(self, rows: Tensor) -> None:
         """Give row 1 what the sender does in the source."""
         index = self.prepared.sites.index(self.sender)
-        for edit in self.prepared.edits[self.prepared.model.hook_name(self.sender.component)]:
-            if index in edit.sites.tolist():
-                slot = self.sender.component.head or 0
-                self._put(rows[1], self.sender, edit.donor[..., slot, :].to(rows.device))
+        for patch in self.prepared.patches[self.sender.component.point]:
+            if index in patch.sites.tolist():
+                value = patch.donor[:, :, self.sender.component.part].to(rows.device)
+                self._put(rows, 1, self.sender, value)
 
-    def _take(self, row: Float[Tensor, "pair pos part width"], site: Site) -> Tensor:
-        pairs, columns = self._place(site, row)
-        return row[pairs, columns, site.component.head or 0].clone()
+    def _copy(self, taken: Tensor, rows: Tensor, row: int, site: Site | None) -> None:
+        """Give a row the site's part of another activation."""
+        if site is not None:
+            parts = site.component.mediator.split(taken)
+            pairs, columns = self._place(site, taken)
+            value = parts[pairs, columns, site.component.part]
+            self._put(rows, row, site, value if site.position == "all" else value.unsqueeze(1))
 
-    def _put(self, row: Float[Tensor, "pair pos part width"], site: Site, values: Tensor) -> None:
-        pairs, columns = self._place(site, row)
-        row[pairs, columns, site.component.head or 0] = values
+    def _put(
+        self, rows: Tensor, row: int, site: Site, value: Float[Tensor, "pair pos width"]
+    ) -> None:
+        """Write a value into the site's part of a row, where its position is."""
+        mediator = site.component.mediator
+        parts = mediator.split(rows[row]).clone()
+        pairs, columns = self._place(site, parts)
+        if site.position != "all":
+            value = value.squeeze(1)
+        parts[pairs, columns, site.component.part] = value
+        rows[row] = mediator.join(rows[row], parts)
 
     def _place(self, site: Site, row: Tensor) -> tuple[Any, Any]:
         """Indices of a site's pairs and columns in what a pass runs."""

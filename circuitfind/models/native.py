@@ -3,8 +3,9 @@
 A folder holds
 
 - `config.json`: `format` ("circuitfind-native/1"), `about` (a line: what it is, where from),
-  `config` (the keys in `KEYS`, arguments of TransformerLens' TransformerBridgeConfig), `words`
-  (the vocabulary in the order of the ids; no white space in a word), `pad` and `unk` (two of them);
+  `config` (the keys of `NativeConfig`, arguments of TransformerLens' TransformerBridgeConfig),
+  `words` (the vocabulary in the order of the ids; no white space in a word), `pad` and `unk` (two
+  of them);
 - `model.safetensors`: the weights, named as in TransformerLens' native model (`tok_embed.weight`,
   `layers.0.attn.q.weight`, ..., `head.weight`);
 - `inputs.json` (for the claim `suffices`): `{"inputs": [{"text": "BOS a b", "outputs":
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from desiderata.saved import Saved
 
+from ..records import parse_json, together
 from .native_schema import (
     CONFIG,
     FORMAT,
@@ -37,7 +39,6 @@ from .native_schema import (
     WEIGHTS,
     Shapes,
     file_problems,
-    listed,
     shape_problems,
     weight_problems,
 )
@@ -99,7 +100,7 @@ def save_native(folder: str | Path, native: Native) -> Path:
     weights = plain_names(native.weights)
     problems = [*file_problems(contents), *weight_problems(weights)]
     if problems:
-        raise ValueError(f"this is no native model: {listed(problems)}")
+        raise ValueError(together("this is no native model", problems))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -120,14 +121,13 @@ def read_native(folder: str | Path, shapes_of: Callable[[Mapping[str, Any]], Sha
     """
     folder, problems = Path(folder), []
     contents = {
-        name: _json(folder / name, problems)
+        name: content
         for name in (CONFIG, INPUTS, TRUTH)
         if name == CONFIG or (folder / name).exists()
+        if (content := _json(folder / name, problems)) is not _UNREAD
     }
-    found = list(file_problems({k: v for k, v in contents.items() if v is not None}))
-    config_is_sound = contents[CONFIG] is not None and not any(
-        each.startswith(CONFIG) for each in found
-    )
+    found = list(file_problems(contents))
+    config_is_sound = CONFIG in contents and not any(each.startswith(CONFIG) for each in found)
     problems += found
     weights = _weights(folder / WEIGHTS, problems)
     if config_is_sound and weights is not None:
@@ -137,7 +137,7 @@ def read_native(folder: str | Path, shapes_of: Callable[[Mapping[str, Any]], Sha
         except Exception as error:  # whatever TransformerLens or torch make of such a config
             problems.append(f"{CONFIG}: TransformerLens cannot build it: {error}")
     if problems or weights is None:
-        raise ValueError(f"{folder} is no native model: {listed(problems)}")
+        raise ValueError(together(f"{folder} is no native model", problems))
     made = contents[CONFIG]
     return Native(
         about=made["about"],
@@ -193,17 +193,21 @@ def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach().cpu() for name, weight in made.items()}
 
 
+_UNREAD = object()
+
+
 def _json(path: Path, problems: list[str]) -> Any:
+    """The plain values in a file; _UNREAD where there are none, with the reason added."""
     try:
         if path.stat().st_size > MOST_BYTES[path.name]:
             problems.append(f"{path.name} has more than {MOST_BYTES[path.name]} bytes")
-            return None
-        return json.loads(path.read_text(encoding="utf-8"))
+            return _UNREAD
+        return parse_json(path.read_bytes(), path.name)
     except OSError as error:
         problems.append(f"{path.name} cannot be read: {error.strerror}")
-    except (ValueError, RecursionError) as error:
-        problems.append(f"{path.name} is not JSON in UTF-8: {error}")
-    return None
+    except ValueError as error:
+        problems.append(str(error))
+    return _UNREAD
 
 
 def _weights(path: Path, problems: list[str]) -> dict[str, Tensor] | None:

@@ -1,214 +1,207 @@
-"""What is wrong with a native model folder, in words (the format is told in native.py)."""
+"""The files of a native model folder: what they hold, and what is wrong with them (the folder is
+described in native.py)."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from desiderata.desideratum import DONORS
+from desiderata import Donor
 
-from ..mediators.site import parse_site
+from ..mediators.space import USUAL, Decoder, has_component
+from ..records import CLOSED, Format, shown, site_named
 
 FORMAT = "circuitfind-native/1"
 CONFIG, WEIGHTS, INPUTS, TRUTH = "config.json", "model.safetensors", "inputs.json", "truth.json"
 MOST_BYTES = {CONFIG: 2**22, WEIGHTS: 2**28, INPUTS: 2**24, TRUTH: 2**22}
 MOST_INPUTS = 10_000
-SHOWN = 12  # problems spelled out before the rest are counted
-
-# Whole numbers that a config must give, and the most that still is a small model.
-SIZES = {
-    "d_model": 4096,
-    "d_head": 1024,
-    "n_layers": 64,
-    "n_heads": 128,
-    "n_ctx": 2048,
-    "d_mlp": 16384,
-}
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "attention_dir": ("causal", "bidirectional"),
-    "normalization_type": (None, "LN", "LNPre", "RMS", "RMSPre"),
-    "positional_embedding_type": ("standard", "rotary"),
-    "act_fn": ("relu", "gelu", "gelu_new", "silu", "solu"),
-    "gated_mlp": (False, True),
-    "final_rms": (False, True),
-    "use_attn_scale": (False, True),
-}
-NUMBERS = (
-    "eps",
-    "attn_scale",
-    "attn_scores_soft_cap",
-    "output_logits_soft_cap",
-    "n_key_value_heads",
-    "rotary_dim",
-    "rotary_base",
-    "d_vocab",
-    "seed",
-)
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-KEYS = (*SIZES, *CHOICES, *NUMBERS)
+NAMED = 6  # names that a problem lists before it counts the rest
 
 Shapes = Mapping[str, tuple[int, ...]]
+UNSET: Any = None  # of a key that may be left out, where null would be no value
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeConfig:
+    """The keys of a native model's `config`, arguments of TransformerLens' config; the greatest
+    sizes are those of what still is a small model."""
+
+    __pydantic_config__ = CLOSED
+
+    d_model: Annotated[int, Field(ge=1, le=4096)]
+    d_head: Annotated[int, Field(ge=1, le=1024)]
+    n_layers: Annotated[int, Field(ge=1, le=64)]
+    n_heads: Annotated[int, Field(ge=1, le=128)]
+    n_ctx: Annotated[int, Field(ge=1, le=2048)]
+    d_mlp: Annotated[int, Field(ge=1, le=16384)]
+    attention_dir: Literal["causal", "bidirectional"] = UNSET
+    normalization_type: Literal["LN", "LNPre", "RMS", "RMSPre"] | None = None
+    positional_embedding_type: Literal["standard", "rotary"] = UNSET
+    act_fn: Literal["relu", "gelu", "gelu_new", "silu", "solu"] = UNSET
+    gated_mlp: bool = UNSET
+    final_rms: bool = UNSET
+    use_attn_scale: bool = UNSET
+    eps: float = UNSET
+    attn_scale: float = UNSET
+    attn_scores_soft_cap: float = UNSET
+    output_logits_soft_cap: float = UNSET
+    n_key_value_heads: float = UNSET
+    rotary_dim: float = UNSET
+    rotary_base: float = UNSET
+    d_vocab: float = UNSET
+    seed: float = UNSET
+
+
+def _check_about(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must say in a line what the model is")
+    return text
+
+
+def _check_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    problems = []
+    if twice := sorted(word for word, count in Counter(words).items() if count > 1):
+        problems.append(f"word(s) listed twice: {_shortened(twice)}")
+    if bad := [word for word in words if word.split() != [word]]:
+        problems.append(f"a word must be text without white space; got {_shortened(bad)}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeRecord:
+    """A native model's config.json: `about` says in a line what the model is, `words` are the
+    vocabulary in the order of the ids, `pad` and `unk` two of them.
+
+    Raises:
+        ValueError: another number of words than the config's; pad or unk not among them.
+    """
+
+    __pydantic_config__ = CLOSED
+
+    about: Annotated[str, AfterValidator(_check_about)]
+    config: NativeConfig
+    words: Annotated[tuple[str, ...], AfterValidator(_check_words)]
+    pad: str
+    unk: str
+
+    def __post_init__(self) -> None:
+        words, specials, problems = self.words, (self.pad, self.unk), []
+        if self.config.d_vocab is not UNSET and self.config.d_vocab != len(words):
+            problems += [f"d_vocab is {self.config.d_vocab:g} but there are {len(words)} words"]
+        if lost := [special for special in specials if special not in words]:
+            problems += [f"pad and unk must be among the words; not there: {_shortened(lost)}"]
+        elif self.pad == self.unk:
+            problems += [f"pad and unk must be two words; both are {shown(self.pad)}"]
+        elif bad := [word for word in words for one in specials if word != one and one in word]:
+            problems += [f"no word may contain pad or unk; got {_shortened(bad)}"]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """An input and the words that come out there, by index of the token."""
+
+    __pydantic_config__ = CLOSED
+
+    text: str
+    outputs: Annotated[Mapping[str, str], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class InputsRecord:
+    """What inputs.json holds."""
+
+    __pydantic_config__ = CLOSED
+
+    inputs: Annotated[tuple[InputRecord, ...], Field(min_length=2, max_length=MOST_INPUTS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthRecord:
+    """What truth.json holds: every smallest set of components that keeps the outputs when the
+    others are ablated so, and how that is known."""
+
+    __pydantic_config__ = CLOSED
+
+    claim: Literal["suffices"]
+    ablations: Mapping[Donor, tuple[tuple[str, ...], ...]]
+    how: str = ""
+
+
+CONFIG_FILE: Format[NativeRecord] = Format("a native model's config", {FORMAT: NativeRecord})
+INPUTS_FILE: Format[InputsRecord] = Format("saved inputs", {FORMAT: InputsRecord}, FORMAT)
+TRUTH_FILE: Format[TruthRecord] = Format("a known circuit", {FORMAT: TruthRecord}, FORMAT)
+FILES = {CONFIG: CONFIG_FILE, INPUTS: INPUTS_FILE, TRUTH: TRUTH_FILE}
 
 
 def file_problems(contents: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the JSON files, told in their names."""
+    """What is wrong with the JSON files, by their names."""
+    made: dict[str, Any] = {}
     for name, content in contents.items():
-        if not isinstance(content, dict):
-            yield f"{name}: expected an object; got {type(content).__name__}"
-    made = contents.get(CONFIG)
-    words: tuple[str, ...] = ()
-    config: Mapping[str, Any] = {}
-    if isinstance(made, dict):
-        told = [*_config_problems(made), *_word_problems(made)]
-        yield from (f"{CONFIG}: {problem}" for problem in told)
-        if told:
-            return  # what the other files say is measured by it
-        words, config = tuple(made["words"]), made["config"]
-        if isinstance(inputs := contents.get(INPUTS), dict):
-            for problem in _input_problems(inputs, words, config["n_ctx"]):
-                yield f"{INPUTS}: {problem}"
-        if isinstance(truth := contents.get(TRUTH), dict):
-            for problem in _truth_problems(truth, config):
-                yield f"{TRUTH}: {problem}"
+        made[name], problems = FILES[name].check(content)
+        yield from (f"{name}: {problem}" for problem in problems)
+    if (config := made.get(CONFIG)) is None:
+        return  # what the other files say is measured by it
+    if inputs := made.get(INPUTS):
+        yield from (f"{INPUTS}: {problem}" for problem in _input_problems(inputs, config))
+    if truth := made.get(TRUTH):
+        yield from (f"{TRUTH}: {problem}" for problem in _truth_problems(truth, config.config))
 
 
-def _config_problems(made: Mapping[str, Any]) -> Iterator[str]:
-    yield from _key_problems(made, ("format", "about", "config", "words", "pad", "unk"))
-    if made.get("format") != FORMAT:
-        yield f"format must be {FORMAT!r}; got {made.get('format')!r}"
-    if not isinstance(made.get("about"), str) or not made["about"].strip():
-        yield "about must say in a line what the model is"
-    config = made.get("config")
-    if not isinstance(config, dict):
-        yield f"config must be an object; got {type(config).__name__}"
-        return
-    if strangers := sorted(set(config) - set(KEYS)):
-        yield f"unknown key(s) in config: {', '.join(strangers)}; known: {', '.join(KEYS)}"
-    for name, most in SIZES.items():
-        value = config.get(name)
-        if type(value) is not int or not 1 <= value <= most:
-            yield f"{name} must be a whole number from 1 to {most}; got {value!r}"
-    for name, choices in CHOICES.items():
-        if name in config and not any(
-            config[name] is one or (isinstance(one, str) and config[name] == one) for one in choices
-        ):
-            yield f"{name} must be one of {', '.join(map(str, choices))}; got {config[name]!r}"
-    for name in NUMBERS:
-        if name in config and (
-            isinstance(config[name], bool)
-            or not isinstance(config[name], int | float)
-            or not math.isfinite(config[name])
-        ):
-            yield f"{name} must be a finite number; got {config[name]!r:.40}"
-    words = made.get("words")
-    if "d_vocab" in config and isinstance(words, list) and config["d_vocab"] != len(words):
-        yield f"d_vocab is {config['d_vocab']!r} but there are {len(words)} words"
-
-
-def _word_problems(made: Mapping[str, Any]) -> Iterator[str]:
-    words, specials = made.get("words"), [made.get("pad"), made.get("unk")]
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        yield "words must be a list of text"
-        return
-    if twice := sorted(word for word, count in Counter(words).items() if count > 1):
-        yield f"word(s) listed twice: {_shortened(twice)}"
-    if bad := [word for word in words if word.split() != [word] or not _is_text(word)]:
-        yield f"a word must be text without white space; got {_shortened(bad)}"
-    if lost := [special for special in specials if special not in words]:
-        yield f"pad and unk must be among the words; not there: {_shortened(lost)}"
-    elif specials[0] == specials[1]:
-        yield f"pad and unk must be two words; both are {specials[0]!r}"
-    elif bad := [word for word in words for one in specials if word != one and one in word]:
-        yield f"no word may contain pad or unk; got {_shortened(bad)}"
-
-
-def _input_problems(made: Mapping[str, Any], words: tuple[str, ...], n_ctx: int) -> Iterator[str]:
-    yield from _key_problems(made, ("inputs",))
-    inputs = made.get("inputs")
-    if not isinstance(inputs, list) or not 2 <= len(inputs) <= MOST_INPUTS:
-        got = f"{len(inputs)}" if isinstance(inputs, list) else type(inputs).__name__
-        yield f"inputs must be a list of 2 to {MOST_INPUTS} inputs; got {got}"
-        return
-    known, seen, shapes = frozenset(words), set(), {}
-    for number, each in enumerate(inputs):
-        wrong = list(_saved_problems(each, known, n_ctx))
-        yield from (f"input {number}: {problem}" for problem in wrong)
+def _input_problems(inputs: InputsRecord, config: NativeRecord) -> Iterator[str]:
+    known, seen, shapes = frozenset(config.words), set(), {}
+    for number, row in enumerate(inputs.inputs):
+        wrong = list(_row_problems(row, known, config.config.n_ctx))
+        yield from (f"inputs.{number}: {problem}" for problem in wrong)
         if wrong:
             continue
-        if each["text"] in seen:
-            yield f"input {number}: {each['text']!r} is there twice"
-        seen.add(each["text"])
-        shapes.setdefault((len(each["text"].split()), tuple(sorted(each["outputs"]))), number)
+        if row.text in seen:
+            yield f"inputs.{number}: {shown(row.text)} is there twice"
+        seen.add(row.text)
+        shapes.setdefault((len(row.text.split()), tuple(sorted(row.outputs))), number)
     if len(shapes) > 1:
-        told = "; ".join(
-            f"input {number} has {length} words and outputs at {', '.join(at)}"
+        listed = "; ".join(
+            f"inputs.{number} has {length} words and outputs at {', '.join(at)}"
             for (length, at), number in shapes.items()
         )
-        yield f"all inputs must have one length and outputs at the same indices: {told}"
+        yield f"all inputs must have one length and outputs at the same indices: {listed}"
 
 
-def _saved_problems(each: Any, known: frozenset[str], n_ctx: int) -> Iterator[str]:
-    if not isinstance(each, dict) or not isinstance(each.get("text"), str):
-        yield f"expected an object with text and outputs; got {each!r:.60}"
-        return
-    yield from _key_problems(each, ("text", "outputs"))
-    found = each["text"].split()
-    if not 1 <= len(found) <= n_ctx:
-        yield f"text must have 1 to n_ctx = {n_ctx} words; got {len(found)}"
-    if lost := sorted(set(found) - known):
+def _row_problems(row: InputRecord, known: frozenset[str], n_ctx: int) -> Iterator[str]:
+    words = row.text.split()
+    if not 1 <= len(words) <= n_ctx:
+        yield f"text must have 1 to n_ctx = {n_ctx} words; got {len(words)}"
+    if lost := sorted(set(words) - known):
         yield f"text has words that are not in the vocabulary: {_shortened(lost)}"
-    outputs = each.get("outputs")
-    if not isinstance(outputs, dict) or not outputs:
-        yield "outputs must be an object of words by index, and not be empty"
-        return
-    if bad := [at for at in outputs if at not in map(str, range(len(found)))]:
-        yield f"outputs are at indices from 0 to {len(found) - 1}; got {_shortened(bad)}"
-    if bad := [word for word in outputs.values() if not isinstance(word, str) or word not in known]:
+    if bad := [at for at in row.outputs if at not in map(str, range(len(words)))]:
+        yield f"outputs are at indices from 0 to {len(words) - 1}; got {_shortened(bad)}"
+    if bad := [word for word in row.outputs.values() if word not in known]:
         yield f"outputs that are no words of the vocabulary: {_shortened(bad)}"
 
 
-def _truth_problems(made: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    yield from _key_problems(made, ("claim", "ablations"), ("how",))
-    if made.get("claim") != "suffices":
-        yield f"claim must be 'suffices'; got {made.get('claim')!r}"
-    ablations = made.get("ablations")
-    if not isinstance(ablations, dict):
-        yield f"ablations must be an object; got {type(ablations).__name__}"
-        return
-    if strangers := sorted(set(ablations) - set(DONORS)):
-        yield f"unknown ablation(s) {', '.join(strangers)}; known: {', '.join(DONORS)}"
-    for donor, circuits in ablations.items():
-        if not isinstance(circuits, list) or not all(isinstance(each, list) for each in circuits):
-            yield f"{donor}: expected a list of lists of components"
-            continue
-        for name in dict.fromkeys(str(name) for circuit in circuits for name in circuit):
+def _truth_problems(truth: TruthRecord, config: NativeConfig) -> Iterator[str]:
+    for donor, circuits in truth.ablations.items():
+        for name in dict.fromkeys(name for circuit in circuits for name in circuit):
             if not _is_component(name, config):
-                yield f"{donor}: {name!r} is no component of this model"
+                yield f"{donor}: {shown(name)} is no component of this model"
 
 
-def _is_component(name: str, config: Mapping[str, Any]) -> bool:
+def _is_component(name: str, config: NativeConfig) -> bool:
     try:
-        component = parse_site(f"{name}@all").component
+        component = site_named(f"{name}@all").component
     except ValueError:
         return False
-    return (
-        component.kind != "embed"
-        and component.layer < config["n_layers"]
-        and (component.head or 0) < config["n_heads"]
-        and str(component) == name
-    )
-
-
-def _key_problems(
-    made: Mapping[str, Any], wanted: Sequence[str], optional: Sequence[str] = ()
-) -> Iterator[str]:
-    if missing := [key for key in wanted if key not in made]:
-        yield f"missing: {', '.join(missing)}"
-    if strangers := sorted(set(made) - {*wanted, *optional}):
-        yield f"unknown: {_shortened(strangers)}"
+    decoder = Decoder(config.n_layers, config.n_heads)
+    usual = component.mediator in USUAL and has_component(decoder, component)
+    return usual and str(component) == name
 
 
 def weight_problems(weights: Mapping[str, Tensor]) -> Iterator[str]:
@@ -231,20 +224,6 @@ def shape_problems(weights: Mapping[str, Tensor], wanted: Shapes) -> Iterator[st
             yield f"{WEIGHTS}: {name} must have shape {list(wanted[name])}; got {got}"
 
 
-def _is_text(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
-        return False
-    return True
-
-
-def _shortened(names: Sequence[Any]) -> str:
-    shown = ", ".join(f"{name!r:.40}" for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def listed(problems: Iterable[str]) -> str:
-    problems = list(dict.fromkeys(problems))
-    more = len(problems) - SHOWN
-    return "; ".join(problems[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+def _shortened(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(shown, names[:NAMED])) + more

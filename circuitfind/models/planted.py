@@ -37,7 +37,9 @@ from dataclasses import dataclass, fields
 from itertools import combinations, product
 from typing import Any
 
-from ..mediators.site import Component, Site, head, mlp
+from ..mediators.head import head
+from ..mediators.site import Component, Site
+from ..mediators.whole import mlp
 
 Circuits = tuple[frozenset[Site], ...]
 PREFIX = "planted"

@@ -110,7 +110,7 @@ class _Wiring:
 
     def _head(self, component: Component) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A head's rows of the query, key and value matrices, and its columns of the output's."""
-        index = component.head or 0
+        index = component.part
         rows = slice(index * self.d_head, (index + 1) * self.d_head)
         q, k, v, o = (
             self.weights[f"layers.{component.layer}.attn.{name}.weight"] for name in "qkvo"

@@ -73,7 +73,8 @@ class Cost:
 
 def _flops(model: Model, rows: int, width: int, context: int, skipped: int = 0) -> int:
     """Forward FLOPs; the unembedding runs once a row, for the last token."""
-    attention = 4 * model.d_model * context * model.n_layers
-    per_token = 2 * model.n_block_parameters + attention
-    per_token = per_token * (model.n_layers - skipped) // model.n_layers
-    return rows * (width * per_token + 2 * model.d_model * model.d_vocab)
+    sizes = model.engine.sizes
+    attention = 4 * sizes.d_model * context * sizes.n_layers
+    per_token = 2 * sizes.n_block_parameters + attention
+    per_token = per_token * (sizes.n_layers - skipped) // max(1, sizes.n_layers)
+    return rows * (width * per_token + 2 * sizes.d_model * sizes.d_vocab)

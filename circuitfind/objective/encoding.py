@@ -1,4 +1,4 @@
-"""From desiderata and a tokenizer to batches: tokens, named positions, answer ids.
+"""From desiderata and a tokenizer to batches: tokens, named positions, targets.
 
 Prompts are padded on the left, so that every prompt ends in the last column and lengths may
 differ within a batch and between base and source.
@@ -14,88 +14,77 @@ from torch import Tensor
 
 from desiderata import Choice, Claim, Desideratum, Prompt, Sampleable, Span, pool_of
 
+from ..answers.answer import Answer, Target, UnusableAnswers
+from ..answers.known import answer_of
+from ..donors.donor import Donor
+from ..donors.known import donor_of
 from ..models.model import Model, Tokens
+from ..models.prompts import Prompts
+from ..problems import listed
 
-SHOWN = 8  # problems spelled out before the rest are counted
+SHOWN = 8  # unknown words spelled out before the rest are counted
 DRAWS_PER_ITEM = 20  # prompts drawn per item when looking for items of one token
-UNKNOWN = -1  # the answer id of a source whose answer nobody gave
-Ids = dict[tuple[str, str, str], int]  # of answers, by prompt, answer and where it is read
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts as left-padded tokens, and the column of every named position.
-
-    `reads` is the column whose logits are the answer; None where it is the last one.
-    """
-
-    tokens: Int[Tensor, "pair pos"]
-    attends: Int[Tensor, "pair pos"]
-    columns: dict[str, Int[Tensor, " pair"]]
-    reads: Int[Tensor, " pair"] | None = None
-
-    def take(self, rows: Int[Tensor, " kept"]) -> "Prompts":
-        """The prompts of these rows, without columns that only padding filled."""
-        attends = self.attends[rows]
-        start = int(attends.argmax(dim=1).min())
-        columns = {name: column[rows] - start for name, column in self.columns.items()}
-        reads = None if self.reads is None else self.reads[rows] - start
-        return Prompts(self.tokens[rows][:, start:], attends[:, start:], columns, reads)
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens, padding included: what a pass over these prompts costs."""
-        return self.tokens.numel()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A desideratum's pairs as tensors, and the prompts that a mean is taken over, if any."""
+    """A desideratum's pairs as tensors, and what its answers and its patched sites are.
+
+    `donated` are the prompts that sites take from: a row a pair where the donor is aligned, shared
+    by all pairs where it is not.
+    """
 
     desideratum: Desideratum
     base: Prompts
     source: Prompts
-    expected: Int[Tensor, " pair"]
-    base_answer: Int[Tensor, " pair"]
-    source_answer: Int[Tensor, " pair"]
-    mean_over: Prompts | None = None
+    expected: Target
+    base_answer: Target
+    source_answer: Target
+    answer: Answer
+    donor: Donor
+    donated: Prompts
 
     def __len__(self) -> int:
         return len(self.expected)
 
     def take(self, rows: Sequence[int] | Int[Tensor, " kept"]) -> "Batch":
-        """The batch of these rows only, in this order."""
-        index = torch.as_tensor(rows, dtype=torch.long, device=self.expected.device)
+        """The batch of these rows only, in this order; each keeps what its sites take."""
+        index = torch.as_tensor(rows, dtype=torch.long)
         pairs = tuple(self.desideratum.pairs[row] for row in index.tolist())
-        return Batch(
+        return replace(
+            self,
             desideratum=replace(self.desideratum, pairs=pairs),
             base=self.base.take(index),
             source=self.source.take(index),
-            expected=self.expected[index],
-            base_answer=self.base_answer[index],
-            source_answer=self.source_answer[index],
-            mean_over=self.mean_over,
+            expected=self.expected.take(index),
+            base_answer=self.base_answer.take(index),
+            source_answer=self.source_answer.take(index),
+            donated=self.donated.take(index) if self.donor.aligned else self.donated,
         )
+
+    def taking(self, donor: Donor) -> "Batch":
+        """The same pairs with another donor, made of these pairs alone."""
+        desideratum = replace(self.desideratum, donor=donor, mean_over=())
+        donated = donor.prompts(self.base, self.source, None)
+        return replace(self, desideratum=desideratum, donor=donor, donated=donated)
 
 
 def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]:
     """One batch per desideratum.
 
     Raises:
-        ValueError: every problem at once: answers that are not one token in their context,
+        ValueError: every problem at once: answers that cannot be scored in their context,
             unknown words, unknown spans, `all` with prompts of different lengths, prompts
             without the token that the answer is read at.
+        LookupError: an unknown answer or donor.
     """
     pairs = [pair for desideratum in desiderata for pair in desideratum.pairs]
     prompts = {prompt.text: prompt for pair in pairs for prompt in (pair.base, pair.source)}
     prompts |= {prompt.text: prompt for made in desiderata for prompt in made.mean_over}
     tokens = _tokenize(model, prompts)
-    problems: dict[str, None] = {}
-    ids: Ids = {}
-    for read in dict.fromkeys(desideratum.read for desideratum in desiderata):
-        mine = [made for made in desiderata if made.read == read]
-        _add_answers(model, read, mine, tokens, ids, problems)
-    problems = dict.fromkeys((*_unknown_words(model, tokens), *problems))
+    unusable: dict[str, None] = {}
+    targets = [_targets(model, desideratum, tokens, unusable) for desideratum in desiderata]
+    problems = dict.fromkeys([*_unknown_words(model, tokens), *sorted(unusable)])
     positions = {name for desideratum in desiderata for name in desideratum.at}
     columns = {}
     for text, prompt in prompts.items():
@@ -106,44 +95,42 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
                 problems[str(error)] = None
     problems |= dict.fromkeys(_uneven(desiderata, tokens))
     if problems:
-        raise ValueError(f"{model.name}: {_listed(list(problems))}")
-    return tuple(_batch(model, desideratum, tokens, ids, columns) for desideratum in desiderata)
+        raise ValueError(f"{model.name}: {listed(list(problems))}")
+    made = tuple(
+        _batch(model, desideratum, tokens, scored, columns)
+        for desideratum, scored in zip(desiderata, targets, strict=True)
+    )
+    if misaligned := [problem for batch in made for problem in _misaligned(batch)]:
+        raise ValueError(f"{model.name}: {listed(misaligned)}")
+    return made
 
 
-def _add_answers(
-    model: Model,
-    read: str,
-    desiderata: Sequence[Desideratum],
-    tokens: dict[str, Tokens],
-    ids: Ids,
-    problems: dict[str, None],
-) -> None:
-    """Add the ids of the answers that are read at one place, each in its context: the prompt up
-    to there. The tokens of the texts that this takes join `tokens`."""
-    wanted: dict[tuple[str, str], str] = {}
-    for pair in (pair for desideratum in desiderata for pair in desideratum.pairs):
-        answers = [(pair.base, pair.expected), (pair.base, pair.base_answer)]
-        if pair.source_answer:
-            answers.append((pair.source, pair.source_answer))
-        for prompt, answer in answers:
-            context = _context(prompt.text, tokens[prompt.text], read)
-            if context is None:
+def _targets(
+    model: Model, desideratum: Desideratum, tokens: dict[str, Tokens], problems: dict[str, None]
+) -> tuple[Target, ...]:
+    """What a desideratum's outputs are scored for: the expected, base's and source's answers, each
+    in its context, the prompt up to where it is read. What is wrong joins `problems`."""
+    pairs, found = desideratum.pairs, []
+    answer = answer_of(desideratum)
+    for prompts, texts in (
+        ([pair.base for pair in pairs], [pair.expected for pair in pairs]),
+        ([pair.base for pair in pairs], [pair.base_answer for pair in pairs]),
+        ([pair.source for pair in pairs], [pair.source_answer or None for pair in pairs]),
+    ):
+        contexts = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            context = _context(prompt.text, tokens[prompt.text], desideratum.read)
+            if context is None and text is not None:
                 problems[
-                    f"an answer is to be read at token {read} of {prompt.text!r}, which has "
-                    f"{len(tokens[prompt.text].ids)} tokens (counted from 0)"
+                    f"an answer is to be read at token {desideratum.read} of {prompt.text!r}, "
+                    f"which has {len(tokens[prompt.text].ids)} tokens (counted from 0)"
                 ] = None
-            else:
-                wanted[prompt.text, answer] = context
-    texts = [
-        text for (_, answer), context in wanted.items() for text in (context, context + answer)
-    ]
-    tokens |= _tokenize(model, (text for text in texts if text not in tokens))
-    for (text, answer), context in sorted(wanted.items()):
-        made = _answer_id(tokens[context], tokens[context + answer], answer)
-        if isinstance(made, str):
-            problems[made] = None
-        else:
-            ids[text, answer, read] = made
+            contexts.append(prompt.text if context is None else context)
+        try:
+            found.append(answer.encode(model, contexts, texts))
+        except UnusableAnswers as error:
+            problems |= dict.fromkeys(error.problems)
+    return tuple(found)
 
 
 def _context(text: str, tokens: Tokens, read: str) -> str | None:
@@ -239,20 +226,8 @@ def _unknown_words(model: Model, tokens: dict[str, Tokens]) -> Iterable[str]:
         yield f"the model does not know the word(s) {shown}{more}; write prompts in its words"
 
 
-def _answer_id(prompt: Tokens, full: Tokens, answer: str) -> int | str:
-    """The answer's token id after this prompt, or what is wrong with it."""
-    if full.ids[: len(prompt.ids)] != prompt.ids:
-        return (
-            f"the answer {answer!r} merges with the end of its prompt into one token; move the "
-            "space between them from the prompt's end to the answer's start, or the reverse"
-        )
-    extra = full.ids[len(prompt.ids) :]
-    if len(extra) != 1:
-        return f"the answer {answer!r} is {len(extra)} tokens after its prompt; it must be one"
-    return extra[0]
-
-
 def _uneven(desiderata: Sequence[Desideratum], tokens: dict[str, Tokens]) -> Iterable[str]:
+    """Why patching at `all` cannot be done, where tokens do not correspond."""
     for desideratum in desiderata:
         if "all" not in desideratum.at:
             continue
@@ -261,19 +236,31 @@ def _uneven(desiderata: Sequence[Desideratum], tokens: dict[str, Tokens]) -> Ite
             for pair in desideratum.pairs
             if len(tokens[pair.base.text].ids) != len(tokens[pair.source.text].ids)
         ]
-        widths = {len(tokens[prompt.text].ids) for prompt in desideratum.mean_over}
-        if desideratum.mean_over and not uneven:
-            widths |= {len(tokens[pair.base.text].ids) for pair in desideratum.pairs}
-        if len(widths) > 1:
-            yield (
-                f"{desideratum.name}: the mean at 'all' needs prompts of one length in tokens; "
-                f"they have {', '.join(map(str, sorted(widths)))}"
-            )
         if uneven:
             yield (
                 f"{desideratum.name}: patching at 'all' needs base and source of the same length "
                 f"in tokens; {len(uneven)} of {len(desideratum.pairs)} pairs differ, such as "
                 f"{uneven[0].base.text!r} and {uneven[0].source.text!r}"
+            )
+            continue
+        if donor_of(desideratum).placed:
+            shared = [*desideratum.mean_over, *(pair.base for pair in desideratum.pairs)]
+            widths = sorted({len(tokens[prompt.text].ids) for prompt in shared})
+            if len(widths) > 1:
+                yield (
+                    f"{desideratum.name}: the mean at 'all' needs prompts of one length in tokens; "
+                    f"they have {', '.join(map(str, widths))}"
+                )
+
+
+def _misaligned(batch: Batch) -> Iterable[str]:
+    """Why a donor cannot serve at `all`, where its prompts are aligned with the pairs."""
+    if "all" in batch.desideratum.at and batch.donor.aligned:
+        lengths = batch.base.attends.sum(dim=1), batch.donated.attends.sum(dim=1)
+        if n := int((lengths[0] != lengths[1]).sum()):
+            yield (
+                f"{batch.desideratum.name}: the donor {batch.donor.name} at 'all' needs prompts as "
+                f"long as the bases in tokens; for {n} of {len(batch)} pairs there is none"
             )
 
 
@@ -281,47 +268,57 @@ def _batch(
     model: Model,
     desideratum: Desideratum,
     tokens: dict[str, Tokens],
-    ids: Ids,
+    targets: tuple[Target, ...],
     columns: dict[tuple[str, str], int],
 ) -> Batch:
     def prompts(side: Sequence[Prompt]) -> Prompts:
-        names = [name for name in desideratum.at if name != "all"]
-        rows = [tokens[prompt.text].ids for prompt in side]
-        width = max(map(len, rows))
-        pads = torch.tensor([width - len(row) for row in rows])
-        pad = getattr(model.tokenizer, "pad_token_id", None) or 0
-        table = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
-        named = {
-            name: torch.tensor([columns[prompt.text, name] for prompt in side]) + pads
-            for name in names
-        }
-        attends = (torch.arange(width) >= pads[:, None]).long()
-        put = {name: column.to(model.device) for name, column in named.items()}
-        reads = None
-        if desideratum.read != "last":
-            # A source without that token has no answer there, so where it is read is all the same.
-            at = [min(int(desideratum.read), len(row) - 1) for row in rows]
-            reads = (torch.tensor(at) + pads).to(model.device)
-        return Prompts(table.to(model.device), attends.to(model.device), put, reads)
+        return _prompts(model, desideratum, side, tokens, columns)
 
-    def answers(made: Iterable[int]) -> Tensor:
-        return torch.tensor(list(made), device=model.device)
-
-    pairs, read = desideratum.pairs, desideratum.read
+    base = prompts([pair.base for pair in desideratum.pairs])
+    source = prompts([pair.source for pair in desideratum.pairs])
+    mean_over = prompts(desideratum.mean_over) if desideratum.mean_over else None
+    donor = donor_of(desideratum)
+    expected, base_answer, source_answer = targets
     return Batch(
         desideratum=desideratum,
-        base=prompts([pair.base for pair in pairs]),
-        source=prompts([pair.source for pair in pairs]),
-        expected=answers(ids[pair.base.text, pair.expected, read] for pair in pairs),
-        base_answer=answers(ids[pair.base.text, pair.base_answer, read] for pair in pairs),
-        source_answer=answers(
-            ids[pair.source.text, pair.source_answer, read] if pair.source_answer else UNKNOWN
-            for pair in pairs
-        ),
-        mean_over=prompts(desideratum.mean_over) if desideratum.mean_over else None,
+        base=base,
+        source=source,
+        expected=expected,
+        base_answer=base_answer,
+        source_answer=source_answer,
+        answer=answer_of(desideratum),
+        donor=donor,
+        donated=donor.prompts(base, source, mean_over),
     )
 
 
-def _listed(problems: Sequence[str]) -> str:
-    more = len(problems) - SHOWN
-    return "; ".join(problems[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+def _prompts(
+    model: Model,
+    desideratum: Desideratum,
+    side: Sequence[Prompt],
+    tokens: dict[str, Tokens],
+    columns: dict[tuple[str, str], int],
+) -> Prompts:
+    """These prompts, padded on the left, with the columns that a desideratum names."""
+    rows = [tokens[prompt.text].ids for prompt in side]
+    width = max(map(len, rows))
+    pads = torch.tensor([width - len(row) for row in rows])
+    pad = getattr(model.tokenizer, "pad_token_id", None) or 0
+    table = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
+    named = {
+        name: (torch.tensor([columns[prompt.text, name] for prompt in side]) + pads)
+        for name in desideratum.at
+        if name != "all"
+    }
+    attends = (torch.arange(width) >= pads[:, None]).long()
+    reads = None
+    if desideratum.read != "last":
+        # A source without that token has no answer there, so where it is read is all the same.
+        at = [min(int(desideratum.read), len(row) - 1) for row in rows]
+        reads = (torch.tensor(at) + pads).to(model.device)
+    return Prompts(
+        table.to(model.device),
+        attends.to(model.device),
+        {name: column.to(model.device) for name, column in named.items()},
+        reads,
+    )

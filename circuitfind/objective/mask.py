@@ -1,15 +1,20 @@
 """A mask: how far each site belongs to the circuit, and the gates that this opens."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from desiderata import Part
 
-from ..mediators.site import Site, parse_site
+from ..mediators.site import Site
+from ..records import SiteName, read_record
+
+Memberships = dict[SiteName, Annotated[float, Field(ge=0, le=1)]]  # a mask in a report
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,14 @@ class Mask:
         )
 
 
-def mask_from_json(read: Mapping[str, float]) -> Mask:
+def mask_from_json(content: Any) -> Mask:
     """The mask that `as_json` wrote, without the sites that it leaves out.
 
     Raises:
         ValueError: a name that is no site, a membership outside [0, 1].
     """
-    return Mask(tuple(map(parse_site, read)), torch.tensor([float(read[name]) for name in read]))
+    read = read_record(Memberships, content, where="the mask")
+    return Mask(tuple(read), torch.tensor(list(read.values())))
 
 
 def gates_of(membership: Float[Tensor, "*mask site"], part: Part) -> Float[Tensor, "*mask site"]:

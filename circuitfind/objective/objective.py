@@ -8,12 +8,13 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
 
 from desiderata import Desideratum
 
+from ..answers.answer import Answer, Output, Target, rows_of
 from ..mediators.site import Site
 from ..models.model import Model
 from .cost import Cost
@@ -22,7 +23,7 @@ from .mask import gates_of
 from .patching import Prepared, masks_per_pass, pack, prepare, record_base, run, run_together
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
-MARGIN = 2.0  # logits by which search wants the expected answer to lead; more earns nothing
+MARGIN = 2.0  # the lead that search wants, in the answer's unit; more earns nothing
 
 
 @dataclass(frozen=True)
@@ -62,40 +63,17 @@ class Bound:
         return self.absolute and not self.novel and max(self.null, self.ceiling) < self.at_least
 
 
-def correct(
-    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
-) -> Bool[Tensor, "mask pair"]:
-    """Whether the most likely next token is the expected one, per mask and pair; never where
-    logits are not numbers."""
-    best = logits.max(dim=-1)
-    return (best.indices == expected) & ~best.values.isnan()
+def hinge(answer: Answer, output: Output, expected: Target) -> Float[Tensor, "mask pair"]:
+    """By how much the expected answer falls short of a lead of `MARGIN`; 0 beyond it."""
+    return (MARGIN - answer.lead(output, expected)).clamp(min=0)
 
 
-def lead(
-    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
-) -> Float[Tensor, "mask pair"]:
-    """By how many logits the expected token leads the best other one; negative where it trails."""
-    index = expected.expand(len(logits), -1)[..., None]
-    mine = logits.gather(-1, index)[..., 0]
-    return mine - logits.scatter(-1, index, float("-inf")).amax(dim=-1)
+def surprise(answer: Answer, output: Output, expected: Target) -> Float[Tensor, "mask pair"]:
+    """Minus the log of the expected answer's share, in nats: the cross-entropy for a token."""
+    return answer.surprise(output, expected)
 
 
-def hinge(
-    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
-) -> Float[Tensor, "mask pair"]:
-    """By how many logits the expected token falls short of a lead of `MARGIN`; 0 beyond it."""
-    return (MARGIN - lead(logits, expected)).clamp(min=0)
-
-
-def cross_entropy(
-    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
-) -> Float[Tensor, "mask pair"]:
-    """Minus the log-probability of the expected token, in nats."""
-    index = expected.expand(len(logits), -1)[..., None]
-    return -logits.log_softmax(dim=-1).gather(-1, index)[..., 0]
-
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Answer, Tensor, Target], Tensor]
 
 
 class NotANumber(FloatingPointError):
@@ -107,11 +85,11 @@ class NotANumber(FloatingPointError):
 
 
 class Piece(NamedTuple):
-    """Some pairs of the desideratum with this index, and their logits under each membership."""
+    """Some pairs of the desideratum with this index, and their output under each membership."""
 
     index: int
     batch: Batch
-    logits: Float[Tensor, "mask pair d_vocab"]
+    output: Output
 
 
 class Objective:
@@ -228,7 +206,7 @@ class Objective:
         self,
         index: int,
         membership: Float[Tensor, "mask site"],
-        expected: Int[Tensor, " pair"] | None = None,
+        expected: Target | None = None,
     ) -> Bool[Tensor, "mask pair"]:
         """Which of one desideratum's pairs come out as expected, under each membership.
 
@@ -237,12 +215,13 @@ class Objective:
         """
         gates, pieces = self._gates(index, membership), self._prepared[index]
         expected = self.batches[index].expected if expected is None else expected
-        wanted = expected.split([len(piece.batch) for piece in pieces])
+        answer = self.batches[index].answer
+        wanted = rows_of(expected, [len(piece.batch) for piece in pieces])
         # Few masks at a time: their logits over a whole vocabulary take much memory.
         found = [
             torch.cat(
                 [
-                    correct(run(prepared, rows), mine)
+                    answer.hit(run(prepared, rows), mine)
                     for rows in gates.split(masks_per_pass(prepared))
                 ]
             )
@@ -271,7 +250,7 @@ class Objective:
     ) -> dict[int, tuple[float, float]]:
         """Add the gradient of the weighted losses of some desiderata to the membership's.
 
-        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in logits.
+        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in the answer's unit.
 
         Args:
             weights: of each desideratum, by its index.
@@ -284,12 +263,13 @@ class Objective:
         """
         losses, hits = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0)
         for pieces in self.passes(weights, membership[None]):
-            total = torch.zeros((), device=pieces[0].logits.device)
-            for index, batch, logits in pieces:
-                loss = loss_of(logits, batch.expected).sum() / len(self.batches[index])
+            total = torch.zeros((), device=pieces[0].output.device)
+            for index, batch, output in pieces:
+                loss = loss_of(batch.answer, output, batch.expected).sum()
+                loss = loss / len(self.batches[index])
                 total = total + weights[index] * loss
                 losses[index] += loss.item()
-                hits[index] += int(correct(logits, batch.expected).sum())
+                hits[index] += int(batch.answer.hit(output, batch.expected).sum())
             total.backward()
         for index, loss in losses.items():
             if not math.isfinite(loss):
@@ -299,16 +279,16 @@ class Objective:
 
     @torch.no_grad()
     def leads(self, index: int, membership: Float[Tensor, "mask site"]) -> Float[Tensor, " mask"]:
-        """One desideratum's mean lead of the expected token, in logits, under each membership.
+        """One desideratum's mean lead of the expected answer under each membership, in its unit.
 
         Raises:
             NotANumber: a lead is not finite.
         """
-        gates = self._gates(index, membership)
+        gates, answer = self._gates(index, membership), self.batches[index].answer
         total = torch.zeros(len(membership))
         for prepared in self._prepared[index]:
             pieces = [
-                lead(run(prepared, rows), prepared.batch.expected).sum(dim=1)
+                answer.lead(run(prepared, rows), prepared.batch.expected).sum(dim=1)
                 for rows in gates.split(masks_per_pass(prepared))
             ]
             total += torch.cat(pieces).float().cpu()
@@ -385,26 +365,3 @@ def gaps(
     need = torch.tensor([bound.value for bound in bounds]) + torch.tensor(margin)
     most = [1.0 if bound.absolute else max(bound.null, bound.ceiling) for bound in bounds]
     return (scores - need.minimum(torch.tensor(most))).nan_to_num(nan=float("inf"))
-
-
-def race(
-    objective: Objective,
-    table: Float[Tensor, "mask site"],
-    bounds: Sequence[Bound],
-    margin: Sequence[float],
-    live: Sequence[int],
-    least: float,
-) -> Float[Tensor, "mask desideratum"]:
-    """The scores of each mask on the live desiderata as far as they tell whether its slack reaches
-    `least`: one that falls short on a desideratum is not tried on the next, and has NaN there, so
-    that its slack is an upper limit of what it would be."""
-    made = torch.full((len(table), len(bounds)), float("nan"))
-    racing = torch.arange(len(table))
-    # What should follow first, since few sites do that, and many keep things as they are.
-    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
-        made[racing, index] = objective.scores(table[racing], [index])[:, index]
-        # In double precision: in single, a `least` just above a slack would be as good as it.
-        racing = (slack(made, bounds, margin).double() >= least).nonzero()[:, 0]
-        if not len(racing):
-            break
-    return made

@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from ..answers.answer import Answer, Target
 from ..models.model import Model
+from ..models.prompts import Prompts
 from .cost import Cost
-from .encoding import UNKNOWN, Batch, Prompts
+from .encoding import Batch
 from .intervals import interval
 
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
@@ -43,9 +45,9 @@ def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
 
     A source whose answer nobody gave counts as solved.
     """
-    base = _argmax(model, batch.base, cost) == batch.base_answer
-    source = _argmax(model, batch.source, cost) == batch.source_answer
-    return base & (source | (batch.source_answer == UNKNOWN))
+    base = _right(model, batch.answer, batch.base, batch.base_answer, cost)
+    source = _right(model, batch.answer, batch.source, batch.source_answer, cost)
+    return base & (source | ~batch.source_answer.known)
 
 
 def keep_solved(
@@ -97,11 +99,15 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
     return problems
 
 
-def _argmax(model: Model, prompts: Prompts, cost: Cost) -> Tensor:
+def _right(
+    model: Model, answer: Answer, prompts: Prompts, target: Target, cost: Cost
+) -> Bool[Tensor, " pair"]:
+    """Which prompts the model answers as the target asks, unpatched."""
     pieces = []
     for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
         tokens, attends = prompts.tokens[rows], prompts.attends[rows]
         reads = None if prompts.reads is None else prompts.reads[rows]
-        pieces.append(model.forward(tokens, attends, reads=reads)[0].argmax(dim=-1))
+        output, _ = model.engine.forward(tokens, attends, reads=reads)
+        pieces.append(answer.hit(output[None], target.take(rows))[0].to(target.known.device))
         cost.add(model, *tokens.shape, context=tokens.shape[1])
     return torch.cat(pieces)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from ..circuits.circuit import Circuit
 from ..circuits.storage import write_text
+from ..mediators.space import joined
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch
@@ -21,30 +22,15 @@ from ..progress import Progress
 from ..report import save_figure
 from ..report.figures.matrix import draw_matrix
 from ..report.figures.plots import draw_overlap
-from ..search import SearchResult, candidate_sites, search
+from ..search import SearchResult, positions_of, search
 from ..validate import DesideratumScore
-from ..validate.checks.satisfaction import score_desiderata
+from ..validate.comparison import Matrix, Overlap
+from ..validate.scores import score_desiderata
 from .folder import COMPARISON, read_run
 from .pairs import gather
 from .pictures import write_comparison_page
 from .run import sign
 from .settings import Settings, search_config
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overlap:
-    """How many sites two circuits share.
-
-    `jaccard` is the shared share of their union, in [0, 1]; `chance` what two random circuits of
-    these sizes would have on average; `p` how often such would share at least as many.
-    """
-
-    first: str
-    second: str
-    shared: int
-    jaccard: float
-    chance: float
-    p: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class Comparison:
     """
 
     overlaps: tuple[Overlap, ...]
-    matrix: Mapping[str, Mapping[str, tuple[DesideratumScore, ...]]]
+    matrix: Matrix
     circuits: Mapping[str, Circuit]
     shared: SearchResult | None
     n_sites: int
@@ -127,9 +113,9 @@ def open_sides(
         ValueError: fewer than two runs, two of the same name, or runs on different models.
         LookupError: no finished run there.
     """
-    runs = [(Path(path), *read_run(path)) for path in paths]
-    names = [path.name for path, *_ in runs]
-    settings = [Settings.from_json(config) for _, config, _, _ in runs]
+    runs = [read_run(path) for path in paths]
+    names = [Path(path).name for path in paths]
+    settings = [one for one, _, _ in runs]
     problems = [] if len(runs) > 1 else ["compare needs at least two runs"]
     if len(set(names)) < len(names):
         problems.append(f"the runs' folders need different names; got {', '.join(names)}")
@@ -140,7 +126,7 @@ def open_sides(
         raise ValueError("; ".join(problems))
     model = model or settings[0].load_model()
     sides = []
-    for name, one, (_, _, circuit, _) in zip(names, settings, runs, strict=True):
+    for name, (one, circuit, _) in zip(names, runs, strict=True):
         one = replace(one, n=n or one.n)
         evidence = gather(model, one.load_claim(), one, to_search=to_search)
         sides.append(Side(name, circuit, one, evidence.search, evidence.held_out))
@@ -173,7 +159,9 @@ def compare(
     matrix: dict[str, dict[str, tuple[DesideratumScore, ...]]] = {name: {} for name in circuits}
     n_sites = 0
     for side in sides:
-        sites = candidate_sites(model, [batch.desideratum for batch in side.held_out])
+        positions = positions_of([batch.desideratum for batch in side.held_out])
+        space = joined([circuit.space for circuit in circuits.values()], positions)
+        sites = space.sites(model.engine)
         n_sites = max(n_sites, len(sites))
         objective = Objective(model, side.held_out, sites, Cost())
         bounds = objective.bounds()
@@ -226,7 +214,9 @@ def _search_shared(
         for batch in side.search
     ]
     config = search_config(sides[0].settings)
-    result = search(model, batches, method, config=config, progress=progress)
+    positions = positions_of([batch.desideratum for batch in batches])
+    space = joined([side.circuit.space for side in sides], positions)
+    result = search(model, batches, method, sites=space, config=config, progress=progress)
     claim = sides[0].settings.load_claim()
     circuit = replace(
         sign(result.circuit, model, claim, sides[0].settings),

@@ -4,18 +4,19 @@ where the circuit's heads look in one prompt. For the page (report/page/page.py)
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits.circuit import Circuit
 from ..circuits.examples import Attention, Example, Examples, ExampleSet
 from ..mediators.site import Site
+from ..mediators.space import SearchSpace
 from ..models.model import Model
-from ..objective.encoding import UNKNOWN, Batch
+from ..objective.encoding import Batch
 from ..objective.mask import membership_of
 from ..objective.objective import Objective
 from ..objective.patching import record_attention
-from ..search import candidate_sites
+from ..search import positions_of
 from ..validate import Card, DesideratumScore
 
 SHOWN = 12  # pairs kept of each desideratum
@@ -30,7 +31,9 @@ def find_examples(model: Model, circuit: Circuit, batches: Sequence[Batch], card
     Raises:
         LookupError: a member of the circuit that the desiderata's positions do not offer.
     """
-    sites = candidate_sites(model, [batch.desideratum for batch in batches])
+    desiderata = [batch.desideratum for batch in batches]
+    space = (circuit.space or SearchSpace(())).at(positions_of(desiderata))
+    sites = space.sites(model.engine)
     membership = membership_of(sites, circuit.sites)
     sets = tuple(
         _examples_of(model, batch, score, sites, membership)
@@ -47,40 +50,41 @@ def _examples_of(
     membership: Float[Tensor, " site"],
 ) -> ExampleSet:
     rows = [*score.wrong, *(row for row in range(len(batch)) if row not in score.wrong)][:SHOWN]
-    if batch.desideratum.donor in ("source", "zero"):  # other donors are made of other pairs, too
-        batch, rows = batch.take(rows), list(range(len(rows)))
+    batch = batch.take(rows)
     objective = Objective(model, [batch], sites)
     end = objective.untouched(0)[0]
-    patches = [_answers(objective, one) for one in (membership, end, 1 - end)]
-    right = patches[0] == batch.expected.cpu()
-    examples = []
-    for row in rows:
-        pair, source = batch.desideratum.pairs[row], int(batch.source_answer[row])
-        ids = [batch.expected[row], batch.base_answer[row], *(made[row] for made in patches)]
-        expected, own, *made = [model.tokenizer.decode([int(one)]) for one in ids]
-        other = None if source == UNKNOWN else model.tokenizer.decode([source])
-        got, untouched, everything = made
-        examples.append(
-            Example(
-                base=pair.base.text,
-                source=pair.source.text,
-                expected=expected,
-                base_answer=own,
-                source_answer=other,
-                got=got,
-                untouched=untouched,
-                everything=everything,
-                right=bool(right[row]),
-            )
+    (got, right), (untouched, _), (everything, _) = (
+        _answers(model, objective, one) for one in (membership, end, 1 - end)
+    )
+    examples = tuple(
+        Example(
+            base=pair.base.text,
+            source=pair.source.text,
+            expected=pair.expected,
+            base_answer=pair.base_answer,
+            source_answer=pair.source_answer,
+            got=got[row],
+            untouched=untouched[row],
+            everything=everything[row],
+            right=right[row],
         )
-    return ExampleSet(score.name, score.n, score.n - len(score.wrong), tuple(examples))
+        for row, pair in enumerate(batch.desideratum.pairs)
+    )
+    return ExampleSet(score.name, score.n, score.n - len(score.wrong), examples)
 
 
 @torch.no_grad()
-def _answers(objective: Objective, membership: Float[Tensor, " site"]) -> Int[Tensor, " pair"]:
-    """The most likely next token of each pair, one membership at a time: logits are large."""
-    passes = objective.passes([0], membership[None])
-    return torch.cat([piece.logits[0].argmax(-1).cpu() for one in passes for piece in one])
+def _answers(
+    model: Model, objective: Objective, membership: Float[Tensor, " site"]
+) -> tuple[list[str], list[bool]]:
+    """The answer to each pair in words, and whether it is the expected one."""
+    words, right = [], []
+    for one in objective.passes([0], membership[None]):
+        for piece in one:
+            answer, expected = piece.batch.answer, piece.batch.expected
+            words += answer.words(model, piece.output[0], expected)
+            right += answer.hit(piece.output, expected)[0].tolist()
+    return words, right
 
 
 def _attention(model: Model, circuit: Circuit, batches: Sequence[Batch]) -> Attention:

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ import torch
 from ..circuits.circuit import Circuit, load_circuit
 from ..circuits.decisions import DECISIONS
 from ..circuits.decisions_file import read_decisions
-from ..circuits.storage import read_json, write_atomically, write_text
+from ..circuits.storage import write_atomically, write_text
+from ..records import load_json
+from .reports import load_report
+from .settings import Settings
 
 CONFIG, REPORT, CIRCUIT, HISTORY = "config.json", "report.json", "circuit.json", "history.csv"
-FIGURE, EXAMPLES, PAGE = "circuit.svg", "examples.json", "report.html"
+FIGURE, EXAMPLES, PAGE = "grid.svg", "examples.json", "report.html"
+OLD_FIGURE = "circuit.svg"  # the grid of a run of version 0.1; today the diagram's file
 COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"  # in a folder of its own
 VALIDATED = "validated.json"
 ASIDE = "decisions.before-{}.json"  # decisions about a circuit that another run replaced
@@ -28,11 +33,9 @@ CHECKPOINT, BEFORE = "checkpoint.pt", "checkpoint.previous.pt"
 class RunFolder:
     """A folder that holds one run. Nothing is written before `begin`."""
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, settings: Settings) -> None:
         self.path = Path(path)
-        self.config = dict(config)
-        # A checkpoint of other settings is not gone on from; the version of the code is not told.
-        self.fingerprint = hashlib.sha256(_json(self.config).encode()).hexdigest()
+        self.settings = settings
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Refuse a folder that holds something else.
@@ -53,11 +56,11 @@ class RunFolder:
                 f"{self.path} holds a run already; go on with it by --resume, replace it by "
                 "--overwrite, or name another folder with --out"
             )
-        before = read_json(self.path / CONFIG)
+        before, now = asdict(load_settings(self.path)), asdict(self.settings)
         changed = [
-            f"{key} was {before.get(key)!r} and is {self.config.get(key)!r}"
-            for key in sorted({*before, *self.config})
-            if before.get(key) != self.config.get(key)
+            f"{key} was {before[key]!r} and is {now[key]!r}"
+            for key in sorted(now)
+            if before[key] != now[key]
         ]
         if changed:
             raise ValueError(
@@ -72,7 +75,10 @@ class RunFolder:
 
     def begin(self, resume: bool) -> None:
         """Make the folder; without `resume`, remove what an earlier run left in it, but for what
-        a person decided about its circuit: that is set aside."""
+        a person decided about its circuit: that is set aside. With it, config.json stays as it
+        is: it may be of an older version, which the run's checkpoints are of, too."""
+        if resume and (self.path / CONFIG).is_file():
+            return
         if not resume and (self.path / CONFIG).is_file():
             if (self.path / DECISIONS).is_file():
                 (self.path / DECISIONS).rename(self._unused_name())
@@ -82,6 +88,7 @@ class RunFolder:
                 CIRCUIT,
                 HISTORY,
                 FIGURE,
+                OLD_FIGURE,
                 EXAMPLES,
                 PAGE,
                 VALIDATED,
@@ -90,7 +97,7 @@ class RunFolder:
             ):
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / CONFIG, _json(self.config))
+        write_text(self.path / CONFIG, _json(self.settings.as_json()))
 
     def _unused_name(self) -> Path:
         """Where decisions about a circuit that is replaced go; they never replace others."""
@@ -118,25 +125,33 @@ class RunFolder:
         path = self.path / CHECKPOINT
         if path.is_file():
             shutil.copyfile(path, self.path / BEFORE)
-        content = {"fingerprint": self.fingerprint, "state": dict(state)}
+        content = {"fingerprint": _digest(self.settings.as_json()), "state": dict(state)}
         write_atomically(path, lambda file: torch.save(content, file))
 
     def load_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest state that can be read, and in words what could not."""
-        notes = []
+        notes, known = [], self._fingerprints()
         for name in (CHECKPOINT, BEFORE):
             path = self.path / name
             if not path.is_file():
                 continue
             try:
                 content = torch.load(path, weights_only=True)
-                if content["fingerprint"] == self.fingerprint:
+                if content["fingerprint"] in known:
                     return content["state"], notes
                 notes.append(f"{name} belongs to other settings and is left aside")
             except Exception as error:  # a damaged archive raises a dozen different types
                 notes.append(f"{name} is damaged ({type(error).__name__}) and is left aside")
         notes.append("no usable checkpoint: the search starts from the beginning")
         return None, notes
+
+    def _fingerprints(self) -> set[str]:
+        """Digests of the settings, as this version writes them and as the folder's own, perhaps
+        older config.json has them. Only a checkpoint with one of these is resumed."""
+        known = {_digest(self.settings.as_json())}
+        if (self.path / CONFIG).is_file() and load_settings(self.path) == self.settings:
+            known.add(_digest(load_json(self.path / CONFIG)))
+        return known
 
     def finish(
         self, circuit: Circuit, report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
@@ -157,7 +172,17 @@ def _is_about(file: Path, circuit: Circuit) -> bool:
         return False
 
 
-def read_run(path: str | Path) -> tuple[dict[str, Any], Circuit, dict[str, Any]]:
+def load_settings(path: str | Path) -> Settings:
+    """The settings in a run's folder.
+
+    Raises:
+        FileNotFoundError: no config.json there.
+        ValueError: one that is not what a run writes; every problem at once.
+    """
+    return Settings.from_json(load_json(Path(path) / CONFIG), Path(path) / CONFIG)
+
+
+def read_run(path: str | Path) -> tuple[Settings, Circuit, dict[str, Any]]:
     """The settings, the circuit and the report of a finished run.
 
     Raises:
@@ -167,7 +192,11 @@ def read_run(path: str | Path) -> tuple[dict[str, Any], Circuit, dict[str, Any]]
     path = Path(path)
     if missing := [name for name in (CONFIG, CIRCUIT, REPORT) if not (path / name).is_file()]:
         raise LookupError(f"{path} holds no finished run: {', '.join(missing)} missing")
-    return read_json(path / CONFIG), load_circuit(path / CIRCUIT), read_json(path / REPORT)
+    return load_settings(path), load_circuit(path / CIRCUIT), load_report(path / REPORT)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json(content).encode()).hexdigest()
 
 
 def _json(content: Mapping[str, Any]) -> str:

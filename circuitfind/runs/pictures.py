@@ -9,13 +9,15 @@ from ..circuits.decisions import DECISIONS
 from ..circuits.decisions_file import decisions_about
 from ..circuits.examples import Examples, load_examples
 from ..circuits.foreign import write_foreign_mib
-from ..circuits.storage import read_json, write_text
+from ..circuits.storage import write_text
+from ..records import load_json
 from ..report import save_figure
-from ..report.figures.kinds import FIGURES, draw_kind
+from ..report.figures.kinds import FIGURES, GRID, draw_kind
 from ..report.page.comparison import render_comparison
 from ..report.page.page import render_page
 from ..report.text.graphs import KINDS, export_graph
 from ..validate import card_from_json
+from ..validate.comparison import COMPARISON_FILE
 from .folder import (
     CIRCUIT,
     COMPARISON,
@@ -26,7 +28,9 @@ from .folder import (
     VALIDATED,
 )
 from .history import latest_run
+from .reports import CHECKED_FILE
 from .settings import Settings
+from .sites import known_sites
 
 TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 
@@ -34,7 +38,7 @@ TEXTS = (*KINDS, "mib")  # what a circuit can be written as
 def redraw(
     path: str | Path,
     target: str | Path,
-    kind: str = "map",
+    kind: str = GRID,
     *,
     report_path: str | Path | None = None,
     theme: str | None = None,
@@ -54,8 +58,9 @@ def redraw(
     """
     _, circuit, report = latest_run(path)
     if report_path is not None:
-        read = read_json(Path(report_path))
-        report = read.get("report", read)
+        read = load_json(report_path)
+        report = read.get("report", read) if isinstance(read, dict) else read
+        CHECKED_FILE.read(report, report_path)
     examples = _examples_in(path) if kind == "attention" else None
     figure = draw_kind(circuit, report, kind, examples=examples, theme=theme, width=width)
     save_figure(figure, target)
@@ -78,15 +83,15 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     Path(out).mkdir(parents=True, exist_ok=True)
     written = []
     for path in paths:
-        config, circuit, report = latest_run(path)
-        settings, name, left_out = Settings.from_json(config), path.resolve().name, {}
+        settings, circuit, report = latest_run(path)
+        name, left_out = path.resolve().name, {}
         for kind in FIGURES:
-            target = Path(out) / (f"{name}.svg" if kind == "map" else f"{name}-{kind}.svg")
+            target = Path(out) / (f"{name}.svg" if kind == GRID else f"{name}-{kind}.svg")
             try:
                 examples = _examples_in(path) if kind == "attention" else None
                 figure = draw_kind(circuit, report, kind, examples=examples)
             except ValueError as error:
-                if kind == "map":  # then there is nothing to show at all
+                if kind == GRID:  # then there is nothing to show at all
                     raise
                 left_out[kind] = str(error)
                 continue
@@ -119,14 +124,15 @@ def write_page(path: str | Path) -> Path:
         LookupError: no finished run there.
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
-    config, circuit, report = latest_run(path)
+    settings, circuit, report = latest_run(path)
     page = Path(path) / PAGE
     made = render_page(
         circuit,
         report,
-        command=Settings.from_json(config).command(),
+        command=settings.command(),
         examples=_examples_in(path),
         decisions=decisions_about(path, circuit),
+        known=known_sites(circuit),
     )
     write_text(page, made)
     return page
@@ -144,12 +150,13 @@ def write_comparison_page(path: str | Path) -> Path:
         FileNotFoundError: no compare.json there.
         ValueError: one that is not what `compare` writes.
     """
-    made, commands = read_json(Path(path) / COMPARISON), {}
-    for name, read in made.get("circuits", {}).items():
-        if made.get("shared") and name == "shared":
+    made, commands = load_json(Path(path) / COMPARISON), {}
+    comparison = COMPARISON_FILE.read(made, Path(path) / COMPARISON)
+    for name, circuit in comparison.circuits.items():
+        if comparison.shared and name == "shared":
             continue  # it was found by the comparison itself
-        with suppress(AttributeError, KeyError, TypeError, ValueError):  # other tools, versions
-            commands[name] = Settings.from_json(read["provenance"]["config"]).command()
+        with suppress(KeyError, ValueError):  # other tools, versions
+            commands[name] = Settings.from_json(circuit.provenance["config"]).command()
     page = Path(path) / COMPARISON_PAGE
     write_text(page, render_comparison(made, commands))
     return page

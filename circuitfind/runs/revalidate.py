@@ -8,6 +8,7 @@ from typing import Any
 from ..circuits.circuit import Circuit, Mlps
 from ..circuits.foreign import circuit_of
 from ..edges.direct_effects import find_edges
+from ..mediators.space import space_of
 from ..models.model import Model
 from ..objective.mask import Mask, mask_from_json
 from ..objective.precheck import Solved
@@ -20,7 +21,7 @@ from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
 from .history import keep_validated
 from .pairs import Evidence, gather
 from .pictures import write_page
-from .run import Run, load_run, sign
+from .run import Run, load_run, sign, size_of
 from .settings import Settings
 
 
@@ -57,7 +58,7 @@ def revalidate(
         LookupError: no finished run there; a site that the model does not have.
         ValueError: bad input, as in `discover`.
     """
-    config, circuit, report = read_run(path)
+    own, circuit, report = read_run(path)
     given = {
         "model": model_name,
         "n": n,
@@ -66,7 +67,6 @@ def revalidate(
         "force": force or None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    own = Settings.from_json(config)
     settings = replace(own, **changes)
     model = settings.load_model()
     mask = mask_from_json(report["mask"]) if "mask" in report else None
@@ -107,15 +107,11 @@ def validate_file(
     circuit = circuit_of(path, model, position=position or next(iter(claim.at)), top=top)
     signed = sign(circuit, model, claim, settings)
     signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
-    size = {
-        "heads": len(signed.heads),
-        "mlps": len(signed.mlps),
-        "sites": len(signed),
-        "of": model.n_layers * (model.n_heads + 1) * len(signed.provenance["positions"]),
-    }
     checking = checking or Checking()
     evidence = _evidence(settings, model, checking)
     fresh = _check(settings, model, signed, evidence, checking)
+    space = space_of(circuit.space, signed.provenance["positions"])
+    size = size_of(signed, len(space.sites(model.engine)))
     notes = [circuit.provenance["imported"]["format"], *fresh["notes"]]
     return Run(Path(path), signed, fresh | {"size": size, "notes": notes})
 
@@ -153,8 +149,7 @@ def add_paths(
         LookupError: no finished run there.
         ValueError: no such desideratum; bad input, as in `discover`.
     """
-    config, circuit, _ = read_run(path)
-    settings = Settings.from_json(config)
+    settings, circuit, _ = read_run(path)
     settings = replace(settings, n=n) if n else settings
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
     held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
@@ -180,7 +175,7 @@ def _gather_again(
     """The pairs that the model solves, as the report of a run with these settings tells, if that
     was about the same weights and leads to the same held-out pairs."""
     binds, claim = before.get("binds", {}), settings.load_claim()
-    if binds.get("model") == model.digest:
+    if model.is_known_as(binds.get("model")):
         known: dict[str, list[Solved]] = {}
         for row in before["solved"]:
             if "missed" in row:

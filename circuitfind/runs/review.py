@@ -17,12 +17,12 @@ from ..circuits.decisions import (
     merge,
 )
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
-from ..mediators.site import all_sites
 from ..progress import Progress
 from ..search import unknown_sites
 from .folder import read_run
 from .run import Run, discover
 from .settings import Settings
+from .sites import known_sites
 
 WITH_TEXT = "name", "group", "withdraw"  # are given as site=text
 
@@ -64,9 +64,9 @@ def review(path: str | Path, said: Said, file: str | Path | None = None) -> Deci
         ValueError: decisions about another circuit or about sites that the run does not have;
             nobody's name; every problem at once.
     """
-    config, circuit, report = read_run(path)
-    known = _known_sites(circuit)
-    made = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
+    settings, circuit, report = read_run(path)
+    known = known_sites(circuit)
+    made = decisions_about(path, circuit) or _from_settings(settings, circuit, report["created"])
     before, problems = made, []
     if file is not None:
         added = read_decisions(file)
@@ -98,11 +98,12 @@ def search_again(
         LookupError: no finished run there.
         ValueError: no decisions about its circuit; bad input, as in `discover`.
     """
-    config, circuit, report = read_run(path)
-    decisions = decisions_about(path, circuit) or _from_settings(config, circuit, report["created"])
+    settings, circuit, report = read_run(path)
+    decisions = decisions_about(path, circuit) or _from_settings(
+        settings, circuit, report["created"]
+    )
     if decisions is None:
         raise ValueError(f"nothing is decided about the circuit of {path}; give --pin or --veto")
-    settings = Settings.from_json(config)
     settings = replace(settings, pins=decisions.pins, vetoes=decisions.vetoes)
     return discover(
         settings, out, resume=resume, overwrite=overwrite, shown=shown, decisions=decisions
@@ -124,16 +125,8 @@ def _unknown(decisions: Decisions, known: Sequence[str]) -> list[str]:
     return unknown_sites(sites, known)
 
 
-def _known_sites(circuit: Circuit) -> list[str]:
-    """The names of all sites that a run could have chosen."""
-    told = circuit.provenance
-    every = all_sites(told["n_layers"], told["n_heads"], told["positions"])
-    return [str(site) for site in every]
-
-
-def _from_settings(config: dict, circuit: Circuit, when: str) -> Decisions | None:
+def _from_settings(settings: Settings, circuit: Circuit, when: str) -> Decisions | None:
     """The pins and vetoes that `discover` was given, as decisions."""
-    settings = Settings.from_json(config)
     given: dict[Action, Sequence[str]] = {"pin": settings.pins, "veto": settings.vetoes}
     rows = [
         Decision(

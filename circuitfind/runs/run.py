@@ -17,8 +17,9 @@ from ..models.model import Model
 from ..objective.mask import Mask
 from ..progress import Progress
 from ..report import draw, save_figure
-from ..search import SearchResult, candidate_sites, method_named, search
+from ..search import Method, MethodSpec, SearchResult, candidate_sites, method_named, search
 from ..validate import Card, card_from_json, validate
+from ..validate.names import RIVAL
 from .find_examples import find_examples
 from .folder import EXAMPLES, FIGURE, RunFolder, read_run
 from .pairs import Evidence, gather
@@ -65,10 +66,12 @@ def discover(
     model: Model | None = None,
     evidence: Evidence | None = None,
     decisions: Decisions | None = None,
+    method: MethodSpec | Method | None = None,
 ) -> Run:
     """The main job, in order: claim, model, pairs, search, validation, figure, folder.
 
     Args:
+        method: the method itself, where it is no installed one; the settings then take its name.
         model, evidence: what `load_model` and `gather` gave for these settings, where several
             runs share them.
         decisions: those that the pins and vetoes come from, for the circuit's provenance.
@@ -76,20 +79,29 @@ def discover(
     Raises:
         ValueError, LookupError: bad input, every problem at once; nothing is written then.
     """
-    folder = RunFolder(out, settings.as_json())
+    if method is not None:
+        settings = replace(settings, method=method_named(method).name)
+    folder = RunFolder(out, settings)
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
         return load_run(folder.path)
-    method_named(settings.method)
+    spec = method_named(method or settings.method)
     config = search_config(settings)
     claim = settings.load_claim()
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
-    sites = candidate_sites(model, [batch.desideratum for batch in evidence.search])
-    config.check_sites(sites)
+    desiderata = [batch.desideratum for batch in evidence.search]
+    config.check_sites(candidate_sites(model, desiderata, settings.sites))
     folder.begin(resume)
     progress = FolderProgress(folder, shown or Progress(), resume)
-    result = search(model, evidence.search, settings.method, config=config, progress=progress)
+    result = search(
+        model,
+        evidence.search,
+        spec,
+        sites=settings.sites,
+        config=config,
+        progress=progress,
+    )
     circuit = sign(result.circuit, model, evidence.claim, settings)
     if settings.pins or settings.vetoes or decisions:
         told = chosen_by(circuit, settings.pins, decisions)
@@ -103,7 +115,7 @@ def discover(
         seed=settings.seed,
         n_random=settings.n_random,
         progress=progress,
-        also=("rival",) if settings.rival and result.success else (),
+        also=(RIVAL,) if settings.rival and result.success else (),
     )
     notes = [*progress.notes, *folder.put_back(circuit)]
     report = summarise(circuit, result, card, evidence, notes)
@@ -133,7 +145,6 @@ def soft_mask(result: SearchResult) -> Mask | None:
 
 def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) -> Circuit:
     """The circuit with its task, its claim and all that is needed to check or remake it."""
-    parallel = getattr(model.bridge.cfg, "parallel_attn_mlp", False)
     return replace(
         circuit,
         task=settings.task,
@@ -142,7 +153,8 @@ def sign(circuit: Circuit, model: Model, claim: Sampleable, settings: Settings) 
             "model_digest": model.digest,
             "n_layers": model.n_layers,
             "n_heads": model.n_heads,
-            **({"parallel_attn_mlp": True} if parallel else {}),
+            **({"parallel_attn_mlp": True} if model.engine.sizes.parallel else {}),
+            **({"checked": dict(model.checked)} if model.checked else {}),
             "positions": list(claim.at),
             "config": settings.as_json(),
             "versions": {
@@ -169,16 +181,11 @@ def summarise(
     success = result.success and card.holds
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
     message = _message(result, card, len(circuit), sites)
-    message += "".join(f"; {found.says}" for found in card.findings if found.name == "rival")
+    message += "".join(f"; {found.says}" for found in card.findings if found.name == RIVAL)
     return {
         "success": success,
         "message": message,
-        "size": {
-            "heads": len(circuit.heads),
-            "mlps": len(circuit.mlps),
-            "sites": len(circuit),
-            "of": sites,
-        },
+        "size": size_of(circuit, sites),
         **card.as_json(),
         **({} if mask is None else {"mask": mask.as_json()}),
         "frontier": [asdict(point) for point in result.frontier],
@@ -189,6 +196,12 @@ def summarise(
         "problems": [*evidence.report["problems"], *result.problems],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def size_of(circuit: Circuit, n_sites: int) -> dict[str, int]:
+    """How many members of each kind a circuit has, and of how many sites, as reports hold it."""
+    counts = {glyph.plural.lower(): n for glyph, n in circuit.counts}
+    return {"heads": 0, "mlps": 0, **counts, "sites": len(circuit), "of": n_sites}
 
 
 def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:

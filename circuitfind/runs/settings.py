@@ -1,24 +1,26 @@
 """Settings: all that decides what a run finds."""
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
-from desiderata import Donor, Sampleable
+from desiderata import Sampleable
 
-from ..models.claims import load_claim
-from ..models.model import Model, load_model
+from ..claims import load_claim
+from ..models.loading import load_model
+from ..models.model import Model
+from ..records import CLOSED, Format
 from ..search import SearchConfig
 
-# settings that run folders of version 0.1 do not have
-LATER = ("size", "rival", "donor", "batch", "pins", "vetoes")
-LISTS = ("at", "pins", "vetoes")  # settings that are lists in config.json
+FORMAT = "circuitfind-config/1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that decides what a run finds. The same settings give the same circuit."""
+
+    __pydantic_config__ = CLOSED
 
     task: str
     model: str = "binder"
@@ -39,10 +41,12 @@ class Settings:
     force: bool = False
     size: int | None = None
     rival: bool = False
-    donor: Donor | None = None
+    donor: str | None = None
     batch: int | None = None
     pins: tuple[str, ...] = ()
     vetoes: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,30 +62,21 @@ class Settings:
             raise ValueError("; ".join(problems))
 
     @classmethod
-    def from_json(cls, config: Mapping[str, Any]) -> "Settings":
-        """The settings in a run's config.json.
+    def from_json(cls, config: Any, where: str | Path = "config.json") -> "Settings":
+        """The settings in a run's config.json; defaults fill what is missing.
 
         Raises:
-            ValueError: keys that are not settings.
+            ValueError: keys that are no settings, values of another type; every problem at once.
         """
-        if strangers := sorted(set(config) - {field.name for field in fields(cls)}):
-            raise ValueError(f"config.json has settings that this version does not: {strangers}")
-        known: dict[str, Any] = dict(config)
-        known |= {name: tuple(known.get(name, ())) for name in LISTS}
-        return cls(**known)
+        return SETTINGS_FILE.read(config, where)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as plain values, as config.json holds them.
-
-        Those that came later than the first run folders are left out at their defaults, so that
-        folders made before can still be gone on with.
-        """
-        made = asdict(self) | {name: list(getattr(self, name)) for name in LISTS}
-        return {
-            field.name: made[field.name]
-            for field in fields(self)
-            if field.name not in LATER or getattr(self, field.name) != field.default
+        """The settings as plain values, as config.json holds them."""
+        values = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
         }
+        return {"format": FORMAT, **values}
 
     def command(self) -> str:
         """The command line that makes a run of these settings; defaults are left out."""
@@ -108,6 +103,7 @@ class Settings:
             revision=self.revision,
             prepend_bos=self.prepend_bos,
             trust_remote_code=self.trust_remote_code,
+            engine=self.engine,
         )
         return replace(model, pairs_at_once=self.batch) if self.batch else model
 
@@ -115,6 +111,9 @@ class Settings:
         """The claim that these settings name, at their positions."""
         claim = load_claim(self.task, self.model, self.donor)
         return claim.moved(self.at) if self.at else claim
+
+
+SETTINGS_FILE: Format[Settings] = Format("settings", {FORMAT: Settings}, unnamed=FORMAT)
 
 
 def search_config(settings: Settings) -> SearchConfig:

@@ -1,182 +1,77 @@
 """Search: which sites make every desideratum hold. One file per method, one signature for all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
 from desiderata import Desideratum
 
-from ..mediators.site import Site, all_sites
+from ..mediators.space import SearchSpace, Selector
 from ..models.model import Model
-from ..objective.cost import Cost
-from ..objective.encoding import Batch, encode
+from ..objective.encoding import Batch
 from ..objective.objective import NotANumber
 from ..progress import Progress
-from .methods.activation_norm import search_activation_norm
-from .methods.activation_variance import search_activation_variance
-from .methods.attribution import search_attribution
-from .methods.attribution_ig import search_attribution_ig
-from .methods.budget import search_budget
-from .methods.constrained import search_constrained
-from .methods.dcm_2023 import search_dcm_2023
-from .methods.dcm_2024 import search_dcm_2024
-from .methods.exhaustive import search_exhaustive
-from .methods.greedy import search_greedy
-from .methods.hard_concrete import search_hard_concrete
-from .methods.random_order import search_random
-from .methods.sigmoid import search_sigmoid
-from .problem import Method, Selection, broken_off, conclude, open_selection
+from .finish import failed_result, finish
+from .method import Method, MethodSpec
+from .methods import METHODS
+from .problem import SearchProblem, candidate_sites, positions_of
 from .result import FrontierPoint, SearchConfig, SearchResult, unknown_sites
 from .rivals import search_rival
-from .trials import Choice, Trials
+from .trials import ChosenCircuit, Trials
 
 __all__ = [
     "METHODS",
-    "Entry",
     "FrontierPoint",
+    "Method",
+    "MethodSpec",
     "SearchConfig",
+    "SearchProblem",
     "SearchResult",
-    "Selection",
     "candidate_sites",
+    "finish",
     "method_named",
-    "open_search",
+    "positions_of",
     "search",
-    "search_on",
     "search_rival",
+    "solve",
     "unknown_sites",
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A line of the table of methods. Baselines are there to be beaten; `seeded` ones draw at
-    random, so that another seed may give another circuit."""
+def method_named(method: str | MethodSpec | Method) -> MethodSpec:
+    """The method with this name; a MethodSpec is returned as it is.
 
-    name: str
-    run: Method
-    idea: str
-    source: str
-    baseline: bool = False
-    seeded: bool = False
-
-
-METHODS = (
-    Entry(
-        name="constrained",
-        run=search_constrained,
-        idea=(
-            "fewest sites such that every desideratum reaches its bound; no penalty weight to tune"
-        ),
-        source="here; multipliers after Cotter et al. 2019, arXiv 1804.06500",
-        seeded=True,
-    ),
-    Entry(
-        name="dcm-2023",
-        run=search_dcm_2023,
-        idea="clamped gates, two alternating Adam steps, square-root penalty, rounding",
-        source="Davies et al. 2023, arXiv 2307.03637, as released",
-    ),
-    Entry(
-        name="dcm-2024",
-        run=search_dcm_2024,
-        idea="clamped gates, target logit, linear penalty, the rounded mask that validates best",
-        source="Prakash et al. 2024, arXiv 2402.14811, as released",
-    ),
-    Entry(
-        name="sigmoid",
-        run=search_sigmoid,
-        idea="gates as sigmoids whose temperature falls, small L1 (DBM)",
-        source="Mueller et al. 2025, arXiv 2504.13151",
-    ),
-    Entry(
-        name="hard-concrete",
-        run=search_hard_concrete,
-        idea="sampled gates, Lagrangian with a size target that ramps (Edge Pruning, on sites)",
-        source="Bhaskar et al. 2024, arXiv 2406.16778",
-        seeded=True,
-    ),
-    Entry(
-        name="budget",
-        run=search_budget,
-        idea="gates that sum to k, k drawn anew at each step: one ranking for the whole frontier",
-        source="goodfire-ai/causalab 2026, docs/methods/dbm.md",
-        seeded=True,
-    ),
-    Entry(
-        name="attribution",
-        run=search_attribution,
-        idea="gradient of the leads with respect to gates, at the untouched model",
-        source="Nanda 2023; Syed et al. 2023, arXiv 2310.10348",
-    ),
-    Entry(
-        name="attribution-ig",
-        run=search_attribution_ig,
-        idea="the same, averaged along the path of all gates",
-        source="Hanna et al. 2024, arXiv 2403.17806",
-    ),
-    Entry(
-        name="exhaustive",
-        run=search_exhaustive,
-        idea="each site patched alone",
-        source="Vig et al. 2020, arXiv 2004.12265",
-    ),
-    Entry(
-        name="greedy",
-        run=search_greedy,
-        idea="drop sites from the last layer down while the desiderata hold (ACDC, on sites)",
-        source="Conmy et al. 2023, arXiv 2304.14997",
-    ),
-    Entry(
-        name="random",
-        run=search_random,
-        idea="sites in a random order",
-        source="baseline",
-        baseline=True,
-        seeded=True,
-    ),
-    Entry(
-        name="activation-norm",
-        run=search_activation_norm,
-        idea="sites by the mean norm of what they write",
-        source="baseline",
-        baseline=True,
-    ),
-    Entry(
-        name="activation-variance",
-        run=search_activation_variance,
-        idea="sites by the variance of what they write",
-        source="baseline",
-        baseline=True,
-    ),
-)
-
-
-def method_named(name: str) -> Entry:
-    """The line of the table with this name.
+    A function of the signature `Method` is one too. Its name is its `__name__`.
 
     Raises:
         LookupError: no such method; the message lists those there are.
+        ValueError: a function without a name, or with the name of a method in the table.
+        TypeError: none of these.
     """
-    for entry in METHODS:
-        if entry.name == name:
-            return entry
-    known = ", ".join(entry.name for entry in METHODS)
-    raise LookupError(f"no method {name!r}; the methods are: {known}")
-
-
-def candidate_sites(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Site, ...]:
-    """Every head and MLP at every position that the desiderata name."""
-    positions = dict.fromkeys(name for desideratum in desiderata for name in desideratum.at)
-    return all_sites(model.n_layers, model.n_heads, positions)
+    if isinstance(method, str | MethodSpec):
+        return METHODS.named(method)
+    if not callable(method):
+        raise TypeError(
+            f"a method is a name, a MethodSpec or a function; got a {type(method).__name__}"
+        )
+    name = getattr(method, "__name__", "")
+    if not name.isidentifier():
+        raise ValueError("this function has no name; wrap it: MethodSpec(name=..., run=...)")
+    if name in METHODS.names():
+        raise ValueError(
+            f"the method {name!r} is another one already; rename the function, or wrap it: "
+            "MethodSpec(name=..., run=...)"
+        )
+    return MethodSpec(name=name, run=method)
 
 
 def search(
     model: Model,
     desiderata: Sequence[Desideratum] | Sequence[Batch],
-    method: str = "constrained",
+    method: str | MethodSpec | Method = "constrained",
     *,
-    sites: Sequence[Site] | None = None,
+    sites: SearchSpace | Sequence[Selector] | None = None,
     config: SearchConfig | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -184,78 +79,57 @@ def search(
 
     Args:
         desiderata: as sampled, or already encoded batches.
-        sites: the candidates; by default every head and MLP at the desiderata's positions.
+        method: its name, or the method itself as in `method_named`.
+        sites: the search space, or selectors of it such as `["heads"]` or `["a20-29.*@last"]`
+            (`SearchSpace`); by default every head and MLP at the desiderata's positions.
 
     Raises:
         LookupError: an unknown method.
-        ValueError: desiderata that cannot be encoded for this model; a size that the sites do
+        ValueError: desiderata that cannot be encoded for this model; selectors that select
+            nothing; a size that the sites do
             not allow; pins and vetoes that are not among them.
     """
-    method_named(method)
-    selection = open_search(model, desiderata, sites=sites, config=config)
-    return search_on(selection, method, config, progress)
+    spec = method_named(method)
+    problem = SearchProblem.open(model, desiderata, sites=sites, config=config)
+    return solve(problem, spec, config, progress)
 
 
-def open_search(
-    model: Model,
-    desiderata: Sequence[Desideratum] | Sequence[Batch],
-    *,
-    sites: Sequence[Site] | None = None,
-    config: SearchConfig | None = None,
-    cost: Cost | None = None,
-) -> Selection:
-    """The pairs made ready for any number of searches that differ in method, seed or size.
-
-    Args:
-        desiderata, sites: as in `search`.
-        config: of it, the pins, the vetoes and the margin are used.
-        cost: the account that this and all those searches go to; otherwise a new one.
-
-    Raises:
-        ValueError: as in `search`.
-    """
-    batches = tuple(
-        item if isinstance(item, Batch) else encode(model, [item])[0] for item in desiderata
-    )
-    if sites is None:
-        sites = candidate_sites(model, [batch.desideratum for batch in batches])
-    config = config or SearchConfig()
-    config.check_sites(sites)
-    free = [site for site in sites if str(site) not in {*config.pins, *config.vetoes}]
-    return open_selection(model, batches, free, config, cost)
-
-
-def search_on(
-    selection: Selection,
-    method: str = "constrained",
+def solve(
+    problem: SearchProblem,
+    method: str | MethodSpec | Method = "constrained",
     config: SearchConfig | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """The circuit that a method finds on pairs that are ready; the cost is what is on their
-    account.
+    """The circuit that a method finds on pairs that are ready.
+
+    Its cost is all that is on the account of the pairs.
 
     Args:
-        config: by default what the pairs were opened with; its pins, vetoes and margin have to be.
+        method: its name, or the method itself as in `method_named`.
+        config: by default what the pairs were opened with, whose pins, vetoes and margin it has to
+            have.
 
     Raises:
         LookupError: an unknown method.
         ValueError: pairs that the method cannot use; other pins, vetoes or margin; a size that
             the sites do not allow.
     """
-    run, config = method_named(method).run, selection.agreed(config)
+    spec, config = method_named(method), problem.agreed(config)
     try:
-        if not selection.sites or config.left == 0:
-            return _nothing_left(selection, method, config)
-        return run(selection, config, progress or Progress())
+        if not problem.sites or config.left == 0:
+            return _nothing_left(problem, spec.name, config)
+        found = spec.run(problem, config, progress or Progress())
     except NotANumber as error:
-        return broken_off(selection, method, config, error)
+        return failed_result(problem, spec.name, config, error)
+    # A method of somebody else may end in `finish` under another name than it is known by.
+    return replace(found, circuit=replace(found.circuit, method=spec.name))
 
 
-def _nothing_left(selection: Selection, method: str, config: SearchConfig) -> SearchResult:
+def _nothing_left(problem: SearchProblem, method: str, config: SearchConfig) -> SearchResult:
     """The result where pins and vetoes leave a method nothing to choose: the pins."""
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         trials.slacks([frozenset()])
-        return Choice(frozenset(), torch.zeros(len(selection.sites)))
+        return ChosenCircuit(frozenset(), torch.zeros(len(problem.sites)))
 
-    return conclude(method, selection, choose, (), config)
+    return finish(method, problem, choose, (), config)

@@ -1,29 +1,31 @@
 """Sites that a person decided on: pins are in every circuit, vetoed sites in none.
 
-No method knows of them. It is given the other sites, and an objective that fills the memberships of
-the decided ones in (`Objective.decided`), so that pins and vetoes hold exactly whatever it does. A
-desideratum that patches what is outside the circuit patches vetoed sites, and leaves pins alone;
-null and ceiling are still those of no site and of every site. What a method settles on is
-put back among all sites here, and when that fails, this says whether the decisions are why.
+A method does not see them. It gets the other sites, and an objective that fills in the memberships
+of the fixed ones (`Objective.decided`), so that pins and vetoes hold exactly whatever it does. A
+desideratum that patches what is outside the circuit patches vetoed sites and leaves pins alone.
+Null and ceiling are still those of no site and of every site. `restore_fixed` puts a method's
+circuit among all sites again. `explain_conflict` says whether pins or vetoes are why it fails.
 """
 
 from collections.abc import Sequence
 
 import torch
 
-from ..mediators.site import Site, parse_site
+from ..mediators.known import parse_site
+from ..mediators.site import Site
 from ..objective.encoding import Batch
 from ..progress import Progress
+from .local_search import polish, swap
 from .ranks import ordered
 from .result import SearchConfig
-from .trials import Choice, Members, Trials, polish, swap
+from .trials import ChosenCircuit, Members, Trials
 
 
-def with_decided(
+def with_fixed(
     sites: Sequence[Site], batches: Sequence[Batch], config: SearchConfig
 ) -> tuple[tuple[Site, ...], dict[Site, float]]:
-    """The sites with the decided ones put in at their places, and the membership of those: 1 for
-    pins and 0 for vetoes. The given sites keep their order among themselves."""
+    """All sites, the fixed ones at their places among the others; and the membership of the fixed
+    ones: 1 for pins, 0 for vetoes. The other sites keep their order."""
     decided = {parse_site(name): 1.0 for name in config.pins}
     decided |= {parse_site(name): 0.0 for name in config.vetoes}
     names = dict.fromkeys(name for batch in batches for name in batch.desideratum.at)
@@ -39,9 +41,9 @@ def with_decided(
     return tuple(every), decided
 
 
-def put_back(trials: Trials, choice: Choice) -> tuple[Trials, Choice]:
-    """The same trials and choice over every site, with pins in each circuit and ranked first, and
-    vetoes in none and ranked last."""
+def restore_fixed(trials: Trials, choice: ChosenCircuit) -> tuple[Trials, ChosenCircuit]:
+    """The same trials and circuit over all sites. Pins are in every circuit and rank first; vetoed
+    sites are in none and rank last."""
     objective = trials.objective
     if not objective.decided:
         return trials, choice
@@ -61,11 +63,11 @@ def put_back(trials: Trials, choice: Choice) -> tuple[Trials, Choice]:
     membership = None if mask is None else objective.complete(mask[None])[0]
     seen = {whole(members): found for members, found in trials.seen.items()}
     made = Trials(objective.undecided(), trials.bounds, trials.margin, trials.live, seen)
-    return made, Choice(whole(choice.members), ranking, membership)
+    return made, ChosenCircuit(whole(choice.members), ranking, membership)
 
 
-def in_the_way(
-    trials: Trials, choice: Choice, scores: Sequence[float], config: SearchConfig
+def explain_conflict(
+    trials: Trials, choice: ChosenCircuit, scores: Sequence[float], config: SearchConfig
 ) -> str:
     """Which pins and vetoes stand in the way of the desiderata that the chosen circuit breaks, in
     words; nothing where none is known to.

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .result import SearchConfig
-from .trials import Choice, Members, Trials
+from .trials import ChosenCircuit, Members, Trials
 
 GROWTH = 1.5  # from one size tried to the next
 
@@ -23,7 +23,7 @@ def ranked(
     ranking: Float[Tensor, " site"],
     config: SearchConfig,
     membership: Float[Tensor, " site"] | None = None,
-) -> Callable[[Trials], Choice]:
+) -> Callable[[Trials], ChosenCircuit]:
     """How a method that ends in a ranking chooses its circuit: `config.left` sites, or as many as
     the desiderata need.
 
@@ -31,8 +31,8 @@ def ranked(
         membership: the method's mask before rounding, if it has one.
     """
 
-    def choose(trials: Trials) -> Choice:
-        return Choice(members_by_rank(trials, ranking, config), ranking, membership)
+    def choose(trials: Trials) -> ChosenCircuit:
+        return ChosenCircuit(members_by_rank(trials, ranking, config), ranking, membership)
 
     return choose
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..circuits.circuit import Circuit
 from ..mediators.site import Site
+from ..mediators.space import SearchSpace
 from ..objective.mask import Mask
 
 Status = Literal["holds", "fails"]
@@ -115,7 +116,7 @@ class SearchResult:
     always finite. `history` has a row per report of progress; `cost` is the account of the passes
     made. `problems` says in words what is wrong with the search: a loss that is not a number, an
     empty circuit, a mask that has not decided. `bounds` is what each desideratum, by its name, has
-    to reach on the selection pairs.
+    to reach on the selection pairs. `space` is what the sites were chosen from.
     """
 
     mask: Mask
@@ -129,3 +130,4 @@ class SearchResult:
     problems: tuple[str, ...] = ()
     cost: Mapping[str, int | float] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
+    space: SearchSpace | None = None

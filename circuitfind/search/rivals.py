@@ -1,8 +1,8 @@
 """Is a circuit the only one? Search again for another that does the same with other sites.
 
-Members of the circuit found cost more: first the descent of `constrained` with their price raised,
-by rising penalties until what comes out does without one of them; then discrete moves that leave
-members out, or exchange them for other sites, wherever all desiderata still hold.
+First rerun the descent of `constrained` with a penalty on the members found, raised until one of
+them is dropped. Then leave members out, or exchange them for other sites, wherever all desiderata
+still hold.
 
 **What counts as a rival.** It satisfies every desideratum on the selection pairs, with the same
 margin as any circuit; it lacks a member of the circuit found; and what both share does not do by
@@ -22,18 +22,20 @@ from torch import Tensor
 from ..mediators.site import Site
 from ..objective.objective import NotANumber
 from ..progress import Progress, Silent
+from .finish import failed_result, finish
+from .local_search import drop, grow
 from .methods.constrained import relax
-from .problem import Selection, broken_off, conclude
+from .problem import SearchProblem
 from .ranks import lifted, ordered
 from .result import SearchConfig, SearchResult
-from .trials import Choice, Members, Trials, drop, grow
+from .trials import ChosenCircuit, Members, Trials
 
 PENALTIES = (1.0, 4.0, 16.0)  # prices on top of a site's own that members cost, in turn
 NOISE = 2.0  # standard errors by which the shared part must fall short
 
 
 def search_rival(
-    selection: Selection,
+    problem: SearchProblem,
     found: SearchResult,
     config: SearchConfig | None = None,
     progress: Progress | None = None,
@@ -46,7 +48,7 @@ def search_rival(
     the pairs.
 
     Args:
-        selection: the search pairs, ready.
+        problem: the search pairs, ready.
         config: by default what the pairs were opened with; its pins, vetoes and margin have to be.
         budget: FLOPs, past which no further penalty is tried.
 
@@ -59,30 +61,30 @@ def search_rival(
             "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
             + found.message
         )
-    config = replace(selection.agreed(config), size=None)
-    sites, place = selection.sites, {site: n for n, site in enumerate(found.mask.sites)}
-    if strangers := [str(site) for site in sites if site not in place]:
+    config = replace(problem.agreed(config), size=None)
+    sites, place = problem.sites, {site: n for n, site in enumerate(found.mask.sites)}
+    if unknown := [str(site) for site in sites if site not in place]:
         raise ValueError(
-            f"a rival is sought among the sites of what was found; {len(strangers)} of these pairs "
-            f"are none of them: {', '.join(strangers[:4])}"
+            f"a rival is sought among the sites of what was found; {len(unknown)} of these pairs "
+            f"are none of them: {', '.join(unknown[:4])}"
         )
     members = frozenset(n for n, site in enumerate(sites) if site in found.circuit.sites)
     if not members:
         words = "no other circuit was sought: every member is pinned"
-        cost = selection.fit.cost.report()
+        cost = problem.fit.cost.report()
         return replace(found, success=False, status="fails", message=words, cost=cost)
     ranking = found.ranking[[place[site] for site in sites]]
     quiet = Silent(progress or Progress())  # the checkpoint is the main search's
     try:
-        rival, openness, history = _seek(selection, members, ranking, config, quiet, budget)
+        rival, openness, history = _seek(problem, members, ranking, config, quiet, budget)
 
-        def choose(trials: Trials) -> Choice:
-            return Choice(rival, lifted(openness, trials.losses(rival), rival))
+        def choose(trials: Trials) -> ChosenCircuit:
+            return ChosenCircuit(rival, lifted(openness, trials.losses(rival), rival))
 
-        made = conclude("constrained", selection, choose, history, config)
-        apart = made.success and is_rival(selection.trials(), members, rival)
+        made = finish("constrained", problem, choose, history, config)
+        apart = made.success and is_rival(problem.trials(), members, rival)
     except NotANumber as error:
-        return broken_off(selection, "constrained", config, error)
+        return failed_result(problem, "constrained", config, error)
     return replace(
         made,
         success=apart,
@@ -106,7 +108,7 @@ def is_rival(trials: Trials, members: Members, rival: Members) -> bool:
 
 
 def _seek(
-    selection: Selection,
+    problem: SearchProblem,
     members: Members,
     ranking: Float[Tensor, " site"],
     config: SearchConfig,
@@ -114,15 +116,15 @@ def _seek(
     budget: float,
 ) -> tuple[Members, Float[Tensor, " site"], list[dict]]:
     """The circuit that shares least with `members`, the openness that led to it, and history."""
-    trials, history, openness = selection.trials(), [], ranking
+    trials, history, openness = problem.trials(), [], ranking
     mine = torch.zeros(len(ranking))
     mine[list(members)] = 1.0
-    most = selection.fit.cost.flops + budget
+    most = problem.fit.cost.flops + budget
     best = _move_away(trials, members, members, ordered(ranking), config)
     for penalty in PENALTIES:
-        if is_rival(trials, members, best) or selection.fit.cost.flops > most:
+        if is_rival(trials, members, best) or problem.fit.cost.flops > most:
             break
-        openness, rows = relax(selection, config, progress, 1 + penalty * mine)
+        openness, rows = relax(problem, config, progress, 1 + penalty * mine)
         history += [row | {"penalty": penalty} for row in rows]
         order = ordered(openness)
         start = _start(trials, members, order, config, progress)

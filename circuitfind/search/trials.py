@@ -1,28 +1,28 @@
-"""Hard circuits tried on the selection pairs, and the discrete moves that make them smaller.
+"""Hard circuits tried on the selection pairs, each scored once.
 
-Every method ends here: a ranking of sites becomes the smallest circuit that satisfies all
-desiderata, and what was tried on the way is the frontier.
+What a search tried on its way is its frontier.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf, nextafter
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective.objective import Bound, Objective, gaps, race, slack
-from ..progress import Progress
-from .result import FrontierPoint, SearchConfig
+from ..objective.objective import Bound, Objective, gaps, slack
+from .result import FrontierPoint
 
 Members = frozenset[int]  # indices of sites
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a method settles on: a circuit, its score of every site (greater = more wanted), and
-    its mask before rounding, where it has one."""
+class ChosenCircuit:
+    """The circuit that a method ends with.
+
+    `ranking` scores every site, greater = more wanted; `membership` is the method's mask before
+    rounding, where it has one.
+    """
 
     members: Members
     ranking: Float[Tensor, " site"]
@@ -71,7 +71,9 @@ class Trials:
         fresh = [members for members in dict.fromkeys(circuits) if members not in self.seen]
         if fresh:
             rows = self._rows(fresh)
-            scores = race(self.objective, rows, self.bounds, self.margin, self.live, least)
+            scores = scores_until_failure(
+                self.objective, rows, self.bounds, self.margin, self.live, least
+            )
             clear = slack(scores, self.bounds, self.margin).tolist()
             self.seen |= {
                 members: (value, row)
@@ -144,131 +146,26 @@ class Trials:
         )
 
 
-def polish(
-    trials: Trials,
-    ranking: Sequence[int],
-    reach_size: int,
-    config: SearchConfig,
-    progress: Progress,
-) -> Members:
-    """The smallest circuit that the discrete moves find, or the nearest where none holds.
+def scores_until_failure(
+    objective: Objective,
+    table: Float[Tensor, "mask site"],
+    bounds: Sequence[Bound],
+    margin: Sequence[float],
+    live: Sequence[int],
+    least: float,
+) -> Float[Tensor, "mask desideratum"]:
+    """The scores of each mask on the live desiderata, up to the first that it fails.
 
-    Args:
-        ranking: sites, the most wanted first.
-        reach_size: up to how many sites of the ranking are tried as they stand.
+    A mask whose slack falls below `least` on a desideratum is not scored on the next ones. It has
+    NaN there, so that the slack of its row is an upper limit.
     """
-    prefixes = [frozenset(ranking[:size]) for size in range(reach_size + 1)]
-    clear = trials.slacks(prefixes)
-    holding = [members for members, value in zip(prefixes, clear, strict=True) if value >= 0]
-    current = holding[0] if holding else grow(trials, trials.best(), ranking, config, progress)
-    if not trials.holds(current):
-        return _nearest(trials)
-    for number in range(config.rounds):
-        current = drop(trials, current)
-        progress.report("polish", number + 1, config.rounds, {"size": len(current)})
-        better = exchange(trials, current, ranking, config)
-        if better is None:
+    made = torch.full((len(table), len(bounds)), float("nan"))
+    left = torch.arange(len(table))
+    # What should follow first, since few sites do that, and many keep things as they are.
+    for index in sorted(live, key=lambda index: objective.desiderata[index].sense != "follows"):
+        made[left, index] = objective.scores(table[left], [index])[:, index]
+        # In double precision: in single, a `least` just above a slack would be as good as it.
+        left = (slack(made, bounds, margin).double() >= least).nonzero()[:, 0]
+        if not len(left):
             break
-        current = better
-    weakest_first = _by_slack_without(trials, trials.best())
-    trials.slacks([trials.best() - set(weakest_first[:n]) for n in range(1, len(weakest_first))])
-    return trials.best()
-
-
-def swap(
-    trials: Trials, ranking: Sequence[int], size: int, config: SearchConfig, progress: Progress
-) -> Members:
-    """The circuit of exactly this size with the best slack that exchanging one member for one
-    other site at a time leads to, from the first sites of the ranking."""
-    current = frozenset(ranking[:size])
-    for number in range(config.rounds * max(1, size)):
-        outside = [site for site in ranking if site not in current][: config.reach]
-        moves = [current - {old} | {new} for old in sorted(current) for new in outside]
-        here, clear = trials.slacks([current])[0], trials.slacks(moves)
-        progress.report("swap", number + 1, config.rounds * max(1, size), {"size": size})
-        if not moves or max(clear) <= here:
-            break
-        current = moves[clear.index(max(clear))]
-    return current
-
-
-def grow(
-    trials: Trials,
-    current: Members,
-    ranking: Sequence[int],
-    config: SearchConfig,
-    progress: Progress,
-) -> Members:
-    """Add or remove one site at a time, whichever comes nearest, until all desiderata hold.
-
-    It ends, too, where nothing comes nearer, and after a round whose pace would not get there in
-    the rounds that are left: where nothing holds, the way is long and each step tries many sites.
-    """
-    steps = 2 * config.rounds
-    for number in range(config.rounds):
-        start = here = trials.slacks([current])[0]
-        for _ in range(steps):
-            if here >= 0:
-                return current
-            outside = [site for site in ranking if site not in current][: config.reach]
-            moves = [current | {site} for site in outside] + [current - {site} for site in current]
-            nearer = trials.reaching(moves, nextafter(here, inf))
-            if not nearer:
-                return current
-            current = max(nearer, key=lambda one: trials.slacks([one])[0])
-            here = trials.slacks([current])[0]
-            progress.report("grow", number + 1, config.rounds, {"size": len(current)})
-        if here + (here - start) * (config.rounds - 1 - number) < 0:
-            break
-    return current
-
-
-def drop(trials: Trials, current: Members, least: float = 0.0) -> Members:
-    """Leave out what is not needed to hold, or to have this slack: at each turn as many of the
-    least missed sites as possible."""
-    while current:
-        order = [
-            site
-            for site in _by_slack_without(trials, current)
-            if trials.slacks([current - {site}])[0] >= least
-        ]
-        if not order:
-            break
-        smaller = [current - set(order[:count]) for count in range(1, len(order) + 1)]
-        clear = trials.slacks(smaller)
-        current = [m for m, value in zip(smaller, clear, strict=True) if value >= least][-1]
-    return current
-
-
-def _nearest(trials: Trials) -> Members:
-    """Where none holds, the circuit nearest to it, without sites that bring it no nearer."""
-    best = trials.best()
-    while True:
-        drop(trials, best, trials.slacks([best])[0])
-        if trials.best() == best:
-            return best
-        best = trials.best()
-
-
-def exchange(
-    trials: Trials, current: Members, ranking: Sequence[int], config: SearchConfig
-) -> Members | None:
-    """A smaller circuit that holds, found by adding one site and dropping others; or None."""
-    outside = [site for site in ranking if site not in current][: config.reach]
-    wider = [current | {site} for site in outside]
-    order = sorted(range(len(wider)), key=lambda n: -trials.slacks(wider)[n])
-    for number in order[: max(1, config.reach // 4)]:
-        if trials.holds(wider[number]):
-            smaller = drop(trials, wider[number])
-            if len(smaller) < len(current):
-                return smaller
-    return None
-
-
-def _by_slack_without(trials: Trials, current: Iterable[int]) -> list[int]:
-    """The members, the least missed first."""
-    members = sorted(current)
-    clear = trials.slacks([frozenset(members) - {site} for site in members])
-    return [
-        site for _, site in sorted(zip(clear, members, strict=True), key=lambda x: (-x[0], x[1]))
-    ]
+    return made

@@ -1,15 +1,17 @@
 """The validator: it re-checks a circuit on held-out pairs and tries to break it.
 
-One file per check. A check takes a `Subject` and returns a `Finding`; the table below is where a
-new one is entered.
+One file per check. A check takes a `CheckInputs` and returns a `Finding`.
+The table below lists them; installed packages may add others (`circuitfind.registry`).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 from desiderata import Desideratum
 
 from ..circuits.circuit import Circuit
+from ..mediators.space import SearchSpace
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch, encode
@@ -17,7 +19,9 @@ from ..objective.mask import Mask, membership_of
 from ..objective.objective import Objective
 from ..objective.precheck import keep_solved
 from ..progress import Progress
-from ..search import candidate_sites
+from ..registry import Registry
+from ..search import positions_of
+from . import names
 from .card import Card, DesideratumScore, Finding, card_from_json
 from .checks.completeness import check_completeness
 from .checks.controls import check_controls
@@ -33,107 +37,114 @@ from .checks.pairs import check_pairs
 from .checks.random_circuits import check_random_circuits
 from .checks.rival import check_rival
 from .checks.rounding import check_rounding
-from .checks.satisfaction import check_satisfaction, score_desiderata
+from .checks.satisfaction import check_satisfaction
 from .checks.selectivity import check_selectivity
 from .checks.stability import check_stability
-from .inputs import PAIRS_COMPARED, Check, Subject
+from .inputs import PAIRS_COMPARED, Check, CheckInputs
+from .scores import score_desiderata
 
 __all__ = [
     "CHECKS",
     "Card",
     "Check",
+    "CheckInputs",
     "DesideratumScore",
     "Finding",
-    "Subject",
     "card_from_json",
     "checks_named",
     "validate",
 ]
 
-CHECKS = (
-    Check(name="satisfaction", run=check_satisfaction, about="every desideratum on held-out pairs"),
+_BUILT_IN = (
     Check(
-        name="pairs",
+        name=names.SATISFACTION, run=check_satisfaction, about="every desideratum on held-out pairs"
+    ),
+    Check(
+        name=names.PAIRS,
         run=check_pairs,
         about="do targets leak, and are answers the tokens that they stand for?",
     ),
-    Check(name="groups", run=check_groups, about="every template, name and value by itself"),
+    Check(name=names.GROUPS, run=check_groups, about="every template, name and value by itself"),
     Check(
-        name="rounding",
+        name=names.ROUNDING,
         run=check_rounding,
         about="does the mask satisfy what its circuit does not?",
         of_mask=True,
     ),
     Check(
-        name="random circuits",
+        name=names.RANDOM_CIRCUITS,
         run=check_random_circuits,
         about="a hundred circuits of the same make-up",
     ),
-    Check(name="leave one out", run=check_leave_one_out, about="is every member needed?"),
+    Check(name=names.LEAVE_ONE_OUT, run=check_leave_one_out, about="is every member needed?"),
     Check(
-        name="faithfulness",
+        name=names.FAITHFULNESS,
         run=check_faithfulness,
         about="the circuit alone, under four ablations",
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="necessity",
+        name=names.NECESSITY,
         run=check_necessity,
         about="the model without the circuit, its members and pairs",
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="completeness",
+        name=names.COMPLETENESS,
         run=check_completeness,
         about="circuit and model without the same members",
         thorough=True,
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="equivalence",
+        name=names.EQUIVALENCE,
         run=check_equivalence,
         about="does the circuit outscore the model half the time?",
         thorough=True,
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="independence",
+        name=names.INDEPENDENCE,
         run=check_independence,
         about="does the rest know what the model does?",
         thorough=True,
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="inflated circuits",
+        name=names.INFLATED,
         run=check_inflated,
         about="members against idle sites added at random",
         thorough=True,
-        of_rest=True,
+        needs_outside=True,
     ),
     Check(
-        name="curve", run=check_curve, about="CPR and CMD over sites", thorough=True, of_rest=True
+        name=names.CURVE,
+        run=check_curve,
+        about="CPR and CMD over sites",
+        thorough=True,
+        needs_outside=True,
     ),
     Check(
-        name="selectivity",
+        name=names.SELECTIVITY,
         run=check_selectivity,
         about="do other tasks and ordinary text need it, too?",
         thorough=True,
     ),
     Check(
-        name="controls",
+        name=names.CONTROLS,
         run=check_controls,
         about="shuffled weights, shuffled answers",
         thorough=True,
     ),
     Check(
-        name="rival",
+        name=names.RIVAL,
         run=check_rival,
         about="does another circuit do the same?",
         thorough=True,
         searches=True,
     ),
     Check(
-        name="stability",
+        name=names.STABILITY,
         run=check_stability,
         about="is it found again on other pairs?",
         thorough=True,
@@ -142,23 +153,30 @@ CHECKS = (
 )
 
 
+CHECKS: Registry[Check] = Registry("circuitfind.checks", _BUILT_IN, "check", kind=Check)
+
+
 def checks_named(
-    names: Sequence[str] = (), thorough: bool = False, also: Sequence[str] = ()
+    checks: Sequence[str | Check] = (), thorough: bool = False, also: Sequence[str | Check] = ()
 ) -> tuple[Check, ...]:
-    """The checks of these names, or all fast ones and those of `also`, or all, in the order of the
-    table.
+    """These checks, or else all fast ones or, if `thorough`, all; and those of `also`.
+
+    They come in the order of the table, checks that are not in it last.
 
     Raises:
         LookupError: no such check; the message lists those there are.
+        ValueError: two different checks of one name.
     """
-    known = [check.name for check in CHECKS]
-    if unknown := [name for name in (*names, *also) if name not in known]:
+    known = CHECKS.names()
+    if unknown := [one for one in (*checks, *also) if isinstance(one, str) and one not in known]:
         raise LookupError(f"no check {', '.join(unknown)}; the checks are: {', '.join(known)}")
-    return tuple(
-        check
-        for check in CHECKS
-        if (check.name in names if names else thorough or not check.thorough or check.name in also)
-    )
+    fast = [check for check in CHECKS if thorough or not check.thorough]
+    chosen = {CHECKS.named(one) for one in (*(checks or fast), *also)}
+    names = [check.name for check in chosen]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two different checks are called {', '.join(twice)}; rename one of them")
+    others = dict.fromkeys(one for one in (*checks, *also) if isinstance(one, Check))
+    return tuple(check for check in dict.fromkeys((*CHECKS, *others)) if check in chosen)
 
 
 def validate(
@@ -170,9 +188,9 @@ def validate(
     mask: Mask | None = None,
     seed: int = 0,
     n_random: int = 100,
-    checks: Sequence[str] = (),
+    checks: Sequence[str | Check] = (),
     thorough: bool = False,
-    also: Sequence[str] = (),
+    also: Sequence[str | Check] = (),
     progress: Progress | None = None,
 ) -> Card:
     """The card of a circuit on held-out desiderata.
@@ -183,20 +201,26 @@ def validate(
         search: the pairs that search may see, for checks that search again.
         mask: what search had before rounding, for the check of what that cost.
         n_random: random circuits of the same make-up to compare with.
-        checks: the names of those to run; by default all fast ones, or all if `thorough`.
-        also: the names of slow ones to run beside the fast ones.
+        checks: those to run, by name or as objects; by default all fast ones, or all if `thorough`.
+        also: further ones, such as slow ones after the fast ones.
 
     Raises:
         ValueError: desiderata that cannot be encoded, or of which the model solves no pair.
-        LookupError: a member of the circuit that the desiderata's positions do not offer; a check
-            that does not exist.
+        LookupError: a member of the circuit that its search space does not offer at the
+            desiderata's positions; a check that does not exist.
+
+    Warns:
+        UserWarning: a check of an installed package cannot be used, and all checks were asked for.
     """
     progress, cost = progress or Progress(), Cost()
+    asked = {one if isinstance(one, str) else one.name for one in (*checks, *also)}
     chosen = [
         check
         for check in checks_named(checks, thorough, also)
-        if mask or not check.of_mask or check.name in checks
+        if mask or not check.of_mask or check.name in asked
     ]
+    for problem in () if checks else CHECKS.problems():
+        warnings.warn(problem, stacklevel=2)
     batches = tuple(item for item in desiderata if isinstance(item, Batch))
     if len(batches) < len(desiderata):
         encoded = encode(model, [item for item in desiderata if isinstance(item, Desideratum)])
@@ -205,13 +229,16 @@ def validate(
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
     # In pieces, the first of which serves the checks that compare many circuits on few pairs.
     model = replace(model, pairs_at_once=min(model.pairs_at_once, PAIRS_COMPARED))
-    sites = candidate_sites(model, [batch.desideratum for batch in batches])
+    positions = positions_of([batch.desideratum for batch in batches])
+    space = (circuit.space or SearchSpace(())).at(positions)
+    sites = space.sites(model.engine)
     membership = membership_of(sites, circuit.sites)
     objective = Objective(model, batches, sites, cost)
     bounds = objective.bounds()
-    subject = Subject(
+    inputs = CheckInputs(
         model=model,
         circuit=circuit,
+        space=space,
         objective=objective,
         bounds=bounds,
         membership=membership,
@@ -224,6 +251,6 @@ def validate(
     findings = []
     for number, check in enumerate(chosen, 1):
         progress.report("validate", number, len(chosen), {"size": len(circuit)})
-        findings.append(check.find(subject))
+        findings.append(check.find(inputs))
     scores = score_desiderata(objective, bounds, membership)
-    return Card(scores, tuple(findings), cost.report(), subject.binds)
+    return Card(scores, tuple(findings), cost.report(), inputs.binds, space.as_json())

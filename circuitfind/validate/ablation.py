@@ -1,8 +1,8 @@
 """The circuit kept and the rest ablated: what four kinds of ablation leave of the behaviour.
 
-Behaviour is that of the base prompts: the logit of the base's answer less that of the source's,
-or, where the source's is not known, less that of the best other token. Ablated are the candidate
-sites, at the claim's positions; what is elsewhere stays as it is.
+Behaviour is that of the base prompts: by how much the base's answer is ahead of the source's, or,
+where the source's is not known, of the best other one, in the unit of the answer. Ablated are the
+candidate sites, at the claim's positions; what is elsewhere stays as it is.
 """
 
 import random
@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from desiderata import Desideratum, Donor, Pair
+from desiderata import Desideratum, Donor, DonorChoice, Pair, name_of
 
-from ..objective.encoding import UNKNOWN, encode
-from ..objective.objective import Objective, Piece, correct, lead
-from .inputs import PAIRS_COMPARED, Subject
+from ..objective.encoding import encode
+from ..objective.objective import Objective, Piece
+from .inputs import PAIRS_COMPARED, CheckInputs
 
 DONORS: tuple[Donor, ...] = ("zero", "mean", "resample", "source")
-WORDS: Mapping[Donor, str] = {
+WORDS: Mapping[str, str] = {
     "zero": "zero",
     "mean": "mean over the base and source prompts, per position",
     "resample": "another pair's source",
@@ -29,13 +29,19 @@ WORDS: Mapping[Donor, str] = {
 }
 
 
+def donor_words(donor: DonorChoice) -> str:
+    """What ablated sites take, in words."""
+    name = name_of(donor)
+    return WORDS.get(name, name)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What each membership leaves, per mask and pair.
 
-    `difference` in logits; `divergence` is KL(untouched || ablated) in nats, summed over the
-    vocabulary, where the answer is read; `right` whether the base's answer is the most likely,
-    `same` whether the token is that the untouched model finds most likely.
+    `difference` in the answer's unit; `divergence` from the untouched output, for tokens
+    KL(untouched || ablated) in nats where the answer is read; `right` whether the base's answer is
+    given, `same` whether the answer is the untouched model's.
     """
 
     difference: Float[Tensor, "mask pair"]
@@ -48,7 +54,7 @@ class Outcome:
 class Ablated:
     """Base prompts in which everything outside a circuit is ablated in one way."""
 
-    donor: Donor
+    donor: DonorChoice
     objective: Objective
 
     @torch.no_grad()
@@ -56,7 +62,7 @@ class Ablated:
         """What each circuit keeps; a membership of ones is the untouched model."""
         indices, whole = range(len(self.objective.batches)), torch.ones(len(self.objective.sites))
         untouched = [
-            piece.logits[0].log_softmax(-1)
+            piece.output[0]
             for made in self.objective.passes(indices, whole[None])
             for piece in made
         ]
@@ -76,9 +82,9 @@ class Ablated:
         )
 
 
-def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
+def ablate(subject: CheckInputs, donor: DonorChoice, n: int = PAIRS_COMPARED) -> Ablated:
     """The subject's base prompts, each once, with the circuit kept and the rest taking `donor`;
-    see `WORDS`. It is made once for each number of pairs.
+    see `donor_words`. It is made once for each number of pairs.
 
     Raises:
         ValueError: the ablation cannot be made of these prompts, such as a mean at `all` over
@@ -89,7 +95,7 @@ def ablate(subject: Subject, donor: Donor, n: int = PAIRS_COMPARED) -> Ablated:
     return subject.ablated[donor, n]
 
 
-def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
+def _ablate(subject: CheckInputs, donor: DonorChoice, n: int) -> Ablated:
     first = subject.batches[0].desideratum
     pairs: dict[tuple[str, str], Pair] = {}  # by where the answer is read, and the base
     for one in (batch.desideratum for batch in subject.batches):
@@ -103,12 +109,13 @@ def _ablate(subject: Subject, donor: Donor, n: int) -> Ablated:
     prompts = {p.text: p for _, pair in chosen for p in (pair.base, pair.source)}
     desiderata = [
         Desideratum(
-            name=f"keeps the answer, {donor}",
+            name=f"keeps the answer, {name_of(donor)}",
             part="outside",
             sense="keeps",
             pairs=tuple(pair for where, pair in chosen if where == read),
             at=first.at,
             donor=donor,
+            answer=first.answer,
             read=read,
             mean_over=tuple(prompts.values()) if donor == "mean" else (),
         )
@@ -139,12 +146,10 @@ def _balanced(
 
 
 def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, logits = piece.batch, piece.logits
-    pairs = torch.arange(len(batch), device=logits.device)
-    own = lead(logits, batch.base_answer)
-    theirs = logits[:, pairs, batch.base_answer] - logits[:, pairs, batch.source_answer]
-    difference = torch.where(batch.source_answer == UNKNOWN, own, theirs)
-    log_probabilities = logits.log_softmax(-1)
-    divergence = (untouched.exp() * (untouched - log_probabilities)).sum(-1).clamp(min=0)
-    same = correct(logits, untouched.argmax(-1))
-    return difference, divergence, correct(logits, batch.base_answer), same
+    batch, answer, output = piece.batch, piece.batch.answer, piece.output
+    own = answer.lead(output, batch.base_answer)
+    contrast = answer.contrast(output, batch.base_answer, batch.source_answer)
+    difference = torch.where(batch.source_answer.known.to(own.device), contrast, own)
+    divergence = answer.divergence(untouched, output)
+    same = answer.same(untouched, output, batch.base_answer)
+    return difference, divergence, answer.hit(output, batch.base_answer), same

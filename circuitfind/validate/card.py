@@ -1,12 +1,14 @@
 """Findings and the card that collects them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..circuits.circuit import Circuit
+from ..records import CLOSED, Format, stored_as
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+AS_CLAIMED = "donors as in each desideratum"  # the ablation of checks that patch as the claim does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +17,8 @@ class Finding:
 
     `says` is the verdict in one sentence. `details` are rows for tables and figures.
     """
+
+    __pydantic_config__ = CLOSED
 
     name: str
     verdict: Verdict
@@ -27,6 +31,34 @@ class Finding:
     says: str
     details: tuple[Mapping[str, Any], ...] = ()
 
+    @classmethod
+    def undecided(
+        cls,
+        name: str,
+        why: str,
+        *,
+        ablation: str = AS_CLAIMED,
+        split: str = "held-out",
+        n: int = 0,
+        details: Sequence[Mapping[str, Any]] = (),
+    ) -> "Finding":
+        """The finding of a check that cannot tell anything, with the reason.
+
+        Its value is 0 with the interval from 0 to 1.
+        """
+        return cls(
+            name=name,
+            verdict="inconclusive",
+            value=0.0,
+            low=0.0,
+            high=1.0,
+            n=n,
+            ablation=ablation,
+            split=split,
+            says=why,
+            details=tuple(details),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DesideratumScore:
@@ -36,6 +68,8 @@ class DesideratumScore:
     and `at_least` give, `vacuous` that the empty and the full circuit both reach it. `wrong` are
     the rows of the pairs that do not come out as expected.
     """
+
+    __pydantic_config__ = CLOSED
 
     name: str
     part: str
@@ -59,16 +93,18 @@ class DesideratumScore:
 class Card:
     """All that a validator found about one circuit.
 
-    `binds` are digests of what it scored: `circuit`, `model` (its weights) and `pairs`.
+    `binds` are digests of what it scored: `circuit`, `model` (its weights) and `pairs`. `space` is
+    the search space that null, ceiling and random circuits are of, as plain values.
     """
 
     desiderata: tuple[DesideratumScore, ...]
     findings: tuple[Finding, ...]
     cost: Mapping[str, int | float] = field(default_factory=dict)
     binds: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def require(self, circuit: Circuit) -> None:
-        """Let only a card pass that is about this circuit, or that says of none.
+        """Raise unless this card is about `circuit`, or names no circuit.
 
         Raises:
             ValueError: it scored another circuit.
@@ -91,23 +127,36 @@ class Card:
             "desiderata": [asdict(score) for score in self.desiderata],
             "checks": [asdict(finding) for finding in self.findings],
             "binds": dict(self.binds),
+            **({"space": dict(self.space)} if self.space else {}),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardRecord:
+    """A card as a report holds it."""
+
+    desiderata: tuple[DesideratumScore, ...]
+    checks: tuple[Finding, ...]
+    binds: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
+
+    def card(self) -> Card:
+        """The card, without its cost."""
+        return Card(self.desiderata, self.checks, binds=self.binds, space=self.space)
+
+
+FORMAT = "circuitfind-report/1"
+CARD_FILE: Format[Card] = Format(
+    "a report with a card",
+    {FORMAT: Annotated[Card, stored_as(CardRecord, CardRecord.card)]},
+    unnamed=FORMAT,
+)
 
 
 def card_from_json(report: Mapping[str, Any]) -> Card:
     """The card that a report holds.
 
     Raises:
-        ValueError: rows that are not those of a card.
+        ValueError: rows that are not those of a card; every problem at once.
     """
-    try:
-        return Card(
-            tuple(
-                DesideratumScore(**row | {"wrong": tuple(row.get("wrong", ()))})
-                for row in report["desiderata"]
-            ),
-            tuple(Finding(**row | {"details": tuple(row["details"])}) for row in report["checks"]),
-            binds=report.get("binds", {}),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"this report holds no card: {error}") from error
+    return CARD_FILE.read(report)

@@ -11,14 +11,15 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from desiderata import Donor
+from desiderata import DonorChoice, name_of
 
 from ..circuits.circuit import Circuit
+from ..mediators.space import SearchSpace
 from ..models.model import Model
 from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
 from ..progress import Progress
-from ..search import SearchConfig, Selection, open_search
+from ..search import SearchConfig, SearchProblem
 from .card import Finding
 
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
@@ -30,16 +31,18 @@ PAIRS_SEARCHED = 48
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class CheckInputs:
     """A circuit, the model, and the held-out pairs that the model solves.
 
-    `membership` is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
+    `space` is what the sites are chosen from, and what random circuits are drawn from. `membership`
+    is 1 for the circuit's sites among `objective.sites`, the candidates. `search`
     are the pairs that search may see, for checks that search again; empty where there are none.
     `mask` is the membership that search had before rounding, where that is known.
     """
 
     model: Model
     circuit: Circuit
+    space: SearchSpace
     objective: Objective
     bounds: tuple[Bound, ...]
     membership: Float[Tensor, " site"]
@@ -48,7 +51,8 @@ class Subject:
     search: tuple[Batch, ...] = ()
     mask: Float[Tensor, " site"] | None = None
     shown: Progress = field(default_factory=Progress)
-    ablated: dict[tuple[Donor, int], Any] = field(default_factory=dict)  # see `ablation.ablate`
+    # What `ablation.ablate` has made already; the one thing here that grows.
+    ablated: dict[tuple[DonorChoice, int], Any] = field(default_factory=dict)
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -69,7 +73,7 @@ class Subject:
 
     @cached_property
     def searched(self) -> tuple[Batch, ...]:
-        """The pairs to search again on: of each desideratum up to so many, drawn at random."""
+        """Random pairs to search again on: up to PAIRS_SEARCHED of each desideratum."""
         rng = random.Random(f"searched/{self.seed}")
         return tuple(
             batch.take(sorted(rng.sample(range(len(batch)), min(len(batch), PAIRS_SEARCHED))))
@@ -77,15 +81,14 @@ class Subject:
         )
 
     @cached_property
-    def opened(self) -> Selection:
+    def opened(self) -> SearchProblem:
         """Those pairs, ready to be searched on."""
         return self.open(self.searched)
 
-    def open(self, batches: Sequence[Batch]) -> Selection:
+    def open(self, batches: Sequence[Batch]) -> SearchProblem:
         """Pairs ready to be searched on as the circuit was, on the card's account."""
         config, cost = self.config(self.seed), self.objective.cost
-        sites = self.objective.sites
-        return open_search(self.model, batches, sites=sites, config=config, cost=cost)
+        return SearchProblem.open(self.model, batches, sites=self.space, config=config, cost=cost)
 
     @property
     def pairs_searched(self) -> str:
@@ -94,7 +97,7 @@ class Subject:
         return f"{some} search pairs" if some == every else f"{some} of {every} search pairs"
 
     @property
-    def donor(self) -> Donor:
+    def donor(self) -> DonorChoice:
         """What ablated sites take by the claim: by its first desideratum about the rest of the
         model, or else by its first."""
         every = self.objective.desiderata
@@ -117,7 +120,7 @@ class Subject:
 
     @property
     def binds(self) -> dict[str, str]:
-        """Digests of what a card about this subject is about: circuit, weights and pairs."""
+        """Digests of what a card is about: circuit, weights and pairs."""
         return {
             "circuit": self.circuit.digest,
             "model": self.model.digest,
@@ -127,28 +130,33 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A line of the table of checks. Thorough ones run when asked for.
+    """A line of the table of checks.
 
-    `of_rest` says that the check is about what the rest of the model does without the circuit, or
-    the circuit without the rest. A claim all of whose desiderata patch inside the circuit leaves
-    that open, so that the check cannot fail it: it is told, for the record. `searches` says that
-    it searches again, on the pairs that search may see; `of_mask` that it is about the mask that
-    search had before rounding, without which it is left out.
+    Args:
+        name: the name in reports and tables; every finding of the check has it.
+        about: what it looks at, for tables.
+        thorough: whether it runs only when asked for.
+        needs_outside: whether it is about the model without the circuit, or the circuit without
+            the rest. A claim whose desiderata all patch inside the circuit leaves that open, so
+            that the check cannot fail it and is only there for the record.
+        searches: whether it searches again, on the pairs that search may see.
+        of_mask: whether it is about the mask that search had before rounding. It is left out where
+            there is none.
     """
 
     name: str
-    run: Callable[[Subject], Finding]
-    about: str
+    run: Callable[[CheckInputs], Finding]
+    about: str = ""
     thorough: bool = False
-    of_rest: bool = False
+    needs_outside: bool = False
     searches: bool = False
     of_mask: bool = False
 
-    def find(self, subject: Subject) -> Finding:
-        """What the check finds about this subject."""
-        found = self.run(subject)
-        claims_rest = any(one.part == "outside" for one in subject.objective.desiderata)
-        if not self.of_rest or claims_rest or found.verdict != "fails":
+    def find(self, inputs: CheckInputs) -> Finding:
+        """What the check finds, under its own name."""
+        found = replace(self.run(inputs), name=self.name)
+        claims_rest = any(one.part == "outside" for one in inputs.objective.desiderata)
+        if not self.needs_outside or claims_rest or found.verdict != "fails":
             return found
         says = f"the claim leaves this open (no desideratum is about the rest); {found.says}"
         return replace(found, verdict="inconclusive", says=says)
@@ -157,7 +165,16 @@ class Check:
 def digest_pairs(batches: tuple[Batch, ...]) -> str:
     """SHA-256 over the texts and answers of all pairs, and what each desideratum asks of them."""
     told = [
-        [one.name, one.part, one.sense, one.donor, one.read, list(one.at), one.at_least]
+        [
+            one.name,
+            one.part,
+            one.sense,
+            name_of(one.donor),
+            one.read,
+            list(one.at),
+            one.at_least,
+            *([name_of(one.answer)] if one.answer != "top" else []),  # earlier digests had none
+        ]
         + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
         for one in (batch.desideratum for batch in batches)
     ]

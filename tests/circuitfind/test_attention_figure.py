@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
 from circuitfind.cli.app import app
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.report import save_figure
 from circuitfind.report.figures.attention import draw_attention
 from circuitfind.runs import pictures

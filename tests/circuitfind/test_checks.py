@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import SearchSpace
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
 from circuitfind.runs.compare_cards import drifted
-from circuitfind.search import SearchConfig, candidate_sites
-from circuitfind.validate import CHECKS, Subject, checks_named, validate
+from circuitfind.search import SearchConfig, candidate_sites, positions_of
+from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
 from circuitfind.validate.checks import rival, selectivity, stability
 from circuitfind.validate.checks.controls import check_controls
 from circuitfind.validate.checks.groups import check_groups
@@ -44,9 +47,10 @@ def subject_of(model, desiderata, members, search=(), **changes):
         scores=(0.0,) * len(chosen),
     )
     objective = Objective(model, [changes.get("spoil", lambda b: b)(b) for b in batches], sites)
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=objective.bounds(),
         membership=membership_of(sites, chosen),
@@ -73,7 +77,7 @@ def test_every_check_is_named_and_chosen_by_name():
     ]
     fast = checks_named()
     assert not any(check.thorough for check in fast)
-    assert checks_named(thorough=True) == CHECKS
+    assert checks_named(thorough=True) == CHECKS.all()
     with pytest.raises(LookupError, match="no check luck; the checks are: satisfaction, "):
         checks_named(["luck"])
 
@@ -125,7 +129,7 @@ def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound
         planted,
         held_out,
         wired.CIRCUIT,
-        spoil=lambda batch: replace(batch, expected=(batch.expected + 1) % 25),
+        spoil=lambda batch: replace(batch, expected=wired.shifted(batch.expected)),
     )
     found = check_pairs(bare)
     assert found.verdict == "fails"
@@ -133,11 +137,11 @@ def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound
 
 
 def test_nothing_is_found_where_nothing_is(planted, sound):
-    before = {k: v.clone() for k, v in planted.bridge.original_model.state_dict().items()}
+    before = {k: v.clone() for k, v in planted.engine.weights().items()}
     found = check_controls(sound)
     assert found.verdict == "holds"
     assert {row["control"] for row in found.details} == {"weights shuffled", "answers dealt anew"}
-    after = planted.bridge.original_model.state_dict()
+    after = planted.engine.weights()
     assert all(torch.equal(before[name], after[name]) for name in before)
     constant = tuple(replace(pair, expected=" v3") for pair in sound.batches[0].desideratum.pairs)
     same = subject_of(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import circuitfind
 from circuitfind.cli import app as cli
 from circuitfind.runs import pairs as evidence
 from circuitfind.runs.folder import CHECKPOINT
@@ -89,14 +90,14 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
         "circuit.json",
         "report.json",
         "history.csv",
-        "circuit.svg",
+        "grid.svg",
         "config.json",
         "examples.json",
         "report.html",
     }
     circuit = json.loads((folder / "circuit.json").read_text())
     report = json.loads((folder / "report.json").read_text())
-    assert circuit["format"] == "circuitfind/1"
+    assert circuit["format"] == "circuitfind/2"
     assert set(circuit) == {
         "format",
         "model",
@@ -106,7 +107,11 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
         "seed",
         "sites",
         "provenance",
+        "space",
+        "donor",
     }
+    assert circuit["donor"] == "source"
+    assert (circuit["space"]["positions"], circuit["space"]["selectors"]) == (["last"], [])
     assert all(set(row) == {"site", "score"} for row in circuit["sites"])
     assert report["success"] is True
     assert report["size"]["sites"] == len(circuit["sites"]) <= report["size"]["of"] // 4
@@ -213,7 +218,7 @@ GOOD_ROW = "b = 1 , c = 2 ; b,b = 3 , c = 2 ; b, 3, 1"
         (["missing.py:claim"], ["no file missing.py"]),
         (["false.py:nothing"], ["has no 'nothing'", "early, confused"]),
         (["false.py:not_a_claim"], ["is a int, not a claim"]),
-        (["false.py:words"], ["' 3 3' is 2 tokens", "it must be one"]),
+        (["false.py:words"], ["' 3 3' is 2 tokens", "it must be one", "and 2 more"]),
         (["false.py:nowhere"], ["no span 'sofa'", "a, d, b, e, query"]),
         (["broken.py:claim"], ["broken.py fails: NameError"]),
         (["columns.csv"], ["missing column(s) expected, base_answer"]),
@@ -437,7 +442,9 @@ def test_lint_tells_errors_by_its_exit_code(call, tmp_path):
 
 def start(arguments, cwd):
     command = [sys.executable, "-m", "circuitfind.cli.app", "discover", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    # The package that is tested, wherever an editable install points.
+    ours = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(circuitfind.__file__).parent.parent)}
+    return subprocess.Popen(command, cwd=cwd, env=os.environ | ours)
 
 
 @pytest.mark.parametrize("damage", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.cli.app import app
-from circuitfind.mediators.site import all_sites
+from circuitfind.mediators.space import all_sites
 from circuitfind.runs.compare import compare, open_sides, overlap, save_comparison
 from circuitfind.runs.run import discover
 from circuitfind.runs.settings import Settings

@@ -15,6 +15,7 @@ from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, Elements, a_comparison
 
 REAL = Path(__file__).parents[2] / "figures/dcm"
+OVERLAP = {"first": "one", "second": "two", "shared": 1, "jaccard": 0.5, "chance": 0.0, "p": 0.1}
 NAMES = ("arithmetic_seed0", "boxes_seed0", "retrieval_seed0", HOSTILE[3])
 
 
@@ -93,12 +94,14 @@ def test_a_shared_circuit_is_told_but_counts_for_no_claim():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"circuits": {}}, "circuits and matrix must be objects"),
-        ({"overlaps": []}, "overlaps must be a list"),
-        ({"overlaps": [{"first": "one", "second": "x"}]}, "overlap 1 must name two of the"),
-        ({"matrix": {}}, "the matrix must have these rows"),
-        ({"shared": "yes"}, "shared must be null"),
-        ({"command": 1}, "command must be text"),
+        ({"circuits": {}}, "circuits must not be empty"),
+        ({"circuits": []}, "circuits must be an object"),
+        ({"overlaps": []}, "overlaps must have a row"),
+        ({"overlaps": [{"first": "one", "second": "x"}]}, "overlaps.0: missing: shared"),
+        ({"overlaps": [OVERLAP | {"second": "x"}]}, "overlaps.0 is about 'x', which is no circuit"),
+        ({"matrix": {}}, "matrix must have a row for each circuit"),
+        ({"shared": "yes"}, "shared must be an object"),
+        ({"command": 1}, "command must be text; got 1"),
     ],
 )
 def test_what_is_no_comparison_is_refused(change, words):
@@ -111,7 +114,9 @@ def test_a_score_that_is_no_number_is_refused(value):
     made = a_comparison("one", "two")
     scores = made["matrix"]["one"]["one"]
     made["matrix"]["one"]["one"] = [row | {"satisfaction": value} for row in scores]
-    with pytest.raises(ValueError, match="matrix row one, claim one"):
+    with pytest.raises(
+        ValueError, match=r"matrix\.one\.one\.0\.satisfaction must be a (finite )?number"
+    ):
         render_comparison(made, {})
 
 

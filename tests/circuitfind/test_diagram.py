@@ -2,6 +2,7 @@
 
 import random
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -15,10 +16,15 @@ from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.text import Text
 
 from circuitfind.circuits.circuit import Circuit, Edge
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import save_figure
 from circuitfind.report.figures.diagram import MOST_EDGES, WEAKEST, draw_diagram
 from circuitfind.report.figures.example import Example
+
+from ..plugins import mixed_circuit, plug_in
 
 POSITIONS = ("names.0", "x", "query", "last")
 SIZES = {3: (1, 4, 4), 10: (2, 6, 8), 30: (4, 12, 8), 60: (4, 24, 12)}  # positions, layers, heads
@@ -70,10 +76,6 @@ PLACES = ("@", "x@", "@ y", "@@", '"@;')
 HOSTILE = [place.replace("@", atom) for place, atom in product(PLACES, ATOMS)]
 
 
-def rank(site: Site) -> tuple[int, int]:
-    return site.component.layer, {"embed": 0, "head": 1, "mlp": 2}[site.component.kind]
-
-
 def make_circuit(n: int, *, edges: bool = True, **names: str) -> Circuit:
     """A circuit of n random sites, one of them the embedding, and random edges upward."""
     rng, (n_positions, n_layers, n_heads) = random.Random(n), SIZES[n]
@@ -81,12 +83,18 @@ def make_circuit(n: int, *, edges: bool = True, **names: str) -> Circuit:
     sites = [*rng.sample(all_sites(n_layers, n_heads, positions), n - 1), Site(EMBED, positions[0])]
     found = []
     for a, b in product(sites, sites):
-        if rank(a) < rank(b) and rng.random() < min(0.6, 5 / n):
-            channel = "in" if b.component.kind == "mlp" else rng.choice("qkv")
+        if a.component.depth < b.component.depth and rng.random() < min(0.6, 5 / n):
+            inputs = b.component.glyph.inputs
+            channel = rng.choice(inputs) if len(inputs) > 1 else "in"
             found.append(make_edge(a, b, channel, rng.gauss(0.2, 0.6) * rng.random()))
     found += [make_edge(a, None, "answer", rng.gauss(0.8, 0.6)) for a in sites[: 1 + n // 4]]
     scores = tuple(rng.uniform(-0.1, 0.5) for _ in sites)
-    told = {"model": "binder", "task": "ioi", "claim": "a claim", "method": "constrained"} | names
+    told: dict[str, Any] = {
+        "model": "binder",
+        "task": "ioi",
+        "claim": "a claim",
+        "method": "constrained",
+    } | names
     facts = {"positions": list(positions)}
     shown = tuple(found) if edges else ()
     return Circuit(**told, seed=0, sites=tuple(sites), scores=scores, provenance=facts, edges=shown)
@@ -341,6 +349,32 @@ def test_no_sites_and_odd_scores():
         scores=(float("nan"), -1234.5),
     )
     check_geometry(draw_diagram(odd, width="one"), odd)
+
+
+def test_mediators_of_a_plug_in_stand_among_the_others(monkeypatch):
+    plug_in(monkeypatch)
+    circuit = mixed_circuit()
+    after, late, early, _, _, low, embed = circuit.sites
+    edges = (
+        make_edge(embed, early, "in", 0.5),
+        make_edge(low, late, "in", 0.5),
+        make_edge(late, after, "k", -0.5),
+        make_edge(after, None, "answer", 1.0),
+    )
+    circuit = replace(circuit, edges=edges)
+    figure = draw_diagram(circuit)
+    check_geometry(figure, circuit)
+    boxes = {name: corners(patch) for name, patch in drawn(figure, "node").items()}
+    order = ["6", "5", "2", "4", "3", "1", "0", "answer"]  # embed, a0, m1.n1423, a2, m2, m3.n17, r4
+    for low_name, high_name in pairwise(order):
+        assert boxes[low_name][1, 1] < boxes[high_name][0, 1]
+    words = [text.get_text() for text in texts(figure)]
+    assert {"m3.n17", "m1.n1423", "r4", "neuron", "residual stream", "MLP", "head"} <= set(words)
+    assert "its query, key, value" in words and "k" in words
+    makeup = "2 heads, 1 MLP, 1 embedding, 2 neurons, 1 residual stream"
+    assert any(f"7 sites ({makeup})" in word for word in words)
+    with pytest.raises(ValueError, match=r"m3\.n17@last -> m1\.n1423@last .in. leads to no"):
+        draw_diagram(replace(circuit, edges=(make_edge(late, early, "in", 1.0),)))
 
 
 def test_every_problem_is_named_at_once():

@@ -42,8 +42,12 @@ def test_prompts_end_in_the_last_column_whatever_their_length(planted):
     assert batch.source.columns["last"].tolist() == [4, 4]
     words = planted.tokenizer.convert_ids_to_tokens(batch.base.tokens[:, -1].tolist())
     assert words == ["k1", "k3"]
-    assert planted.tokenizer.convert_ids_to_tokens(batch.expected.tolist()) == ["v1", "v1"]
-    assert batch.source_answer.tolist() == [-1, -1]
+    assert planted.tokenizer.convert_ids_to_tokens(batch.expected.tensors[0].tolist()) == [
+        "v1",
+        "v1",
+    ]
+    assert batch.expected.known.tolist() == [True, True]
+    assert batch.source_answer.known.tolist() == [False, False]
 
 
 def test_a_span_is_its_last_token_in_every_row(planted):
@@ -70,7 +74,9 @@ def test_an_answer_is_read_at_the_index_that_is_named(planted):
     taken = batch.take([1])
     assert taken.base.reads is not None
     assert taken.base.reads.tolist() == [1]
-    assert planted.tokenizer.convert_ids_to_tokens(batch.source_answer[:1].tolist()) == ["v3"]
+    assert batch.source_answer.known.tolist() == [True, False]
+    (ids,) = batch.source_answer.tensors
+    assert planted.tokenizer.convert_ids_to_tokens(ids[:1].tolist()) == ["v3"]
     last = encode(planted, [desideratum(*rows)])[0]
     assert last.base.reads is None and last.source.reads is None
 
@@ -111,9 +117,8 @@ def test_a_mean_at_all_needs_prompts_of_one_length(planted):
         )
 
     batch = encode(planted, [made("k1 v1", "k5 v3", "k6 v6")])[0]
-    assert batch.mean_over is not None
-    assert batch.mean_over.tokens.shape == (3, 2)
-    assert batch.take([0]).mean_over is batch.mean_over
+    assert batch.donated.tokens.shape == (3, 2)
+    assert batch.take([0]).donated is batch.donated
     with pytest.raises(ValueError, match="needs prompts of one length in tokens; they have 1, 2"):
         encode(planted, [made("k1 v1", "k5")])
 

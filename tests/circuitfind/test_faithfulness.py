@@ -13,16 +13,18 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import all_sites, parse_site
-from circuitfind.models.claims import load_claim
-from circuitfind.models.model import load_model
+from circuitfind.claims import load_claim
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.space import SearchSpace, all_sites
+from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.search import candidate_sites
-from circuitfind.validate import Subject, validate
+from circuitfind.search import candidate_sites, positions_of
+from circuitfind.validate import CheckInputs, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
+from circuitfind.validate.behaviour import differences
 from circuitfind.validate.checks.completeness import (
     check_completeness,
     measure_completeness,
@@ -39,7 +41,6 @@ from circuitfind.validate.checks.curve import (
 )
 from circuitfind.validate.checks.faithfulness import (
     check_faithfulness,
-    differences,
     judge_faithfulness,
     measure_faithfulness,
 )
@@ -67,9 +68,10 @@ def subject_of(name, members, claim="planted", n=64, scores=None):
     )
     objective = Objective(model, encode(model, held_out), sites)
     bounds = objective.bounds()
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=bounds,
         membership=membership_of(sites, chosen),

@@ -3,7 +3,8 @@
 import random
 import re
 import xml.etree.ElementTree as ElementTree
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import matplotlib
@@ -12,9 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.mediators.head import HEADS, head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import draw, save_figure
 from circuitfind.validate.card import Card, DesideratumScore, Finding
+
+from ..plugins import mixed_circuit, neuron, plug_in, stream
 
 NAMES = ("follows x", "keeps op", "keeps y", "crossed x", "nothing else carries x", "suffices")
 HOSTILE = (
@@ -179,6 +185,48 @@ def test_a_member_stands_at_its_layer_and_head():
     check_labels_apart(figure)
 
 
+@pytest.mark.parametrize("positions", [("last",), ("x", "query", "last")])
+def test_mediators_of_a_plug_in_have_columns_of_their_own(monkeypatch, positions):
+    plug_in(monkeypatch)
+    circuit = mixed_circuit(positions[0])
+    facts = {**circuit.provenance, "positions": list(positions)}
+    figure = draw(replace(circuit, provenance=facts), make_card(2))
+    drawn, at = artists(figure), f"@{positions[0]}"
+    assert sorted(named(figure, "member")) == sorted(map(str, circuit.sites))
+    columns = [drawn[f"member:{name}{at}"] for name in ("a0.h3", "m2", "m3.n17", "m1.n1423", "r4")]
+    places = [column.get_x() for column in columns]
+    assert all(right - left >= 1 for left, right in pairwise(places))
+    assert [column.get_y() + 0.5 for column in columns] == [0, 2, 3, 1, 4]
+    words = [text.get_text() for text in texts(figure)]
+    labels = ("0", "3", "MLP", "17", "1423", "residual stream", "head", "neuron", "embed")
+    for label in labels:
+        assert words.count(label) >= len(positions), label
+    makeup = "2 heads, 1 MLP, 1 embedding, 2 neurons, 1 residual stream"
+    assert any(f"7 sites ({makeup})" in word for word in words)  # of how many, nobody knows
+    check_labels_apart(figure)
+    check_marks_clear(figure)
+
+
+@pytest.mark.parametrize(("n_layers", "n_heads"), [(4, 2), (12, 12), (30, 9), (80, 64)])
+@pytest.mark.parametrize("n", [3, 12, 80])
+def test_labels_keep_apart_beside_many_neurons(monkeypatch, n_layers, n_heads, n):
+    plug_in(monkeypatch)
+    rng = random.Random(n)
+    numbers = rng.sample(range(20_000), n)
+    sites = [Site(neuron(rng.randrange(n_layers), number), "last") for number in numbers]
+    sites.append(Site(stream(n_layers), "last"))
+    circuit = make_circuit(n_layers, n_heads, 4)
+    sites += circuit.sites
+    circuit = replace(circuit, sites=tuple(sites), scores=(0.1,) * len(sites))
+    figure = draw(circuit)
+    assert sorted(named(figure, "member")) == sorted(map(str, sites))
+    check_labels_apart(figure)
+    check_marks_clear(figure)
+    with pytest.raises(ValueError, match=rf"have no r{n_layers + 1}@last$"):
+        beyond = Site(stream(n_layers + 1), "last")
+        draw(replace(circuit, sites=(beyond, *sites[1:])))
+
+
 def test_bars_and_marks_stand_at_the_scores():
     figure = draw(make_circuit(4, 8, 3), make_card(2))
     drawn = artists(figure)
@@ -200,8 +248,8 @@ def test_verdicts_and_signs_are_told_without_colour():
     words = [text.get_text() for text in texts(figure)]
     assert {"holds", "does not hold", "vacuous", "n = 256", "x at last"} <= set(words)
     assert any("random circuits: holds, beats 97/100" in text for text in words)
-    n_heads = len(circuit.heads)
-    assert any(f"9 of 36 sites ({n_heads} heads, {9 - n_heads} MLP" in text for text in words)
+    assert {site.component.mediator for site in circuit.sites} == {HEADS}
+    assert any("9 of 36 sites (9 heads)" in text for text in words)
 
 
 def test_a_fine_grid_lists_names_and_says_how_many_it_leaves_out():

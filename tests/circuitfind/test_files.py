@@ -1,7 +1,8 @@
 """Circuit files, masks, sites and run folders: round trips, damage, and refusals."""
 
+import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 
 from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.storage import write_atomically, write_text
-from circuitfind.mediators.site import EMBED, Component, Site, all_sites, head, mlp, parse_site
+from circuitfind.mediators.head import head
+from circuitfind.mediators.known import parse_site
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.objective.mask import Mask, gates_of, membership_of
-from circuitfind.runs.folder import BEFORE, CHECKPOINT, RunFolder, read_run
-from circuitfind.runs.settings import LATER, Settings
+from circuitfind.runs.folder import BEFORE, CHECKPOINT, CONFIG, RunFolder, read_run
+from circuitfind.runs.settings import Settings
 
 positions = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 components = st.one_of(
@@ -65,12 +70,12 @@ def test_every_problem_of_a_circuit_file_is_listed(tmp_path):
         load_circuit(path)
     for words in (
         "format must be 'circuitfind/1'",
-        "model must be text",
-        "task must be text",
-        "seed must be a whole number",
-        "score must be a number",
-        "a site is called like",
-        "site 3 must be an object",
+        "missing: task, claim, method",
+        "model must be text; got 3",
+        "seed must be a whole number; got 'x'",
+        "sites.0.score must be a number; got 'high'",
+        "sites.1.site: a site is called like",
+        "sites.2 must be an object; got 5",
     ):
         assert words in str(error.value)
 
@@ -128,7 +133,7 @@ def test_masks_refuse_what_is_no_membership():
         with pytest.raises(ValueError, match=r"memberships lie in \[0, 1\]"):
             Mask(names, torch.tensor(values))
     with pytest.raises(LookupError, match=r"a9\.h9@last"):
-        membership_of(names, [Site(Component(9, "head", 9), "last")])
+        membership_of(names, [Site(head(9, 9), "last")])
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -145,9 +150,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+SETTINGS = Settings(task="t")
+
+
 @pytest.fixture
 def folder(tmp_path):
-    made = RunFolder(tmp_path / "run", {"task": "t", "seed": 0})
+    made = RunFolder(tmp_path / "run", Settings(task="t", seed=0))
     made.begin(resume=False)
     return made
 
@@ -182,7 +190,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_run(folder, tmp_path):
 
 def test_a_checkpoint_of_other_settings_is_left_aside(folder):
     folder.save_checkpoint({"step": 1})
-    other = RunFolder(folder.path, {"task": "t", "seed": 1})
+    other = RunFolder(folder.path, Settings(task="t", seed=1))
     state, notes = other.load_checkpoint()
     assert state is None
     assert "belongs to other settings" in notes[0]
@@ -193,15 +201,15 @@ def test_folders_that_hold_something_else_are_refused(folder, tmp_path):
         folder.check(resume=False, overwrite=False)
     folder.check(resume=True, overwrite=False)
     folder.check(resume=False, overwrite=True)
-    other = RunFolder(folder.path, {"task": "t", "seed": 1})
+    other = RunFolder(folder.path, Settings(task="t", seed=1))
     with pytest.raises(ValueError, match="seed was 0 and is 1"):
         other.check(resume=True, overwrite=False)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="holds no run"):
-        RunFolder(tmp_path / "docs", {}).check(resume=True, overwrite=False)
+        RunFolder(tmp_path / "docs", SETTINGS).check(resume=True, overwrite=False)
     with pytest.raises(ValueError, match="is a file"):
-        RunFolder(tmp_path / "docs" / "thesis.tex", {}).check(resume=False, overwrite=False)
+        RunFolder(tmp_path / "docs" / "thesis.tex", SETTINGS).check(resume=False, overwrite=False)
 
 
 def test_an_unfinished_run_is_no_run(folder):
@@ -209,20 +217,65 @@ def test_an_unfinished_run_is_no_run(folder):
         read_run(folder.path)
 
 
-def test_a_folder_from_before_a_setting_came_is_gone_on_with(tmp_path):
-    """Run folders of version 0.1 know nothing of `size`, `rival` and others."""
+def test_a_folder_from_before_a_setting_came_is_resumed(tmp_path):
+    """Run folders of version 0.1 know nothing of `format`, `size`, `rival` and others."""
     chosen = Settings(task="variable_binding", at=("last",), seed=3)
-    config = asdict(chosen) | {"at": ["last"]}
-    before = {name: value for name, value in config.items() if name not in LATER}
-    assert len(before) == len(config) - len(LATER)
-    made = RunFolder(tmp_path / "run", before)
-    made.begin(resume=False)
-    made.save_checkpoint({"step": 7})
-    now = RunFolder(tmp_path / "run", chosen.as_json())
-    now.check(resume=True, overwrite=False)
-    assert now.load_checkpoint() == ({"step": 7}, [])
+    later = ("format", "size", "rival", "donor", "batch", "pins", "vetoes")
+    before = {name: value for name, value in chosen.as_json().items() if name not in later}
     assert Settings.from_json(before) == chosen
-    sized = replace(chosen, size=4)
-    assert Settings.from_json(sized.as_json()) == sized
+    now = RunFolder(tmp_path / "run", chosen)
+    now.begin(resume=False)
+    text = json.dumps(before, indent=2) + "\n"
+    (now.path / CONFIG).write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()  # as version 0.1 wrote it
+    torch.save({"fingerprint": digest, "state": {"step": 7}}, now.path / CHECKPOINT)
+    now.check(resume=True, overwrite=False)
+    now.begin(resume=True)
+    assert now.load_checkpoint() == ({"step": 7}, [])
+    assert (now.path / CONFIG).read_text() == text
+    now.save_checkpoint({"step": 8})
+    assert now.load_checkpoint() == ({"step": 8}, [])
+    other = RunFolder(now.path, replace(chosen, size=4))
     with pytest.raises(ValueError, match="size was None and is 4"):
-        RunFolder(tmp_path / "run", sized.as_json()).check(resume=True, overwrite=False)
+        other.check(resume=True, overwrite=False)
+    assert other.load_checkpoint()[0] is None
+
+
+def test_settings_are_read_back():
+    made = Settings(task="t", size=4, pins=("m0@last",), donor="mean", margin=1.0)
+    written = json.loads(json.dumps(made.as_json()))
+    assert Settings.from_json(written) == Settings.from_json({**written, "margin": 1}) == made
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": "64"},
+        {"n": 64.0},
+        {"n": True},
+        {"n": 1},
+        {"n_random": []},
+        {"steps": "x"},
+        {"learning_rate": []},
+        {"margin": "2"},
+        {"margin": float("nan")},
+        {"margin": float("inf")},
+        {"size": {}},
+        {"at": 0.5},
+        {"pins": [[]]},
+        {"task": 7},
+        {"task": None},
+        {"donor": 3},
+        {"format": "circuitfind-config/9"},
+        {"wings": 2},
+    ],
+)
+def test_settings_of_other_types_are_refused(wrong):
+    with pytest.raises(ValueError, match=rf"^config\.json: not settings: .*{next(iter(wrong))}"):
+        Settings.from_json({"task": "t", **wrong})
+
+
+@pytest.mark.parametrize("content", [None, [], 3, "x", {}])
+def test_what_is_no_object_of_settings_is_refused(content):
+    with pytest.raises(ValueError, match="not settings"):
+        Settings.from_json(content)

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.foreign import circuit_of, read_foreign, write_foreign_mib
-from circuitfind.mediators.site import EMBED, Site, all_sites, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import EMBED, mlp
 from tests.planted import planted_model
 
 SAMPLES = Path(__file__).parent / "foreign"

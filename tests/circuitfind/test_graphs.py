@@ -14,9 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import EMBED, Site, head, mlp
+from circuitfind.circuits.circuit import Circuit, circuit_from_json
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report.text.graphs import KINDS, export_graph
+
+from ..plugins import mixed_circuit, plug_in
 
 ATOMS = (
     "</script><script>alert(1)</script>",
@@ -476,6 +480,51 @@ def test_ranks_grow_from_the_embedding_to_the_answer() -> None:
     heights = {name: float(y) for name, _, y in places}
     assert sorted(order, key=heights.__getitem__) == order
     assert len({(x, y) for _, x, y in places}) == len(places)
+
+
+def test_mediators_of_a_plug_in_are_written_in_each_format(monkeypatch) -> None:
+    plug_in(monkeypatch)
+    circuit = mixed_circuit()
+    after, late, early, *_, embed = circuit.sites
+    edges = [
+        Effect(embed, early, "in", 0.5),
+        Effect(early, after, "q", 0.25),
+        Effect(late, None, "answer", 1.0),
+    ]
+    groups = {"g": [after, early]}
+    check_drawings(circuit, edges, groups)
+    check_data(circuit, edges, groups)
+    dot = export_graph(circuit, "dot", edges=edges)
+    assert 'kind="mlp-neuron"' in dot
+    assert re.findall(r"shape=(\w+)", dot) == [
+        "ellipse",  # r4
+        "box",
+        "box",
+        "box",
+        "ellipse",
+        "ellipse",
+        "trapezium",
+        "doubleoctagon",
+    ]
+    ranks = [re.findall(r"\w+(?=;)", row) for row in re.findall(r"\{ rank=same; (.*) \}", dot)]
+    assert ranks == [["n6"], ["n5"], ["n2"], ["n4"], ["n3"], ["n1"], ["n0"], ["answer"]]
+    mermaid = export_graph(circuit, "mermaid", edges=edges)
+    assert 'n0(["r4' in mermaid and 'n1["m3' in mermaid
+    tikz = export_graph(circuit, "tikz", edges=edges)
+    used = set(re.findall(r"\\node\[(\w+ site)\]", tikz))
+    assert (
+        used
+        == set(re.findall(r"  (\w+ site)/\.style", tikz))
+        == {
+            "head site",
+            "mlp site",
+            "embed site",
+            "mlpneuron site",
+            "stream site",
+            "answer site",
+        }
+    )
+    assert circuit_from_json(json.loads(json.dumps(circuit.as_json()))) == circuit
 
 
 def test_sign_and_size_of_an_effect_show() -> None:

@@ -6,8 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, head, mlp
-from circuitfind.models.model import build_native
+from circuitfind.answers.answer import Target
+from circuitfind.answers.top import Top
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import build_native
 from circuitfind.models.planted import parse_planted, planted_truth
 from circuitfind.models.planted_weights import planted_native
 from circuitfind.objective.encoding import encode
@@ -16,15 +20,14 @@ from circuitfind.objective.objective import Objective
 from circuitfind.search import (
     METHODS,
     SearchConfig,
+    SearchProblem,
     candidate_sites,
-    open_search,
     search,
     search_rival,
 )
 from circuitfind.search.descent import noise_of
 from circuitfind.search.methods.budget import open_gates
 from circuitfind.search.methods.hard_concrete import expected_open, sample
-from circuitfind.search.problem import open_selection
 from circuitfind.search.ranks import grid, shortest_prefix
 from circuitfind.search.rivals import is_rival
 from circuitfind.search.trials import Trials
@@ -125,13 +128,12 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
 
     def passes(self, indices, membership):
         for pieces in spoiled(self, indices, membership):
-            yield [piece._replace(logits=piece.logits * math.nan) for piece in pieces]
+            yield [piece._replace(output=piece.output * math.nan) for piece in pieces]
 
     monkeypatch.setattr(Objective, "passes", passes)
     if method == "exhaustive":
         monkeypatch.setattr(
-            "circuitfind.objective.objective.lead",
-            lambda made, _: torch.full(made.shape[:2], math.nan),
+            Top, "lead", lambda _, made, target: torch.full(made.shape[:2], math.nan)
         )
     result = search(planted, train, method, config=SearchConfig(steps=2))
     assert (result.success, result.status) == (False, "fails")
@@ -157,10 +159,9 @@ def test_a_gradient_that_is_not_a_number_is_named_with_its_step(planted, train, 
 
 
 def test_scores_that_are_not_numbers_count_as_wrong():
-    from circuitfind.objective.objective import correct
-
     logits = torch.tensor([[[0.0, 1.0], [math.nan, 1.0], [math.nan, math.nan]]])
-    assert correct(logits, torch.tensor([1, 0, 0])).tolist() == [[True, False, False]]
+    target = Target((torch.tensor([1, 0, 0]),), torch.tensor([True, True, True]))
+    assert Top().hit(logits, target).tolist() == [[True, False, False]]
 
 
 def test_empty_and_undecided_masks_are_named(planted, train):
@@ -260,7 +261,7 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
     train, _ = claims[claim].sample(24, 0)
     found = search(model, train, config=SearchConfig(steps=40))
     assert frozenset(found.circuit.sites) in truth
-    rival = search_rival(open_search(model, train), found, SearchConfig(steps=40))
+    rival = search_rival(SearchProblem.open(model, train), found, SearchConfig(steps=40))
     assert rival.success, rival.message
     assert frozenset(rival.circuit.sites) in truth
     assert len(set(found.circuit.sites) & set(rival.circuit.sites)) == shared
@@ -269,21 +270,21 @@ def test_a_rival_is_found_that_shares_as_little_as_can_be(name, claim, shared):
 
 def test_a_circuit_that_is_the_only_one_has_no_rival(planted, train):
     found = search(planted, train, config=SearchConfig(steps=40))
-    rival = search_rival(open_search(planted, train), found, SearchConfig(steps=20))
+    rival = search_rival(SearchProblem.open(planted, train), found, SearchConfig(steps=20))
     assert not rival.success
     assert rival.status == "fails"
     assert rival.message.startswith("no other circuit was found")
     lost = replace(found, success=False, message="it fails")
     with pytest.raises(ValueError, match="it fails"):
-        search_rival(open_search(planted, train), lost)
+        search_rival(SearchProblem.open(planted, train), lost)
     part = replace(found, mask=Mask(found.mask.sites[1:], found.mask.membership[1:]))
     with pytest.raises(ValueError, match="are none of them: "):
-        search_rival(open_search(planted, train), part)
+        search_rival(SearchProblem.open(planted, train), part)
 
 
 def test_what_only_adds_or_leaves_out_idle_members_is_no_rival(planted, train):
     batches, sites = encode(planted, train), candidate_sites(planted, train)
-    trials = open_selection(planted, batches, sites, SearchConfig()).trials()
+    trials = SearchProblem.open(planted, batches, sites=sites).trials()
     carriers = frozenset(sites.index(site) for site in CIRCUIT)
     idle = sites.index(Site(head(0, 1), "last"))
     assert not is_rival(trials, carriers, carriers | {idle})

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from circuitfind.models.claims import load_claim
-from circuitfind.models.model import build_native, load_model, load_saved, native_shapes
+from circuitfind.claims import load_claim
+from circuitfind.engines.boot import native_shapes
+from circuitfind.models.loading import build_native, load_model, load_saved
 from circuitfind.models.native import (
     Native,
     full_config,
@@ -23,6 +24,8 @@ from circuitfind.models.native import (
     word_tokenizer,
 )
 from desiderata import Saved, SavedInputs
+
+from ..tiny import bridge_of
 
 WORDS = ("BOS", "a", "b", "c", "<pad>", "<unk>")
 CONFIG = {
@@ -138,7 +141,7 @@ def test_what_is_saved_is_what_is_loaded(parts, seed):
         again, model = read_native(folder, native_shapes), load_model(str(folder), device="cpu")
     assert (again.about, again.config, again.words) == (native.about, native.config, native.words)
     assert (again.inputs, again.truth) == (native.inputs, native.truth)
-    loaded = plain_names(model.bridge.original_model.state_dict())
+    loaded = plain_names(bridge_of(model).original_model.state_dict())
     assert set(loaded) == set(again.weights) == set(native.weights)
     for name, weight in native.weights.items():
         torch.testing.assert_close(again.weights[name], weight, atol=0, rtol=0)
@@ -155,14 +158,14 @@ def test_a_loaded_model_computes_what_transformer_lens_native_model_computes(sou
     plain = NativeModel(TransformerBridgeConfig(**full_config(CONFIG, WORDS), device="cpu"))
     plain.load_state_dict(load_file(sound / "model.safetensors"), strict=True)
     tokens = torch.tensor([[0, 1, 2], [3, 2, 1]])
-    torch.testing.assert_close(model.forward(tokens)[0], plain(tokens)[:, -1])
-    assert not model.reuses_prefix
-    backwards = model.forward(tokens, reads=torch.tensor([0, 0]))[0]
-    assert not torch.allclose(backwards, model.forward(tokens[:, :1])[0])  # it looks ahead
+    torch.testing.assert_close(model.engine.forward(tokens)[0], plain(tokens)[:, -1])
+    assert "prefix" not in model.engine.can
+    backwards = model.engine.forward(tokens, reads=torch.tensor([0, 0]))[0]
+    assert not torch.allclose(backwards, model.engine.forward(tokens[:, :1])[0])  # it looks ahead
 
 
 def test_weights_may_come_as_a_bridge_names_them(sound, tmp_path):
-    bridge = load_model(str(sound), device="cpu").bridge
+    bridge = bridge_of(load_model(str(sound), device="cpu"))
     weights = bridge.original_model.state_dict()
     assert len(weights) > len(random_weights())
     folder = save_native(
@@ -183,7 +186,7 @@ def test_loading_leaves_the_random_numbers_of_others_alone(sound):
 
 def test_other_dtypes(sound):
     model = load_model(str(sound), device="cpu", dtype="bfloat16")
-    assert model.forward(torch.tensor([[0, 1]]))[0].dtype == torch.bfloat16
+    assert model.engine.forward(torch.tensor([[0, 1]]))[0].dtype == torch.bfloat16
 
 
 def wrong(change, *words, name="config.json"):
@@ -194,15 +197,15 @@ def wrong(change, *words, name="config.json"):
     ("name", "change", "words"),
     [
         wrong(lambda c: c.update(format="circuitfind-native/2"), "format must be 'circuitfind-na"),
-        wrong(lambda c: c.update(colour="red"), "unknown: 'colour'"),
-        wrong(lambda c: c.pop("words"), "missing: words", "words must be a list of text"),
+        wrong(lambda c: c.update(colour="red"), "unknown: colour"),
+        wrong(lambda c: c.pop("words"), "missing: words"),
         wrong(lambda c: c.update(about=" "), "about must say in a line"),
-        wrong(lambda c: c["config"].update(wings=2), "unknown key(s) in config: wings"),
-        wrong(lambda c: c["config"].update(attn_only=True), "unknown key(s) in config: attn_only"),
-        wrong(lambda c: c["config"].update(n_layers=1000), "n_layers must be a whole number from"),
+        wrong(lambda c: c["config"].update(wings=2), "config: unknown: wings"),
+        wrong(lambda c: c["config"].update(attn_only=True), "config: unknown: attn_only"),
+        wrong(lambda c: c["config"].update(n_layers=1000), "n_layers must be at most 64"),
         wrong(lambda c: c["config"].update(d_head=True), "d_head must be a whole number"),
-        wrong(lambda c: c["config"].pop("n_heads"), "n_heads must be a whole number from 1 to 128"),
-        wrong(lambda c: c["config"].update(act_fn="step"), "act_fn must be one of relu"),
+        wrong(lambda c: c["config"].pop("n_heads"), "config: missing: n_heads"),
+        wrong(lambda c: c["config"].update(act_fn="step"), "act_fn must be 'relu', 'gelu'"),
         wrong(lambda c: c["config"].update(eps=float("nan")), "eps must be a finite number"),
         wrong(lambda c: c["config"].update(d_vocab=5), "d_vocab is 5 but there are 6 words"),
         wrong(lambda c: c["config"].update(n_key_value_heads=3), "TransformerLens cannot build it"),
@@ -212,19 +215,19 @@ def wrong(change, *words, name="config.json"):
         wrong(lambda c: c["config"].update(n_layers=1), "no place for: 'layers.1.attn.k.bias'"),
         wrong(lambda c: c["words"].append("a"), "word(s) listed twice: 'a'"),
         wrong(lambda c: c["words"].append("d e"), "text without white space; got 'd e'"),
-        wrong(lambda c: c["words"].append("\ud800"), "text without white space"),
+        wrong(lambda c: c["words"].append("\ud800"), "text that is no Unicode"),
         wrong(lambda c: c["words"].append("x<pad>"), "no word may contain pad or unk"),
-        wrong(lambda c: c["words"].append(7), "words must be a list of text"),
+        wrong(lambda c: c["words"].append(7), "words.6 must be text; got 7"),
         wrong(lambda c: c.update(pad="<gap>"), "pad and unk must be among the words; not there"),
         wrong(lambda c: c.update(unk="<pad>"), "must be two words"),
         wrong(
             lambda c: c["inputs"][0].update(text="BOS a"),
-            "input 0: outputs are at indices from 0 to 1; got '2'",
+            "inputs.0: outputs are at indices from 0 to 1; got '2'",
             name="inputs.json",
         ),
         wrong(
             lambda c: c["inputs"][0].update(text="BOS a b c"),
-            "input 0 has 4 words and outputs at 1, 2; input 1 has 3 words",
+            "inputs.0 has 4 words and outputs at 1, 2; inputs.1 has 3 words",
             name="inputs.json",
         ),
         wrong(
@@ -234,7 +237,7 @@ def wrong(change, *words, name="config.json"):
         ),
         wrong(
             lambda c: c["inputs"][1].update(text="BOS zebra b"),
-            "input 1: text has words that are not in the vocabulary: 'zebra'",
+            "inputs.1: text has words that are not in the vocabulary: 'zebra'",
             name="inputs.json",
         ),
         wrong(
@@ -244,7 +247,7 @@ def wrong(change, *words, name="config.json"):
         ),
         wrong(
             lambda c: c["inputs"][1]["outputs"].update({"1": ["b"]}),
-            "outputs that are no words of the vocabulary",
+            "inputs.1.outputs.1 must be text; got a list of 1",
             name="inputs.json",
         ),
         wrong(
@@ -253,12 +256,16 @@ def wrong(change, *words, name="config.json"):
             name="inputs.json",
         ),
         wrong(lambda c: c["inputs"].append(c["inputs"][0]), "is there twice", name="inputs.json"),
-        wrong(lambda c: c.update(inputs=[]), "2 to 10000 inputs; got 0", name="inputs.json"),
-        wrong(lambda c: c["inputs"].append(3), "expected an object with text", name="inputs.json"),
+        wrong(
+            lambda c: c.update(inputs=[]), "inputs must have at least 2 rows", name="inputs.json"
+        ),
+        wrong(
+            lambda c: c["inputs"].append(3), "inputs.2 must be an object; got 3", name="inputs.json"
+        ),
         wrong(lambda c: c.update(claim="carries"), "claim must be 'suffices'", name="truth.json"),
         wrong(
             lambda c: c["ablations"].update(noise=[]),
-            "unknown ablation(s) noise",
+            "the key ablations.noise must be 'source'",
             name="truth.json",
         ),
         wrong(
@@ -306,7 +313,7 @@ def test_all_that_is_wrong_is_said_at_once(folder):
     ("name", "content", "words"),
     [
         ("inputs.json", b"{", "inputs.json is not JSON in UTF-8"),
-        ("inputs.json", b"[]", "inputs.json: expected an object; got list"),
+        ("inputs.json", b"[]", "inputs.json: expected an object; got a list"),
         ("truth.json", b"\xff", "truth.json is not JSON in UTF-8"),
         ("truth.json", b"[" * 100_000, "truth.json is not JSON"),
         ("model.safetensors", b"\x80\x02}q\x00.", "model.safetensors is no safetensors file"),

@@ -1,5 +1,6 @@
 """What shows itself in a notebook, and the notebook among the examples."""
 
+import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,16 +11,22 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
 from circuitfind.notebook import register_views
 from circuitfind.objective.mask import Mask
 from circuitfind.report.figures.plots import draw_search
 from circuitfind.report.figures.titled import Shown
+from circuitfind.report.text.table import print_report
 from circuitfind.search import FrontierPoint, SearchResult
 from circuitfind.validate.card import Card, DesideratumScore, Finding
 
+from ..pages import a_page
+from ..plugins import mixed_circuit, plug_in
 from .test_review import hostile
 
 NOTEBOOK = Path(__file__).parents[2] / "examples/variable_binding.ipynb"
@@ -163,6 +170,21 @@ def test_a_circuit_says_who_chose_its_sites():
     order = text_of(a_circuit()).index
     assert order("a2.h0@words") < order("a0.h0@words")  # the greatest score first
     assert "and 20 more" in text_of(a_circuit(n=60))
+
+
+def test_mediators_of_a_plug_in_are_counted_and_listed(monkeypatch):
+    plug_in(monkeypatch)
+    circuit = mixed_circuit()
+    makeup = "2 heads, 1 MLP, 1 embedding, 2 neurons, 1 residual stream"
+    text = text_of(circuit)
+    assert f"7 sites ({makeup}) by constrained" in text and "m3.n17@last" in text
+    console = Console(record=True, width=200, file=io.StringIO())
+    _, report, _ = a_page()
+    told = dict.fromkeys(("tokens_forward", "tokens_backward", "flops", "seconds"), 1)
+    report |= {"size": {"sites": 7, "of": 99}, "cost": told | {"stages": {}}}
+    print_report(console, circuit.as_json(), report)
+    shown = console.export_text()
+    assert f"7 of 99 sites ({makeup})" in shown and "m3.n17@last (0.300)" in shown
 
 
 def test_cards_and_results_say_their_verdicts():

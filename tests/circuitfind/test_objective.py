@@ -68,7 +68,7 @@ def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
         objective = Objective(planted, encode(planted, desiderata), sites)
         gates = membership[0].clone().requires_grad_()
         passes = list(objective.passes(weights, membership))
-        logits = {piece.index: piece.logits for made in passes for piece in made}
+        logits = {piece.index: piece.output for made in passes for piece in made}
         scores = objective.backward(weights, gates)
         found.append((len(passes), logits, scores, gates.grad))
     (alone, *first), (together, *second) = found

@@ -9,14 +9,17 @@ import pytest
 from circuitfind.circuits.circuit import load_circuit
 from circuitfind.circuits.decisions import Decision, Decisions
 from circuitfind.circuits.examples import Attention, Examples, load_examples
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
+from circuitfind.report.figures.kinds import FIGURES, draw_kind
 from circuitfind.report.page.page import render_page
 from circuitfind.report.page.template import visible
 from circuitfind.runs.folder import PAGE
 from circuitfind.runs.pictures import write_page
 from circuitfind.runs.settings import Settings
 
+from ..figures import words_of
 from ..pages import HOSTILE, Elements, a_page
+from ..plugins import mixed_circuit, plug_in
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,30 @@ def test_members_and_effects_can_be_found_by_the_script(page):
     assert {"node-0", "node-1", "edge-1", "site-0", "site-1", "tab-0", "panel-0"} <= set(ids)
     assert "--with: 0.9; --without: 0.65; --need: 0.95" in page
     assert "\N{MINUS SIGN}1.50" in page  # the edge from m1 to the answer
+
+
+def test_mediators_of_a_plug_in_have_a_node_a_panel_and_a_figure_of_every_kind(monkeypatch):
+    plug_in(monkeypatch)
+    circuit, (_, report, _) = mixed_circuit(), a_page()
+    report["binds"] = {}
+    names = list(map(str, circuit.sites))
+    row = report["checks"][0]["details"][0]
+    for check in report["checks"]:
+        check["details"] = [row | {"site": name} for name in names]
+    report["checks"].append(report["checks"][0] | {"name": "stability", "n": 10})
+    report["checks"][-1]["details"] = [{"site": name, "share": 0.5} for name in names]
+    page = render_page(circuit, report, known=["m0@last", *names])
+    read = Elements(page)
+    ids = [facts.get("id") for _, facts in read.found]
+    for number in range(len(names)):
+        assert {f"node-{number}", f"site-{number}"} <= set(ids)
+    told = " ".join(" ".join(read.text).split())
+    assert "neuron 17 of layer 3" in told and "residual stream of layer 4" in told
+    assert "2 heads, 1 MLP, 1 embedding, 2 neurons, 1 residual stream" in told
+    assert json.loads(read.scripts[0])["sites"] == [*names, "m0@last"]
+    for kind in set(FIGURES) - {"attention"}:  # where only heads look
+        shown = words_of(draw_kind(circuit, report, kind))
+        assert kind in ("frontier", "bars") or ("m3.n17" in shown or "neuron" in shown), kind
 
 
 def test_without_examples_frontier_or_stored_effects():
@@ -144,7 +171,10 @@ def test_examples_come_back_and_others_are_refused(tmp_path):
     read["sets"][0]["examples"][0]["right"] = "yes"
     read["attention"]["weights"]["a0.h1@last"] = [1.0]
     path.write_text(json.dumps(read | {"format": "other"}))
-    with pytest.raises(ValueError, match=r"format must be.*set 1.*attention of 'a0.h1@last'"):
+    with pytest.raises(
+        ValueError,
+        match=r"format must be.*sets\.0\.examples\.0\.right must.*attention of 'a0.h1@last'",
+    ):
         load_examples(path)
 
 

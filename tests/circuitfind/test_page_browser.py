@@ -12,6 +12,7 @@ from ..browser import LOOKS, OUTSIDE, printed, visiting
 from ..pages import HOSTILE, a_page
 
 NAMES = ("follows answer", "keeps order", HOSTILE[3])
+OTHERS = ("m0@follows answer", "m3.n17@keeps order")  # a plug-in's neuron among them
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def address(subject, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     circuit, report, examples = subject
     path.write_text(
-        render_page(circuit, report, command="circuitfind discover it", examples=examples)
+        render_page(
+            circuit, report, command="circuitfind discover it", examples=examples, known=OTHERS
+        )
     )
     return path.as_uri()
 
@@ -106,9 +109,11 @@ def test_a_decisions_file(visit, subject, tmp_path):
         assert "is under pin already" in page.locator("#decide .problem").text_content()
         decide("a9", "veto", "no position")
         assert "is no site" in page.locator("#decide .problem").text_content()
-        decide("m3@last", "veto", "mistaken")
-        decide("m0@last", "name", "it moves names", "mover")
-        page.locator("#decisions li", has_text="m3@last").locator("button").click()
+        decide("m3@last", "veto", "a layer that the model does not have")
+        assert "“m3@last” is no site" in page.locator("#decide .problem").text_content()
+        decide(OTHERS[0], "veto", "mistaken")
+        decide(OTHERS[1], "name", "it moves names", "mover")
+        page.locator("#decisions li", has_text=OTHERS[0]).locator("button").click()
         page.locator("#save-decisions").click()
         assert "your name" in page.locator("#save-problem").text_content()
         page.locator("#by").fill("Ada")
@@ -126,7 +131,7 @@ def test_a_decisions_file(visit, subject, tmp_path):
         "by": "Ada",
         "decisions": [
             {"site": site, "action": "pin", "value": None, "reason": HOSTILE[0]},
-            {"site": "m0@last", "action": "name", "value": "mover", "reason": "it moves names"},
+            {"site": OTHERS[1], "action": "name", "value": "mover", "reason": "it moves names"},
         ],
     }
 

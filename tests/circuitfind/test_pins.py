@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, head, mlp
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective
 from circuitfind.search import (
     METHODS,
     SearchConfig,
+    SearchProblem,
     candidate_sites,
-    open_search,
     search,
     search_rival,
 )
-from circuitfind.search.problem import open_selection
 
 from .. import planted as wired
 
@@ -67,7 +68,7 @@ def test_what_is_scored_is_the_whole_circuit(planted, train, method):
     config = SearchConfig(steps=4, rounds=1, pins=("a1.h0@last", "m0@last"), vetoes=VETOES)
     result = search(planted, train, method, config=config)
     sites = result.mask.sites
-    trials = open_selection(planted, encode(planted, train), sites, SearchConfig()).trials()
+    trials = SearchProblem.open(planted, train, sites=sites).trials()
     places = {str(site): place for place, site in enumerate(sites)}
     assert result.frontier
     for point in result.frontier:
@@ -151,11 +152,11 @@ def test_nothing_left_to_choose_is_a_result(planted, train):
 def test_a_rival_keeps_to_them_too(planted, train):
     config = SearchConfig(steps=20, pins=("a1.h0@last", "m0@last"), vetoes=("a1.h3@last",))
     found = search(planted, train, config=config)
-    rival = search_rival(open_search(planted, train, config=config), found, config)
+    rival = search_rival(SearchProblem.open(planted, train, config=config), found, config)
     assert not rival.success and {"a1.h0@last", "m0@last"} <= names(rival.circuit)
     assert "a1.h3@last" not in names(rival.circuit)
     pinned = SearchConfig(pins=tuple(map(str, found.circuit.sites)))
-    opened = open_search(planted, train, config=pinned)
+    opened = SearchProblem.open(planted, train, config=pinned)
     assert "pinned" in search_rival(opened, found, pinned).message
 
 

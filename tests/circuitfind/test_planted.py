@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from circuitfind.bench.truth import exhaustive_truth
-from circuitfind.mediators.site import Site, all_sites, head, mlp
-from circuitfind.models.claims import GROUP
-from circuitfind.models.model import load_model
+from circuitfind.claims import GROUP
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import (
     CLAIMS,
     Planted,

@@ -165,10 +165,11 @@ def test_what_a_report_lacks_is_named_with_the_command_that_makes_it(real):
     ):
         with pytest.raises(ValueError, match=words):
             draw(circuit, bare)
-    with pytest.raises(ValueError, match="map, circuit, frontier"):
+    with pytest.raises(ValueError, match="grid, circuit, frontier"):
         draw_kind(circuit, report, "crayon")
-    with pytest.raises(ValueError, match="the map is light"):
-        draw_kind(circuit, report, "map", theme="dark")
+    for name in ("grid", "map"):  # its old name
+        with pytest.raises(ValueError, match="the grid is light"):
+            draw_kind(circuit, report, name, theme="dark")
 
 
 @pytest.mark.parametrize(

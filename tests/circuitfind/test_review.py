@@ -9,7 +9,7 @@ from circuitfind.circuits.circuit import Circuit, load_circuit
 from circuitfind.circuits.decisions import DECISIONS, Decision, Decisions, Past, merge
 from circuitfind.circuits.decisions_file import parse_decisions, read_decisions, save_decisions
 from circuitfind.circuits.foreign import read_foreign
-from circuitfind.mediators.site import parse_site
+from circuitfind.mediators.known import parse_site
 from circuitfind.report.text.graphs import KINDS
 from circuitfind.report.text.notebook import circuit_html
 
@@ -163,7 +163,7 @@ def test_every_problem_of_a_history_is_told():
         {**row, "action": "withdraw", "ended": ended},
     ]
     for one in bad:
-        with pytest.raises(ValueError, match="past decision 1"):
+        with pytest.raises(ValueError, match=r"history\.0\b"):
             parse_decisions({**PAGE, "history": [one]}, "it")
     with pytest.raises(ValueError, match="history must be a list"):
         parse_decisions({**PAGE, "history": {}}, "it")
@@ -173,8 +173,14 @@ def test_every_problem_of_a_history_is_told():
         {"site": "m0@last", "action": "withdraw", "value": "all"},
         {"site": "verdict", "action": "withdraw", "value": "pin"},
     ):
-        with pytest.raises(ValueError, match="decision 1"):
+        with pytest.raises(ValueError, match=r"decisions\.0\b"):
             parse_decisions({**PAGE, "decisions": [wrong]}, "it")
+
+
+def problems_of(told):
+    with pytest.raises(ValueError) as raised:
+        parse_decisions(told, "it")
+    return str(raised.value)
 
 
 def test_every_problem_of_a_file_is_told_at_once():
@@ -184,37 +190,48 @@ def test_every_problem_of_a_file_is_told_at_once():
         "verdict": "maybe",
         "by": " ",
         "when": "yesterday",
-        "decisions": [
-            7,
-            {"site": "a1.h0", "action": "pin"},
-            {"site": "m0@last", "action": "burn"},
-            {"site": "m0@last", "action": "name", "value": ""},
-            {"site": "m0@last", "action": "pin", "value": "x", "reason": 3, "by": None},
-            {"site": "m0@last", "action": "pin"},
-            {"site": "m0@last", "action": "veto"},
-            {"site": "m1@last", "action": "name", "value": "\ud800"},
-        ],
+        "decisions": [7, {"site": "m0@last", "action": "pin", "reason": 3, "by": None}],
     }
-    with pytest.raises(ValueError) as raised:
-        parse_decisions(bad, "it")
-    words = str(raised.value)
+    told = problems_of(bad)
     for problem in (
-        "format must be",
-        "circuit must be",
-        "verdict must be",
-        "by must be",
-        "when must be",
-        "decision 1 must be an object",
-        "decision 2: a site is called",
-        "decision 3: action must be",
-        "decision 4: a name must have",
-        "decision 5: a pin has no value",
-        "reason must be text",
-        "its by must be",
-        "decision 7: the membership of m0@last is decided already, by decision 6",
-        "decision 8: a name must have text",
+        "format must be 'circuitfind-decisions/1'; got 'other'",
+        "circuit must be text like",
+        "verdict must be 'accept' or 'reject'; got 'maybe'",
+        "by must be the name of who decides",
+        "when must be a time such as",
+        "decisions.0 must be an object; got 7",
+        "decisions.1.reason must be text; got 3",
+        "decisions.1.by must be text; got None",
     ):
-        assert problem in words, problem
+        assert problem in told, problem
+
+
+def test_every_problem_of_the_rows_is_told_at_once():
+    rows = [
+        {"site": "a1.h0", "action": "pin"},
+        {"site": "m0@last", "action": "burn"},
+        {"site": "m0@last", "action": "name", "value": ""},
+        {"site": "m0@last", "action": "pin", "value": "x"},
+        {"site": "m0@last\n", "action": "pin"},
+        {"site": "m0@last", "action": "pin"},
+        {"site": "m0@last", "action": "reject"},
+    ]
+    told = problems_of({**PAGE, "decisions": rows})
+    for problem in (
+        "decisions.0: a site is called",
+        "decisions.1.action must be",
+        "decisions.2: a name must have text",
+        "decisions.3: a pin has no value; got 'x'",
+        r"decisions.4: no position is called 'last\n'",
+        "decisions.6: action must be one of pin, veto, name, group, withdraw; got 'reject'",
+    ):
+        assert problem in told, problem
+    assert "decisions.5" not in told
+    twice = [rows[5], {"site": "m0@last", "action": "veto"}]
+    told = problems_of({**PAGE, "decisions": twice})
+    assert "decisions.1: the membership of m0@last is decided already, by decisions.0" in told
+    half = [{"site": "m1@last", "action": "name", "value": "\ud800"}]
+    assert "text that is no Unicode" in problems_of({**PAGE, "decisions": half})
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitfind.mediators.site import Site, mlp
-from circuitfind.objective.encoding import UNKNOWN, encode
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.whole import mlp
+from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Bound, Objective, slack
 from circuitfind.progress import Progress
-from circuitfind.search import METHODS, SearchConfig, open_search, search, search_on
+from circuitfind.search import METHODS, SearchConfig, SearchProblem, search, solve
+from circuitfind.search.local_search import grow, polish
 from circuitfind.search.methods.dcm_2023 import PENALTIES, _train
-from circuitfind.search.trials import Trials, grow, polish
+from circuitfind.search.trials import Trials
 from desiderata import CausalModel, choice, distinct, integers, item_of
 
 from .. import planted as wired
@@ -70,11 +72,12 @@ def test_where_none_holds_the_nearest_circuit_has_no_site_that_brings_it_no_near
     """One of two carriers brings what there is; the sites ranked before it are idle."""
     train, _ = wired.claim.sample(48, 0)
     idle, carrier = [Site(mlp(0), "last"), Site(mlp(1), "last")], Site(wired.CIRCUIT[0], "last")
-    trials = open_search(planted, train, sites=[*idle, carrier]).trials()
-    found = polish(trials, range(3), 3, SearchConfig(rounds=0), Progress())
+    problem = SearchProblem.open(planted, train, sites=[*idle, carrier])
+    trials, ranked = problem.trials(), [problem.sites.index(site) for site in (*idle, carrier)]
+    found = polish(trials, ranked, 3, SearchConfig(rounds=0), Progress())
     assert not trials.holds(found)
     assert trials.slacks([frozenset()])[0] < trials.slacks([found])[0]
-    assert found == {2}
+    assert found == {ranked[2]}
 
 
 def test_a_variable_that_never_reaches_the_position_is_named(planted):
@@ -245,12 +248,10 @@ def test_slack_is_that_of_the_worst_off_and_ignores_what_was_not_scored():
 
 
 def test_search_and_selection_pairs_are_disjoint(planted):
-    from circuitfind.search.problem import open_selection
-
     train, _ = wired.claim.sample(24, 0)
     batches = encode(planted, train)
     sites = (Site(mlp(0), "last"),)
-    made = open_selection(planted, batches, sites, SearchConfig())
+    made = SearchProblem.open(planted, batches, sites=sites)
     for fit, select in zip(made.fit.batches, made.select.batches, strict=True):
         assert not set(fit.desideratum.pairs) & set(select.desideratum.pairs)
         assert len(fit) + len(select) == 24
@@ -308,36 +309,39 @@ def test_pairs_made_ready_once_serve_many_searches(planted):
     train, _ = wired.claim.sample(24, 0)
     configs = [SearchConfig(steps=20, seed=seed) for seed in (0, 1)]
     apart = [search(planted, train, config=config) for config in configs]
-    opened = open_search(planted, train)
+    opened = SearchProblem.open(planted, train)
     for config, alone in zip(configs, apart, strict=True):
-        found = search_on(opened, "constrained", config)
+        found = solve(opened, "constrained", config)
         assert found.circuit == alone.circuit and found.history == alone.history
         assert torch.equal(found.mask.membership, alone.mask.membership)
         assert found.frontier == alone.frontier
     together = opened.fit.cost.tokens_forward
-    assert search_on(opened).circuit.seed == 0  # what they were opened with
+    assert solve(opened).circuit.seed == 0  # what they were opened with
     assert together < sum(int(alone.cost["tokens_forward"]) for alone in apart)
 
 
 def test_pairs_serve_only_searches_with_the_decisions_that_they_were_opened_with(planted):
     train, _ = wired.claim.sample(24, 0)
     config = SearchConfig(steps=4, pins=("m0@last", "m1@last"))
-    opened = open_search(planted, train, config=config)
-    search_on(opened, config=replace(config, pins=("m1@last", "m0@last"), size=3))
+    opened = SearchProblem.open(planted, train, config=config)
+    solve(opened, config=replace(config, pins=("m1@last", "m0@last"), size=3))
     for changes, words in (
-        ({"pins": ("m0@last",), "margin": 0.0}, "opened with other pins and margin; open them"),
+        (
+            {"pins": ("m0@last",), "margin": 0.0},
+            "opened with other pins and margin; open them again",
+        ),
         ({"vetoes": ("a0.h0@last",)}, "opened with other vetoes"),
         ({"size": 99}, "size must be between 1 and the 10 sites"),
     ):
         with pytest.raises(ValueError, match=words):
-            search_on(opened, config=replace(config, **changes))
+            solve(opened, config=replace(config, **changes))
 
 
 @pytest.mark.parametrize(("method", "seeded"), [(one.name, one.seeded) for one in METHODS])
 def test_another_seed_makes_a_difference_where_the_table_says_so(planted, method, seeded):
-    opened = open_search(planted, wired.claim.sample(48, 0)[0])
+    opened = SearchProblem.open(planted, wired.claim.sample(48, 0)[0])
     first, second = (
-        search_on(opened, method, SearchConfig(steps=20, seed=seed)).ranking for seed in (1, 2)
+        solve(opened, method, SearchConfig(steps=20, seed=seed)).ranking for seed in (1, 2)
     )
     assert torch.equal(first, second) != seeded
 
@@ -346,9 +350,9 @@ def test_another_seed_makes_a_difference_where_the_table_says_so(planted, method
 def test_dcm_2023_wants_the_answer_of_every_source(planted, row):
     batches = encode(planted, wired.claim.sample(24, 0)[0])
     keeps = next(n for n, one in enumerate(batches) if one.desideratum.sense == "keeps")
-    answers = batches[keeps].source_answer.clone()
-    answers[row] = UNKNOWN
+    answers = batches[keeps].source_answer
+    known = torch.arange(len(answers)) != row
     batches = list(batches)
-    batches[keeps] = replace(batches[keeps], source_answer=answers)
+    batches[keeps] = replace(batches[keeps], source_answer=replace(answers, known=known))
     with pytest.raises(ValueError, match="give source_answer in"):
         search(planted, batches, "dcm-2023", config=SearchConfig(steps=1))

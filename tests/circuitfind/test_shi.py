@@ -8,14 +8,17 @@ import torch
 from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, all_sites, head, mlp
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import SearchSpace, all_sites
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import heads_of, parse_planted, planted_truth
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.search import candidate_sites
-from circuitfind.validate import Subject
+from circuitfind.search import candidate_sites, positions_of
+from circuitfind.validate import CheckInputs
 from circuitfind.validate.checks.equivalence import (
     check_equivalence,
     equivalence_p,
@@ -37,11 +40,11 @@ from circuitfind.validate.checks.inflated import (
 )
 from circuitfind.validate.checks.necessity import (
     check_necessity,
-    circuits_outside,
     judge_answers,
     judge_effect,
     judge_random,
 )
+from circuitfind.validate.makeup import circuits_outside
 
 from .. import planted as wired
 
@@ -65,9 +68,10 @@ def subject_of(name, members, n=64, n_random=100):
         scores=(0.0,) * len(members),
     )
     objective = Objective(model, batches, sites)
-    return Subject(
+    return CheckInputs(
         model=model,
         circuit=circuit,
+        space=SearchSpace(positions_of(objective.desiderata)),
         objective=objective,
         bounds=objective.bounds(),
         membership=membership_of(sites, members),
@@ -390,7 +394,7 @@ def test_random_circuits_outside_keep_the_make_up_where_there_is_room():
 def test_most_of_the_model_is_compared_with_circuits_from_everywhere():
     model = load_model("planted", device="cpu")
     sites = candidate_sites(model, wired.claim.sample(8, 0)[1])
-    found = check_necessity(subject_of("planted", [s for s in sites if s.component.head != 3]))
+    found = check_necessity(subject_of("planted", [s for s in sites if s.component.index != 3]))
     assert "drawn from everywhere" in found.says
     assert found.verdict != "fails"
 

@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuitfind.bench.truth import auroc, exhaustive_truth, recovery, unread
-from circuitfind.mediators.site import Site, all_sites, head, mlp
-from circuitfind.models.model import build_native, load_model, native_shapes
+from circuitfind.engines.boot import native_shapes
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
+from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.whole import mlp
+from circuitfind.models.loading import build_native, load_model
 from circuitfind.models.native import Native, full_config
 from circuitfind.models.planted import heads_of, parse_planted
 from circuitfind.models.planted_weights import planted_native
@@ -110,7 +114,7 @@ def test_a_single_weight_makes_a_component_read():
     name = f"layers.{distractor.layer}.attn.o.weight"
     votes = int(native.weights["head.weight"].any(dim=0).nonzero()[0])
     weights[name] = weights[name].clone()
-    weights[name][votes, (distractor.head or 0) * 16] = 1e-6
+    weights[name][votes, distractor.part * 16] = 1e-6
     before, after = (
         unread(build_native(made, "busy", device="cpu"))
         for made in (native, replace(native, weights=weights))

@@ -6,20 +6,22 @@ import pytest
 import torch
 
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import Site, head
+from circuitfind.mediators.head import head
+from circuitfind.mediators.site import Site
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.intervals import interval
-from circuitfind.objective.objective import Objective, race, slack
+from circuitfind.objective.objective import Objective, slack
 from circuitfind.search import candidate_sites
+from circuitfind.search.trials import scores_until_failure
 from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.checks.leave_one_out import (
     MATERIAL,
     effect_of_removal,
-    holm,
     pairs_to_tell,
 )
-from circuitfind.validate.checks.random_circuits import random_circuits
 from circuitfind.validate.checks.satisfaction import judge
+from circuitfind.validate.makeup import random_circuits
+from circuitfind.validate.thresholds import holm
 
 from .. import planted as wired
 
@@ -145,7 +147,7 @@ def test_a_card_is_read_back(cards):
     read = card_from_json(cards["true"].as_json())
     assert read.desiderata == cards["true"].desiderata
     assert read.findings == cards["true"].findings
-    with pytest.raises(ValueError, match="holds no card"):
+    with pytest.raises(ValueError, match="not a report with a card"):
         card_from_json({"desiderata": [{"name": "x"}], "checks": []})
 
 
@@ -186,18 +188,18 @@ def test_a_race_is_won_as_if_everyone_ran_to_the_end(planted, held_out, mine):
     masks[0] = 1.0
     full = slack(objective.scores(masks), bounds, [0.0] * len(bounds))
     none = [0.0] * len(bounds)
-    raced = slack(race(objective, masks, bounds, none, live, mine), bounds, none)
+    raced = slack(scores_until_failure(objective, masks, bounds, none, live, mine), bounds, none)
     assert torch.equal(raced >= mine, full >= mine)
     assert torch.equal(raced[full >= mine], full[full >= mine])
     assert bool((raced >= full).all())
     # What just falls short, or ties where more is asked, runs no further.
     tie = nextafter(float(full[0]), inf)
-    beyond = race(objective, masks[:1], bounds, none, live, tie)
+    beyond = scores_until_failure(objective, masks[:1], bounds, none, live, tie)
     assert len(live) > 1 and bool(beyond.isnan().any())
 
 
 def test_random_circuits_keep_the_make_up_and_are_never_the_circuit(planted):
-    from circuitfind.mediators.site import all_sites
+    from circuitfind.mediators.space import all_sites
     from circuitfind.objective.mask import membership_of
 
     sites = all_sites(3, 4, ["last", "x"])

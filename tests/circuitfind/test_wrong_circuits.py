@@ -11,8 +11,9 @@ import torch
 
 from circuitfind.bench.cases import known_cases
 from circuitfind.circuits.circuit import Circuit
-from circuitfind.mediators.site import head, parse_site
-from circuitfind.models.model import load_model
+from circuitfind.mediators.head import head
+from circuitfind.mediators.known import parse_site
+from circuitfind.models.loading import load_model
 from circuitfind.models.planted import heads_of, parse_planted, planted_truth
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import Mask
@@ -20,6 +21,8 @@ from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import CHECKS, validate
 from tasks import planted as tasks
+
+from .. import planted as wired
 
 N = 80
 # Models with carriers that need each other, with backups, with an MLP that carries, with noise.
@@ -178,7 +181,7 @@ def test_a_leaking_desideratum_is_caught_by_pairs(name):
 def test_a_target_taken_outside_its_context_is_caught_by_pairs(name):
     model, (_, held_out) = load_model(name, device="cpu"), tasks.inside.sample(N, 0)
     batches = [
-        replace(batch, base_answer=(batch.base_answer + 1) % len(tasks.VALUES))
+        replace(batch, base_answer=wired.shifted(batch.base_answer))
         for batch in encode(model, held_out)
     ]
     circuit = Circuit(

@@ -57,7 +57,7 @@ def draw_attention(
         raise ValueError(NO_EXAMPLES)
     examples.require(circuit)
     seen = examples.attention
-    heads = [site for site in circuit.heads if str(site) in seen.weights]
+    heads = [site for site in circuit.sites if str(site) in seen.weights]
     if not heads:
         raise ValueError("no head of this circuit tells where it looks: there is nothing to draw")
     answer = _answer(examples)

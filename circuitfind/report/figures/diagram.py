@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ...circuits.circuit import Circuit, Edge
 from ...mediators.site import Site
+from ..text.counts import size_words
 from ..text.sitegraph import Graph, build_graph, problems_of
 from .example import HEIGHT, JOIN, Example, problems_of_example, put_example
 from .lettering import LINE, SMALL, TITLE, cut, wrap
@@ -73,15 +74,11 @@ def draw_diagram(
 
 
 def _backward(circuit: Circuit) -> list[str]:
-    depth = {"embed": 0, "head": 1, "mlp": 2}
-
-    def rank(site: Site) -> tuple[int, int]:
-        return site.component.layer, depth[site.component.kind]
-
     return [
         f"edge {number}: {edge} leads to no later component"
         for number, edge in enumerate(circuit.edges, 1)
-        if edge.receiver not in (None, edge.sender) and rank(edge.sender) >= rank(edge.receiver)
+        if edge.receiver not in (None, edge.sender)
+        and edge.sender.component.depth >= edge.receiver.component.depth
     ]
 
 
@@ -188,9 +185,7 @@ def _draw(subject: _Subject, theme: Theme, page: float) -> Figure:
 def _about(circuit: Circuit, kept: Sequence[int]) -> list[str]:
     """Where the circuit is from, and which of its paths are drawn."""
     names = [cut(name, 2.6) for name in (circuit.model, circuit.task, circuit.method)]
-    counts = [(len(circuit), "site"), (len(circuit.heads), "head"), (len(circuit.mlps), "MLP")]
-    sites, heads, mlps = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-    about = " · ".join([*filter(None, names), f"{sites} ({heads}, {mlps})"])
+    about = " · ".join([*filter(None, names), size_words(circuit)])
     effects = [abs(edge.effect) for edge in circuit.edges]
     if not effects:
         return [about, "no paths between them were measured"]

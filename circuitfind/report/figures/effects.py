@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ...circuits.circuit import Circuit
+from ...validate.names import LEAVE_ONE_OUT, NECESSITY, STABILITY
 from .colourbar import ROOM, put_colour_bar
 from .lettering import LINE, SMALL, cut, inches, number, put_axes, put_text
 from .style import (
@@ -38,12 +39,12 @@ def draw_effects(
         ValueError: the report has neither; no such theme or width.
     """
     colours, page = theme_named(theme), width_named(width)
-    single = details_of(report, "leave one out")
-    pairs = [row for row in details_of(report, "necessity") if row["of"] == "pair"]
+    single = details_of(report, LEAVE_ONE_OUT)
+    pairs = [row for row in details_of(report, NECESSITY) if row["of"] == "pair"]
     if not single and not pairs:
         raise ValueError(
             "this report holds no effects: `circuitfind validate RUN --checks "
-            '"leave one out,necessity"` measures them, and the run keeps what it finds'
+            f'"{LEAVE_ONE_OUT},{NECESSITY}"` measures them, and the run keeps what it finds'
         )
     single = sorted(single, key=lambda row: -row["effect"])
     named = dict.fromkeys(site for row in pairs for site in row["sites"].split())
@@ -204,13 +205,13 @@ def draw_stability(
         ValueError: the report has no such check; no such theme or width.
     """
     colours, page = theme_named(theme), width_named(width)
-    details = details_of(report, "stability")
+    details = details_of(report, STABILITY)
     if not details:
         raise ValueError(
             "this report holds no stability: `circuitfind validate RUN --checks stability` "
             "searches again with other seeds and pairs, and the run keeps what it finds"
         )
-    finding = next(row for row in report["checks"] if row["name"] == "stability")
+    finding = next(row for row in report["checks"] if row["name"] == STABILITY)
     members = {str(site) for site in circuit.sites}
     rows = [(row["site"], row["share"], row["site"] in members) for row in details]
     words = f"{finding['n']} further searches, mean pairwise Jaccard {number(finding['value'])}"

@@ -20,8 +20,9 @@ PLOTS = {
     "effects": draw_effects,
     "stability": draw_stability,
 }
-FILES = {"map": "circuit", "circuit": "diagram"}  # names of files; a run writes its map itself
-FIGURES = ("map", "circuit", *PLOTS, "attention")
+GRID = "grid"  # which a run writes itself
+FIGURES = (GRID, "circuit", *PLOTS, "attention")
+OLD_NAMES = {"map": GRID}  # what a kind was called before
 
 
 def draw_kind(
@@ -40,14 +41,15 @@ def draw_kind(
 
     Raises:
         ValueError: no such kind, theme or width; a report without what the kind shows, or about
-            another circuit; a theme or width for the map, which has its own.
+            another circuit; a theme or width for the grid, which has its own.
     """
+    kind = OLD_NAMES.get(kind, kind)
     card = card_from_json(report)
     card.require(circuit)
     look = {key: value for key, value in (("theme", theme), ("width", width)) if value}
-    if kind == "map" and look:
-        raise ValueError("the map is light and as wide as it needs: leave out --theme and --width")
-    if kind == "map":
+    if kind == GRID and look:
+        raise ValueError("the grid is light and as wide as it needs: leave out --theme and --width")
+    if kind == GRID:
         return draw(circuit, card)
     if kind == "circuit":
         return draw_diagram(circuit, theme=theme or "light", width=width or "two")

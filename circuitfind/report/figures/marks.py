@@ -19,7 +19,8 @@ from .routing import Port, Route
 from .style import INK, LOSSES, score_colours, score_fill
 
 LAYERS = 0.3  # inches for the numbers of layers
-PORT, SCORE = 4.5, 5.0  # points of the letters of a head's inputs, and of scores
+PORT, SCORE = 4.5, 5.0  # points of the letters of a node's inputs, and of scores
+INPUTS = {"q": "query", "k": "key", "v": "value"}  # in words, where they have some
 DASHES = {False: "solid", True: (0, (2.4, 1.4))}  # of positive and of negative ones
 ROOMY = 14  # lines up to which nodes tell their scores
 
@@ -29,7 +30,7 @@ def node_size(graph: Graph) -> tuple[float, float]:
     wide = max((inches(name[:30], weight="bold") for name in names), default=0.0) + 0.14
     telling = len(graph.rows) <= ROOMY
     entered = {arrow.target for arrow in graph.arrows}
-    ported = any(node.kind == "head" and node.id in entered for node in graph.nodes)
+    ported = any(node.has_ports and node.id in entered for node in graph.nodes)
     return min(max(wide, 0.42), 1.2), 0.17 + 0.09 * telling + 0.085 * ported
 
 
@@ -110,7 +111,7 @@ def put_arrow(pen: Pen, arrow: Arrow, route: Route, gid: str | None) -> None:
 def put_nodes(
     pen: Pen, circuit: Circuit, graph: Graph, placed: Placed, ports: Sequence[Port]
 ) -> None:
-    """Each node as its kind's shape, filled by its score; in it its name, its score where there
+    """Each node in its shape, filled by its score; in it its name, its score where there
     is room, and at its lower border the letters of the inputs that arrows enter."""
     colours, telling = score_colours(circuit.scores), len(placed.lines) <= ROOMY
     for n, (node, box) in enumerate(zip(graph.nodes, placed.nodes, strict=True)):
@@ -120,7 +121,7 @@ def put_nodes(
             name, fill, line, ink = ANSWER, pen.theme.paper, pen.theme.ink, pen.theme.ink
         negative = (node.score or 0.0) < 0
         look = {"facecolor": fill, "edgecolor": line, "linestyle": DASHES[negative]}
-        pen.add(_shape(node.kind, box), zorder=4, gid=f"node-{name}", linewidth=0.8, **look)
+        pen.add(_outline(node.shape, box), zorder=4, gid=f"node-{name}", linewidth=0.8, **look)
         mine = [port for port in ports if port.node == n]
         words = {f"label-{name}": (_name(node, box.right - box.left - 0.06), SMALL)}
         if node.score is not None and telling:
@@ -142,11 +143,11 @@ def _name(node: Node, room: float) -> str:
     return cut(node.label.partition("@")[0], room, weight="bold")
 
 
-def _shape(kind: str, box: Box) -> Patch:
-    """A head is round, an MLP square, the embedding narrower above."""
-    if kind != "embed":
+def _outline(shape: str, box: Box) -> Patch:
+    """Of a glyph's shape, or of the answer's."""
+    if shape != "trapezium":
         high = box.top - box.bottom
-        return _rectangle(box, {"head": 0.4 * high, ANSWER: 0.03}.get(kind, 0.0))
+        return _rectangle(box, {"round": 0.4 * high, ANSWER: 0.03}.get(shape, 0.0))
     slant = 0.06
     return Polygon(
         [
@@ -175,14 +176,14 @@ def legend_of(circuit: Circuit, graph: Graph) -> list[Item]:
     if effects and min(effects) < 0:
         words = f"hinders it, up to {min(effects):+.2g}".replace("-", "\N{MINUS SIGN}")
         items.append(Item(partial(_show_line, sign=-1.0), words))
-    kinds = {node.kind for node in graph.nodes}
     entered = {arrow.target for arrow in graph.arrows}
-    if "head" in kinds:
-        items.append(Item(partial(_show_shape, "head"), "head"))
-    if any(node.kind == "head" and node.id in entered for node in graph.nodes):
-        items.append(Item(_show_ports, "its query, key, value"))
-    names = {"mlp": "MLP", "embed": "embedding"}
-    items += [Item(partial(_show_shape, k), name) for k, name in names.items() if k in kinds]
+    ported = {node.inputs for node in graph.nodes if node.has_ports and node.id in entered}
+    for glyph, _ in circuit.counts:
+        items.append(Item(partial(_show_shape, glyph.shape), glyph.noun))
+        if glyph.inputs in ported:
+            ported.remove(glyph.inputs)  # one entry is for all that have these
+            words = f"its {', '.join(INPUTS.get(name, name) for name in glyph.inputs)}"
+            items.append(Item(partial(_show_ports, glyph.inputs), words))
     known = [score for score in circuit.scores if isfinite(score)]
     if known:
         words = f"score, {number(min(known))} to {number(max(known))}: what is lost without it"
@@ -195,7 +196,7 @@ def legend_of(circuit: Circuit, graph: Graph) -> list[Item]:
 def _show_negative(pen: Pen, x: float, y: float) -> None:
     box = Box(x + 0.03, y - 0.05, x + SWATCH - 0.03, y + 0.05)
     look = {"facecolor": LOSSES[1], "edgecolor": INK, "linestyle": DASHES[True]}
-    pen.add(_shape("mlp", box), linewidth=0.8, **look)
+    pen.add(_outline("box", box), linewidth=0.8, **look)
 
 
 def _show_line(pen: Pen, x: float, y: float, *, sign: float) -> None:
@@ -203,14 +204,14 @@ def _show_line(pen: Pen, x: float, y: float, *, sign: float) -> None:
     put_arrow(pen, Arrow("", "", "", float(sign), 0.5), route, None)
 
 
-def _show_shape(kind: str, pen: Pen, x: float, y: float) -> None:
+def _show_shape(shape: str, pen: Pen, x: float, y: float) -> None:
     box = Box(x + 0.03, y - 0.05, x + SWATCH - 0.03, y + 0.05)
-    pen.add(_shape(kind, box), facecolor=pen.theme.paper, edgecolor=pen.theme.ink, linewidth=0.7)
+    pen.add(_outline(shape, box), facecolor=pen.theme.paper, edgecolor=pen.theme.ink, linewidth=0.7)
 
 
-def _show_ports(pen: Pen, x: float, y: float) -> None:
+def _show_ports(inputs: tuple[str, ...], pen: Pen, x: float, y: float) -> None:
     look = {"ha": "center", "va": "center_baseline"}
-    pen.write(x + SWATCH / 2, y, "q k v", PORT, **look)
+    pen.write(x + SWATCH / 2, y, cut(" ".join(inputs), SWATCH, PORT), PORT, **look)
 
 
 def _show_scores(ends: tuple[float, float], pen: Pen, x: float, y: float) -> None:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
 from ...validate.card import card_from_json
+from ...validate.names import RANDOM_CIRCUITS
 from .bars import PITCH, REMARKS, put_bars
 from .lettering import LINE, SMALL, clean, cut, inches, number, put_axes, put_text, wrap
 from .style import INK, Theme, score_colours, score_fill, styled, theme_named, width_named
@@ -159,7 +160,7 @@ def _put_line(
 
 def _put_random(axes: Axes, size: int, report: Report, theme: Theme) -> None:
     """Random circuits as a bar of the middle nine tenths, a line at the median, and their best."""
-    slacks = [row["slack"] for row in details_of(report, "random circuits")]
+    slacks = [row["slack"] for row in details_of(report, RANDOM_CIRCUITS)]
     if not slacks:
         return
     low, middle, high = np.percentile(slacks, DRAWN)

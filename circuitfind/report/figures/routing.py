@@ -34,7 +34,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Port:
-    """An input of a head (by index) that some arrow enters, and the x of its middle."""
+    """An input of a node (by index) that some arrow enters, and the x of its middle."""
 
     node: int
     channel: str
@@ -191,12 +191,18 @@ def _side_by_side(
 
 
 def _channels(graph: Graph, ends: Sequence[tuple[int, int]]) -> Mapping[int, list[str]]:
-    """The inputs of each head that some arrow enters, in the order q, k, v and others."""
+    """The inputs that some arrow enters of each node with several, in the order of its glyph,
+    others last."""
     found: dict[int, set[str]] = defaultdict(set)
     for arrow, (_, receiver) in zip(graph.arrows, ends, strict=True):
-        if graph.nodes[receiver].kind == "head":
+        if graph.nodes[receiver].has_ports:
             found[receiver].add(arrow.channel)
-    return {n: sorted(names, key=lambda c: ("qkv".find(c), c)) for n, names in found.items()}
+    ordered = {}
+    for n, names in found.items():
+        inputs = graph.nodes[n].inputs
+        own = [name for name in inputs if name in names]
+        ordered[n] = [*own, *sorted(names - set(inputs))]
+    return ordered
 
 
 def _ports(graph: Graph, ends: Sequence[tuple[int, int]], placed: Placed) -> tuple[Port, ...]:

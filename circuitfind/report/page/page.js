@@ -105,6 +105,7 @@
   const form = byId("decide");
   const field = (name) => form.elements.namedItem(name); // form.action is the form's own
   const decisions = [];
+  const known = new Set(told.sites);
 
   // Which of its site's decisions a withdrawal takes back; null for all.
   function withdrawn(action) {
@@ -140,8 +141,9 @@
 
   function problemWith(made) {
     const whole = made.action === "withdraw" && made.site === "verdict";
-    if (!whole && !/^(a\d+\.h\d+|m\d+|embed)@./.test(made.site)) {
-      return `“${made.site}” is no site: expected a name such as a9.h6@last or m3@last`;
+    if (!whole && !known.has(made.site)) {
+      const such = told.sites.length ? `, such as ${told.sites[0]}` : "";
+      return `“${made.site}” is no site: this run could choose from ${known.size}${such}`;
     }
     if (!made.reason) return "say why: a reason is needed";
     const opposite = { pin: "veto", veto: "pin" }[made.action];

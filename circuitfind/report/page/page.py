@@ -13,6 +13,7 @@ from ...circuits.circuit import Circuit, Edge
 from ...circuits.decisions import Decisions
 from ...circuits.examples import Attention, Examples
 from ...validate.card import Card, DesideratumScore, card_from_json
+from ...validate.names import LEAVE_ONE_OUT
 from .figures import FEW, page_diagram, page_frontier
 from .template import MARKS, render_template
 
@@ -33,6 +34,7 @@ def render_page(
     command: str | None = None,
     examples: Examples | None = None,
     decisions: Decisions | None = None,
+    known: Sequence[str] = (),
 ) -> str:
     """The page as HTML.
 
@@ -41,6 +43,7 @@ def render_page(
         command: what remakes the run.
         examples: where there are some; without them the page says how to make them.
         decisions: what a person decided so far.
+        known: the names of the sites that a person can decide about, besides the members.
 
     Raises:
         ValueError: the report's card, the examples or the decisions are about another circuit;
@@ -55,7 +58,8 @@ def render_page(
     attention = examples.attention if examples else None
     groups = decisions.grouped(circuit) if decisions else {}
     diagram = page_diagram(circuit, attention, {name: its for name, its in groups.items() if its})
-    told = {"circuit": circuit.as_json(), "digest": circuit.digest}
+    sites = list(dict.fromkeys([*map(str, circuit.sites), *known]))
+    told = {"circuit": circuit.as_json(), "digest": circuit.digest, "sites": sites}
     return render_template(
         "page",
         told,
@@ -91,14 +95,14 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
     left_out = {
         str(row.get("site")): row
         for finding in card.findings
-        if finding.name == "leave one out"
+        if finding.name == LEAVE_ONE_OUT
         for row in finding.details
     }
     told, chosen = [], circuit.provenance.get("chosen", {})
     for number, (site, score) in enumerate(zip(circuit.sites, circuit.scores, strict=True)):
         part, row = site.component, left_out.get(str(site))
         edges = list(enumerate(circuit.edges))
-        kind = {"head": f"attention head {part.head}", "mlp": "MLP", "embed": "embedding"}
+        index = "" if part.index is None else f" {part.index}"
         told.append(
             {
                 "number": number,
@@ -106,7 +110,7 @@ def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[di
                 "score": score,
                 "position": site.position,
                 "component": str(part),
-                "kind": kind[part.kind],
+                "kind": f"{part.glyph.noun}{index}",
                 "layer": part.layer,
                 "row": row,
                 "bars": _bars(row, card.desiderata) if row else [],

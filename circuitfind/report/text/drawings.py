@@ -1,6 +1,6 @@
 """A circuit's graph for the programs that lay out or typeset it: Graphviz, Mermaid and TikZ.
 
-Ranks grow from bottom to top: the embedding, then each layer's heads and its MLP, the answer last.
+Ranks grow from bottom to top in the order of the pass, the answer last.
 A gain is blue and solid, a loss orange and dashed; the greatest effect is the widest.
 """
 
@@ -15,20 +15,33 @@ from .sitegraph import ANSWER, Arrow, Graph, Node, json_text, on_one_line, short
 GAIN, LOSS = GAINS[4], LOSSES[3]
 MERMAID_EDGES, MERMAID_LETTERS = 500, 50_000  # more, and Mermaid's defaults (GitHub's) refuse it
 TITLE = "title"
+# A node's outline by its shape, in each language.
+DOT_SHAPES = {"round": "ellipse", "box": "box", "trapezium": "trapezium", ANSWER: "doubleoctagon"}
+MERMAID_SHAPES = {
+    "round": '(["{}"])',
+    "box": '["{}"]',
+    "trapezium": '[/"{}"\\]',
+    ANSWER: '{{{{"{}"}}}}',
+}
+TIKZ_SHAPES = {
+    "round": ", rounded rectangle",
+    "box": "",
+    "trapezium": ", trapezium",
+    ANSWER: ", double",
+}
 TIKZ_ROOM = 400.0  # cm; TeX knows no length over 575
 TIKZ_BEND = 30.0  # cm; TeX cannot bend what is much longer
 
 
 def write_dot(graph: Graph) -> str:
     r"""As Graphviz's language; a backslash in an attribute is doubled, as it is in labels."""
-    shapes = {"head": "ellipse", "mlp": "box", "embed": "trapezium", ANSWER: "doubleoctagon"}
 
     def node(n: Node) -> str:
         told = {"name": n.name, "layer": n.layer, "kind": n.kind, "score": n.score}
         told["position"] = n.position
         facts = {key: on_one_line(str(value)) for key, value in told.items() if value is not None}
         label = r"\n".join(map(_dot_text, n.lines))
-        return f'{n.id} [label="{label}", {_dot_facts(facts)}, shape={shapes[n.kind]}];'
+        return f'{n.id} [label="{label}", {_dot_facts(facts)}, shape={DOT_SHAPES[n.shape]}];'
 
     lines = [
         "digraph circuit {",
@@ -77,10 +90,9 @@ def write_mermaid(graph: Graph) -> str:
     Raises:
         ValueError: more than Mermaid draws.
     """
-    shapes = {"head": '(["{}"])', "mlp": '["{}"]', "embed": '[/"{}"\\]', ANSWER: '{{{{"{}"}}}}'}
 
     def node(n: Node) -> str:
-        return n.id + shapes[n.kind].format("<br>".join(map(_mermaid_text, n.lines)))
+        return n.id + MERMAID_SHAPES[n.shape].format("<br>".join(map(_mermaid_text, n.lines)))
 
     lines = ["---", f"title: {json_text(graph.title)}", "---", "flowchart BT"]
     for number, name in enumerate(graph.groups):
@@ -124,8 +136,7 @@ def write_tikz(graph: Graph) -> str:
         r"\begin{document}",
         r"\begin{tikzpicture}[",
         r"  site/.style={draw, fill=white, align=center, font=\small},",
-        r"  head site/.style={site, rounded rectangle}, mlp site/.style={site},",
-        r"  embed site/.style={site, trapezium}, answer site/.style={site, double},",
+        *(f"  {name}/.style={{site{look}}}," for name, look in _tikz_styles(graph).items()),
         r"  gain arrow/.style={draw=gain, -{Stealth}},",
         r"  loss arrow/.style={draw=loss, -{Stealth}, densely dashed},",
         r"  effect label/.style={midway, fill=white, inner sep=1pt, font=\scriptsize},",
@@ -134,7 +145,7 @@ def write_tikz(graph: Graph) -> str:
     for node in graph.nodes:
         x, y = places[node.id]
         label = r" \\ ".join(map(_tikz_text, node.lines))
-        lines.append(rf"\node[{node.kind} site] ({node.id}) at ({x:.2f}, {y:.2f}) {{{label}}};")
+        lines.append(rf"\node[{_tikz_style(node)}] ({node.id}) at ({x:.2f}, {y:.2f}) {{{label}}};")
     for arrow in graph.arrows:
         style = "loss arrow" if arrow.effect < 0 else "gain arrow"
         look = f"{style}, line width={0.4 + 2.2 * arrow.weight:.2f}pt"
@@ -155,6 +166,16 @@ def write_tikz(graph: Graph) -> str:
     title = rf"\node[font=\bfseries] at ({x:.2f}, {y:.2f}) {{{_tikz_text(graph.title)}}};"
     lines.append(title)
     return "\n".join([*lines, r"\end{tikzpicture}", r"\end{document}", ""])
+
+
+def _tikz_styles(graph: Graph) -> dict[str, str]:
+    """What each kind of node adds to the style that all have, by the name of its own style."""
+    return {_tikz_style(node): TIKZ_SHAPES[node.shape] for node in graph.nodes}
+
+
+def _tikz_style(node: Node) -> str:
+    """The name of the style of a node's kind, in letters that TikZ takes for a name."""
+    return re.sub("[^A-Za-z0-9]", "", node.kind) + " site"
 
 
 def _places(graph: Graph) -> dict[str, tuple[float, float]]:

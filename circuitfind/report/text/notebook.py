@@ -12,6 +12,7 @@ from typing import Any
 from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
 from ...validate.card import Card
+from .counts import size_words
 from .sitegraph import on_one_line
 
 LONGEST, ROWS = 600, 40  # letters of a text, rows of a table
@@ -32,8 +33,7 @@ def circuit_html(circuit: Circuit) -> str:
         for row in rows:
             row.append(_who(chosen.get(row[0])))
     about = f"{circuit.task} on {circuit.model}" if circuit.task else f"on {circuit.model}"
-    size = f"{len(circuit.heads)} heads, {len(circuit.mlps)} MLPs"
-    found = f"{len(circuit)} sites ({size}) by {circuit.method}, seed {circuit.seed}"
+    found = f"{size_words(circuit)} by {circuit.method}, seed {circuit.seed}"
     return _box(circuit.claim or "Circuit", [about, found], _table(head, rows))
 
 

@@ -36,17 +36,25 @@ class Edge(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """A member of the circuit, or the answer, under a generated id; `name` is what a person calls
-    it, `label` its site."""
+    it, `label` its site. `shape` and `inputs` are its glyph's, those of the answer `answer` and
+    none."""
 
     id: str
     label: str
     kind: str
-    rank: float  # greater is nearer to the answer
+    shape: str
+    inputs: tuple[str, ...] = ()
+    rank: tuple[int | float, int]  # greater is nearer to the answer
     layer: int | None = None
     score: float | None = None
     position: str | None = None
     group: int | None = None
     name: str | None = None
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether a drawing says which of its inputs an arrow enters."""
+        return len(self.inputs) > 1
 
     @property
     def lines(self) -> list[str]:
@@ -115,14 +123,15 @@ def build_graph(
     nodes, ids = [], {site: f"n{n}" for n, site in enumerate(circuit.sites)}
     for site, score in zip(circuit.sites, circuit.scores, strict=True):
         part = site.component
-        rank = 2.0 * part.layer + {"embed": 0, "head": 1, "mlp": 2}[part.kind]
         known = float(score) if isfinite(score) else None
         nodes.append(
             Node(
                 id=ids[site],
                 label=str(site),
                 kind=part.kind,
-                rank=rank,
+                shape=part.glyph.shape,
+                inputs=part.glyph.inputs,
+                rank=part.depth,
                 layer=part.layer,
                 score=known,
                 position=site.position,
@@ -131,7 +140,7 @@ def build_graph(
             )
         )
     if any(edge.receiver is None for edge in edges):
-        nodes.append(Node(id=ANSWER, label=ANSWER, kind=ANSWER, rank=inf))
+        nodes.append(Node(id=ANSWER, label=ANSWER, kind=ANSWER, shape=ANSWER, rank=(inf, 0)))
     peak = max((abs(edge.effect) for edge in edges), default=0.0) or 1.0
     arrows = tuple(
         Arrow(

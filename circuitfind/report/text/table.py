@@ -7,7 +7,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ...circuits.circuit import circuit_from_json
 from ...circuits.decisions_file import decisions_in
+from .counts import size_words
 from .sitegraph import on_one_line
 
 _MARKS = {
@@ -23,7 +25,7 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
     console.print(
         Text(f"{circuit['claim']}  ({circuit['task']} on {circuit['model']})", style="bold"),
         Text(report["message"], style=colour),
-        f"{size['sites']} of {size['of']} sites: {size['heads']} heads, {size['mlps']} MLPs",
+        _plain(size_words(circuit_from_json(circuit), size["of"])),
         _desiderata(report),
         _checks(report),
         _sites(circuit),

@@ -1,1 +1,111 @@
-"""The search methods, one file each."""
+"""The table of search methods, one file each."""
+
+from ...registry import Registry
+from ..method import MethodSpec
+from .activation_norm import search_activation_norm
+from .activation_variance import search_activation_variance
+from .attribution import search_attribution
+from .attribution_ig import search_attribution_ig
+from .budget import search_budget
+from .constrained import search_constrained
+from .dcm_2023 import search_dcm_2023
+from .dcm_2024 import search_dcm_2024
+from .exhaustive import search_exhaustive
+from .greedy import search_greedy
+from .hard_concrete import search_hard_concrete
+from .random_order import search_random
+from .sigmoid import search_sigmoid
+
+_BUILT_IN = (
+    MethodSpec(
+        name="constrained",
+        run=search_constrained,
+        idea=(
+            "fewest sites such that every desideratum reaches its bound; no penalty weight to tune"
+        ),
+        source="here; multipliers after Cotter et al. 2019, arXiv 1804.06500",
+        seeded=True,
+    ),
+    MethodSpec(
+        name="dcm-2023",
+        run=search_dcm_2023,
+        idea="clamped gates, two alternating Adam steps, square-root penalty, rounding",
+        source="Davies et al. 2023, arXiv 2307.03637, as released",
+    ),
+    MethodSpec(
+        name="dcm-2024",
+        run=search_dcm_2024,
+        idea="clamped gates, target logit, linear penalty, the rounded mask that validates best",
+        source="Prakash et al. 2024, arXiv 2402.14811, as released",
+    ),
+    MethodSpec(
+        name="sigmoid",
+        run=search_sigmoid,
+        idea="gates as sigmoids whose temperature falls, small L1 (DBM)",
+        source="Mueller et al. 2025, arXiv 2504.13151",
+    ),
+    MethodSpec(
+        name="hard-concrete",
+        run=search_hard_concrete,
+        idea="sampled gates, Lagrangian with a size target that ramps (Edge Pruning, on sites)",
+        source="Bhaskar et al. 2024, arXiv 2406.16778",
+        seeded=True,
+    ),
+    MethodSpec(
+        name="budget",
+        run=search_budget,
+        idea="gates that sum to k, k drawn anew at each step: one ranking for the whole frontier",
+        source="goodfire-ai/causalab 2026, docs/methods/dbm.md",
+        seeded=True,
+    ),
+    MethodSpec(
+        name="attribution",
+        run=search_attribution,
+        idea="gradient of the leads with respect to gates, at the untouched model",
+        source="Nanda 2023; Syed et al. 2023, arXiv 2310.10348",
+    ),
+    MethodSpec(
+        name="attribution-ig",
+        run=search_attribution_ig,
+        idea="the same, averaged along the path of all gates",
+        source="Hanna et al. 2024, arXiv 2403.17806",
+    ),
+    MethodSpec(
+        name="exhaustive",
+        run=search_exhaustive,
+        idea="each site patched alone",
+        source="Vig et al. 2020, arXiv 2004.12265",
+    ),
+    MethodSpec(
+        name="greedy",
+        run=search_greedy,
+        idea="drop sites from the last layer down while the desiderata hold (ACDC, on sites)",
+        source="Conmy et al. 2023, arXiv 2304.14997",
+    ),
+    MethodSpec(
+        name="random",
+        run=search_random,
+        idea="sites in a random order",
+        source="baseline",
+        baseline=True,
+        seeded=True,
+    ),
+    MethodSpec(
+        name="activation-norm",
+        run=search_activation_norm,
+        idea="sites by the mean norm of what they write",
+        source="baseline",
+        baseline=True,
+    ),
+    MethodSpec(
+        name="activation-variance",
+        run=search_activation_variance,
+        idea="sites by the variance of what they write",
+        source="baseline",
+        baseline=True,
+    ),
+)
+
+METHODS: Registry[MethodSpec] = Registry(
+    "circuitfind.methods", _BUILT_IN, "method", kind=MethodSpec
+)

@@ -7,14 +7,15 @@ output projection, an MLP's its output, so that the two kinds are not quite on o
 import torch
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
 
 def search_activation_norm(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by norm that satisfies the desiderata."""
-    norms = torch.stack([rows.norm(dim=1).mean() for rows in selection.fit.activations()])
-    return conclude("activation-norm", selection, ranked(norms, config), (), config)
+    norms = torch.stack([rows.norm(dim=1).mean() for rows in problem.fit.activations()])
+    return finish("activation-norm", problem, ranked(norms, config), (), config)

@@ -7,16 +7,17 @@ no source; on its scale see `activation-norm`.
 import torch
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
 
 def search_activation_variance(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by variance that satisfies the desiderata."""
     variances = torch.stack(
-        [rows.var(dim=0, unbiased=False).sum() for rows in selection.fit.activations()]
+        [rows.var(dim=0, unbiased=False).sum() for rows in problem.fit.activations()]
     )
-    return conclude("activation-variance", selection, ranked(variances, config), (), config)
+    return finish("activation-variance", problem, ranked(variances, config), (), config)

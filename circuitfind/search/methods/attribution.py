@@ -7,8 +7,8 @@ computed here: one pass forward and one backward a desideratum. Gates are 0 for 
 where a desideratum is about the inside, and for the circuit of all sites where it is about the
 outside; in both the model is untouched, and the score is what the site's membership adds.
 
-What had to differ: the metric is the lead of the expected answer over the best other token, in
-logits (theirs: a logit difference), summed over the desiderata with their weights; signed, since a
+What had to differ: the metric is the lead of the expected answer, in its unit (theirs: a logit
+difference), summed over the desiderata with their weights; signed, since a
 site that works against a desideratum is not wanted.
 """
 
@@ -16,20 +16,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...objective.objective import Objective, lead
+from ...objective.objective import Objective
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
 
 def search_attribution(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by attribution that satisfies the desiderata."""
-    ranking = slopes(selection.fit, selection.live, 0.0)
+    ranking = slopes(problem.fit, problem.live, 0.0)
     progress.report("attribution", 1, 1, {})
-    return conclude("attribution", selection, ranked(ranking, config), (), config)
+    return finish("attribution", problem, ranked(ranking, config), (), config)
 
 
 def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[Tensor, " site"]:
@@ -48,8 +49,9 @@ def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[T
         membership = torch.full((len(objective.sites),), level if inside else 1 - level)
         membership.requires_grad_()
         for pieces in objective.passes([index], membership[None]):
-            for _, batch, logits in pieces:
-                (lead(logits, batch.expected).sum() / len(objective.batches[index])).backward()
+            for _, batch, output in pieces:
+                lead = batch.answer.lead(output, batch.expected)
+                (lead.sum() / len(objective.batches[index])).backward()
         if membership.grad is not None:
             objective.require_finite(membership.grad, f"the gradient of {desideratum.name!r}")
             total += desideratum.weight * membership.grad

@@ -12,7 +12,8 @@ the number of points.
 import torch
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 from .attribution import slopes
@@ -21,11 +22,11 @@ POINTS = 5
 
 
 def search_attribution_ig(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by path attribution that satisfies the desiderata."""
-    points, total = config.steps or POINTS, torch.zeros(len(selection.sites))
+    points, total = config.steps or POINTS, torch.zeros(len(problem.sites))
     for point in range(points):
-        total += slopes(selection.fit, selection.live, point / points)
+        total += slopes(problem.fit, problem.live, point / points)
         progress.report("path", point + 1, points, {})
-    return conclude("attribution-ig", selection, ranked(total / points, config), (), config)
+    return finish("attribution-ig", problem, ranked(total / points, config), (), config)

@@ -17,24 +17,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...objective.objective import cross_entropy
+from ...objective.objective import surprise
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend, noise_of
-from ..problem import Selection, conclude, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import grid, members_by_rank, ordered
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE, PAIRS = 400, 1e-2, 16
 BISECTIONS = 60
 
 
-def search_budget(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_budget(problem: SearchProblem, config: SearchConfig, progress: Progress) -> SearchResult:
     """The shortest prefix of the sites by theta that satisfies the desiderata."""
     divided, steps, n_sites = (
-        minibatches(selection, PAIRS),
+        minibatches(problem, PAIRS),
         config.steps or STEPS,
-        len(selection.sites),
+        len(problem.sites),
     )
     theta = torch.zeros(n_sites, requires_grad=True)
     optimiser = torch.optim.AdamW(
@@ -46,18 +47,25 @@ def search_budget(selection: Selection, config: SearchConfig, progress: Progress
         size = math.exp(float(drawn) * math.log(max(1.0, n_sites - 1)))
         gates = open_gates(theta, size)
         objective = divided[step % len(divided)]
-        return {"size": size, **add_losses(objective, gates, selection.live, cross_entropy)}
+        return {"size": size, **add_losses(objective, gates, problem.live, surprise)}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=problem.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         members, order = members_by_rank(trials, found, config), ordered(found)
         trials.slacks([frozenset(order[:size]) for size in grid(n_sites)])  # for the frontier
-        return Choice(members, found, open_gates(found, float(len(members))))
+        return ChosenCircuit(members, found, open_gates(found, float(len(members))))
 
-    return conclude("budget", selection, choose, history, config)
+    return finish("budget", problem, choose, history, config)
 
 
 def open_gates(theta: Float[Tensor, " site"], size: float | int) -> Float[Tensor, " site"]:

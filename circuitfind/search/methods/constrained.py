@@ -13,10 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..descent import Descent, Row, descend
+from ..finish import finish
+from ..local_search import polish, swap
+from ..problem import SearchProblem
 from ..ranks import lifted, ordered
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials, polish, swap
+from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE = 120, 0.08
 RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
@@ -25,25 +28,25 @@ OPEN = 0.1  # mean openness above which a site is a candidate at all
 
 
 def search_constrained(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The fewest sites such that every desideratum holds; see the module's text."""
-    openness, history = relax(selection, config, progress)
+    openness, history = relax(problem, config, progress)
     order = ordered(openness)
     reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         if config.left is None:
             members = polish(trials, order, reach, config, progress)
         else:
             members = swap(trials, order, config.left, config, progress)
-        return Choice(members, lifted(openness, trials.losses(members), members), openness)
+        return ChosenCircuit(members, lifted(openness, trials.losses(members), members), openness)
 
-    return conclude("constrained", selection, choose, history, config)
+    return finish("constrained", problem, choose, history, config)
 
 
 def relax(
-    selection: Selection,
+    problem: SearchProblem,
     config: SearchConfig,
     progress: Progress,
     prices: Float[Tensor, " site"] | float = 1.0,
@@ -54,45 +57,38 @@ def relax(
         prices: what an open gate costs, in units of the usual price.
     """
     steps = config.steps or STEPS
-    objective, live = selection.fit, selection.live
+    objective, live = problem.fit, problem.live
     generator = torch.Generator().manual_seed(config.seed)
     n_sites = len(objective.sites)
     gates = (0.5 + 0.05 * torch.randn(n_sites, generator=generator)).requires_grad_()
-    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
-    multipliers = [objective.desiderata[index].weight for index in live]
-    total, history, first = torch.zeros(n_sites), [], 0
-    if state := progress.restore():
-        first, multipliers, history = state["step"], state["multipliers"], state["history"]
-        gates.data.copy_(state["gates"])
-        total.copy_(state["total"])
-        optimiser.load_state_dict(state["optimiser"])
-        objective.cost.restore(state["cost"])
-    for step in range(first, steps):
-        optimiser.zero_grad()
+    weights = [objective.desiderata[index].weight for index in live]
+    multipliers = torch.tensor(weights, dtype=torch.float64)
+    total = torch.zeros(n_sites)
+
+    def gradients(step: int) -> dict[str, float]:
         (PRICE * (prices * gates).sum()).backward()
-        scores, weights = {}, dict(zip(live, multipliers, strict=True))
+        scores, weights = {}, dict(zip(live, multipliers.tolist(), strict=True))
         for place, (index, (_, score)) in enumerate(objective.backward(weights, gates).items()):
-            need = selection.bounds[index].value + selection.margin[index]
+            need = problem.bounds[index].value + problem.margin[index]
             multipliers[place] *= FALL if score >= min(need, 1.0) else RISE
             scores[objective.desiderata[index].name] = score
-        objective.require_finite(gates.grad, f"the gradient at step {step}")
-        optimiser.step()
+        return scores
+
+    def after(step: int, scores: Row) -> Row:
         gates.data.clamp_(0, 1)
         if step >= steps // 2:
-            total += gates.detach()
-        history.append(
-            {"stage": "relax", "step": step, "size": float(gates.detach().sum()), **scores}
-        )
-        progress.report("relax", step + 1, steps, history[-1])
-        progress.save(
-            {
-                "step": step + 1,
-                "gates": gates.detach(),
-                "total": total,
-                "multipliers": multipliers,
-                "optimiser": optimiser.state_dict(),
-                "history": history,
-                "cost": objective.cost.report(),
-            }
-        )
+            total.add_(gates.detach())
+        return {"size": float(gates.detach().sum()), **scores}
+
+    descent = Descent(
+        stage="relax",
+        objective=objective,
+        parameters={"gates": gates},
+        memory={"multipliers": multipliers, "total": total},
+        optimiser=torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE),
+        steps=steps,
+        gradients=[gradients],
+        after=after,
+    )
+    history = descend(descent, progress)
     return total / (steps - steps // 2), history

@@ -22,43 +22,47 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...objective.encoding import UNKNOWN, Batch
+from ...objective.encoding import Batch
 from ...objective.objective import Objective, Piece
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..descent import Descent, Row, descend
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 ROUNDS, LEARNING_RATE = 100, 1e-2
 VALUE_WEIGHT = 5.0
 PENALTIES = (0.06, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12)
 
 
-def search_dcm_2023(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_dcm_2023(
+    problem: SearchProblem, config: SearchConfig, progress: Progress
+) -> SearchResult:
     """The smallest of the released recipe's masks that satisfies the desiderata.
 
     Raises:
         ValueError: pairs that should keep, whose source's answer is not known.
     """
-    _check((*selection.fit.batches, *selection.select.batches))
-    masks, history = _train(selection.fit, config, progress)
+    _check((*problem.fit.batches, *problem.select.batches))
+    masks, history = _train(problem.fit, config, progress)
     rounded = [frozenset(round_to(mask, config.left).nonzero()[:, 0].tolist()) for mask in masks]
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         trials.slacks(rounded)
         members = trials.best()
         raw = masks[rounded.index(members)]
-        return Choice(members, raw, raw)
+        return ChosenCircuit(members, raw, raw)
 
-    return conclude("dcm-2023", selection, choose, history, config)
+    return finish("dcm-2023", problem, choose, history, config)
 
 
 def _check(batches: tuple[Batch, ...]) -> None:
     unknown = dict.fromkeys(
         batch.desideratum.name
         for batch in batches
-        if batch.desideratum.sense == "keeps" and bool((batch.source_answer == UNKNOWN).any())
+        if batch.desideratum.sense == "keeps" and not bool(batch.source_answer.known.all())
     )
     if unknown:
         raise ValueError(
@@ -75,44 +79,37 @@ def _train(
     The masks of all penalties are trained side by side, each by itself: Adam moves every gate
     alone, and the loss is the sum over the masks of what each would have alone.
     """
-    rounds, penalties = config.steps or ROUNDS, torch.tensor(PENALTIES)[:, None]
+    penalties = torch.tensor(PENALTIES)[:, None]
     gates = torch.zeros(len(PENALTIES), len(objective.sites), requires_grad=True)
-    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
     senses = [desideratum.sense for desideratum in objective.desiderata]
     follows = [index for index, sense in enumerate(senses) if sense == "follows"]
     keeps = [index for index, sense in enumerate(senses) if sense == "keeps"]
     untouched = _untouched(objective)
-    history, first = [], 0
-    if state := progress.restore():
-        first, history = state["round"], state["history"]
-        gates.data.copy_(state["gates"])
-        optimiser.load_state_dict(state["optimiser"])
-        objective.cost.restore(state["cost"])
-    for number in range(first, rounds):
+
+    def value(step: int) -> Row:
         gates.data.clamp_(0, 1)
-        optimiser.zero_grad()
         _add(objective, follows, gates, untouched, _value)
         (penalties * (gates + 0.001).sqrt()).sum().backward()
-        objective.require_finite(gates.grad, "the gradient of the value loss")
-        optimiser.step()
-        if keeps:
-            gates.data.clamp_(0, 1)
-            optimiser.zero_grad()
-            _add(objective, keeps, gates, untouched, _drift)
-            objective.require_finite(gates.grad, "the gradient of the drift loss")
-            optimiser.step()
-        sizes = gates.detach().clamp(0, 1).round().sum(dim=1).tolist()
-        history.append({"stage": "rounds", "step": number, "size": min(sizes)})
-        progress.report("rounds", number + 1, rounds, history[-1])
-        progress.save(
-            {
-                "round": number + 1,
-                "gates": gates.detach(),
-                "history": history,
-                "optimiser": optimiser.state_dict(),
-                "cost": objective.cost.report(),
-            }
-        )
+        return {}
+
+    def drift(step: int) -> Row:
+        gates.data.clamp_(0, 1)
+        _add(objective, keeps, gates, untouched, _drift)
+        return {}
+
+    def smallest(step: int, row: Row) -> Row:
+        return {"size": min(gates.detach().clamp(0, 1).round().sum(dim=1).tolist())}
+
+    descent = Descent(
+        stage="rounds",
+        objective=objective,
+        parameters={"gates": gates},
+        optimiser=torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE),
+        steps=config.steps or ROUNDS,
+        gradients=[value, drift] if keeps else [value],
+        after=smallest,
+    )
+    history = descend(descent, progress)
     return gates.detach().clamp(0, 1), history
 
 
@@ -158,8 +155,7 @@ def _untouched(objective: Objective) -> dict[int, Float[Tensor, " pair"]]:
 
 def _leads(piece: Piece) -> Float[Tensor, "penalty pair"]:
     """The target's logit less that of the base's answer, for each mask and pair."""
-    batch, logits = piece.batch, piece.logits
+    batch = piece.batch
     keeps = batch.desideratum.sense == "keeps"
     target = batch.source_answer if keeps else batch.expected
-    pairs = torch.arange(len(batch), device=logits.device)
-    return logits[:, pairs, target] - logits[:, pairs, batch.base_answer]
+    return batch.answer.contrast(piece.output, target, batch.base_answer)

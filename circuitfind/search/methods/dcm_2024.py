@@ -12,70 +12,71 @@ answer), and the pairs that there are come round until 64 batches are done.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ...answers.answer import Answer, Output, Target
 from ...progress import Progress
-from ..problem import Selection, conclude, minibatches
+from ..descent import Descent, Row, descend
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import round_to
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE, PENALTY = 64, 0.1, 0.01
 PAIRS, EVERY = 32, 4  # pairs in a batch of one desideratum; batches between scores
 
 
-def search_dcm_2024(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_dcm_2024(
+    problem: SearchProblem, config: SearchConfig, progress: Progress
+) -> SearchResult:
     """The released recipe's mask with the best mean satisfaction on the selection pairs."""
-    divided = minibatches(selection, PAIRS)
-    gates = torch.zeros(len(selection.sites), requires_grad=True)
-    optimiser = torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE)
-    steps = config.steps or STEPS
-    best, history, first = (-1.0, 0, torch.zeros(len(selection.sites))), [], 0
-    if state := progress.restore():
-        first, best, history = state["step"], tuple(state["best"]), state["history"]
-        gates.data.copy_(state["gates"])
-        optimiser.load_state_dict(state["optimiser"])
-        selection.fit.cost.restore(state["cost"])
-    for step in range(first, steps):
+    divided, steps = minibatches(problem, PAIRS), config.steps or STEPS
+    gates = torch.zeros(len(problem.sites), requires_grad=True)
+    best = torch.zeros(len(problem.sites))
+    reached = torch.tensor([-1.0, 0.0], dtype=torch.float64)  # its score and its size
+
+    def gradients(step: int) -> Row:
         gates.data.clamp_(0, 1)
-        optimiser.zero_grad()
         objective = divided[step % len(divided)]
         weights = {index: one.weight for index, one in enumerate(objective.desiderata)}
-        objective.backward(weights, gates, minus_logit)
+        objective.backward(weights, gates, minus_score)
         (PENALTY * gates.sum()).backward()
-        objective.require_finite(gates.grad, f"the gradient at step {step}")
-        optimiser.step()
-        if (step + 1) % EVERY == 0 or step + 1 == steps:
-            soft = gates.detach().clamp(0, 1)
-            rounded = round_to(soft, config.left)
-            score, size = float(selection.select.scores(rounded[None]).mean()), int(rounded.sum())
-            best = max(best, (score, size, soft), key=lambda found: found[:2])
-            row = {"stage": "batches", "step": step, "size": size, "mean satisfaction": score}
-            history.append(row)
-            progress.report("batches", step + 1, steps, row)
-            progress.save(
-                {
-                    "step": step + 1,
-                    "gates": gates.detach(),
-                    "best": list(best),
-                    "optimiser": optimiser.state_dict(),
-                    "history": history,
-                    "cost": selection.fit.cost.report(),
-                }
-            )
-    chosen = round_to(best[2], config.left)
-    choice = Choice(frozenset(chosen.nonzero()[:, 0].tolist()), best[2], best[2])
+        return {}
 
-    def choose(trials: Trials) -> Choice:
+    def score_rounded(step: int, row: Row) -> Row | None:
+        if (step + 1) % EVERY and step + 1 < steps:
+            return None
+        soft = gates.detach().clamp(0, 1)
+        rounded = round_to(soft, config.left)
+        score, size = float(problem.select.scores(rounded[None]).mean()), int(rounded.sum())
+        if (score, size) > tuple(reached.tolist()):
+            reached.copy_(torch.tensor([score, size], dtype=torch.float64))
+            best.copy_(soft)
+        return {"size": size, "mean satisfaction": score}
+
+    descent = Descent(
+        stage="batches",
+        objective=problem.fit,
+        parameters={"gates": gates},
+        memory={"best": best, "reached": reached},
+        optimiser=torch.optim.Adam([gates], lr=config.learning_rate or LEARNING_RATE),
+        steps=steps,
+        gradients=[gradients],
+        after=score_rounded,
+    )
+    history = descend(descent, progress)
+    chosen = round_to(best, config.left)
+    choice = ChosenCircuit(frozenset(chosen.nonzero()[:, 0].tolist()), best, best)
+
+    def choose(trials: Trials) -> ChosenCircuit:
         trials.slacks([choice.members])
         return choice
 
-    return conclude("dcm-2024", selection, choose, history, config)
+    return finish("dcm-2024", problem, choose, history, config)
 
 
-def minus_logit(
-    logits: Float[Tensor, "mask pair d_vocab"], expected: Int[Tensor, " pair"]
-) -> Float[Tensor, "mask pair"]:
-    """Minus the logit of the expected token."""
-    return -logits.gather(-1, expected.expand(len(logits), -1)[..., None])[..., 0]
+def minus_score(answer: Answer, output: Output, expected: Target) -> Float[Tensor, "mask pair"]:
+    """Minus the score of the expected answer: for a token, its logit."""
+    return -answer.score(output, expected)

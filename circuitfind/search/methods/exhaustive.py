@@ -10,7 +10,8 @@ idle: that is the known limit of the method.
 import torch
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
@@ -18,13 +19,13 @@ AT_ONCE = 64  # sites between two reports
 
 
 def search_exhaustive(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by single effect that satisfies the desiderata."""
-    objective, sites = selection.fit, selection.sites
+    objective, sites = problem.fit, problem.sites
     ranking = torch.zeros(len(sites))
     alone = torch.eye(len(sites))
-    for number, index in enumerate(selection.live, 1):
+    for number, index in enumerate(problem.live, 1):
         desideratum = objective.desiderata[index]
         inside = desideratum.part == "inside"
         untouched = torch.zeros(1, len(sites)) if inside else torch.ones(1, len(sites))
@@ -34,9 +35,9 @@ def search_exhaustive(
             effect = objective.leads(index, rows) - before
             ranking[place] += desideratum.weight * (effect if inside else -effect)
             progress.report(
-                f"site by site, {number} of {len(selection.live)}",
+                f"site by site, {number} of {len(problem.live)}",
                 int(place[-1]) + 1,
                 len(sites),
                 {},
             )
-    return conclude("exhaustive", selection, ranked(ranking, config), (), config)
+    return finish("exhaustive", problem, ranked(ranking, config), (), config)

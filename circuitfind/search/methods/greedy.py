@@ -11,23 +11,19 @@ stayed above those that went.
 import torch
 
 from ...progress import Progress
-from ..problem import Selection, conclude
+from ..finish import finish
+from ..problem import SearchProblem
 from ..ranks import lifted, members_by_rank
 from ..result import SearchConfig, SearchResult
-from ..trials import Choice, Trials
+from ..trials import ChosenCircuit, Trials
 
 
-def search_greedy(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_greedy(problem: SearchProblem, config: SearchConfig, progress: Progress) -> SearchResult:
     """The sites that are left; with a size, the first by rank."""
-    sites = selection.sites
-    kinds = {"embed": 0, "head": 1, "mlp": 2}  # within a layer, the MLP comes after the heads
-    order = sorted(
-        range(len(sites)),
-        key=lambda n: (sites[n].component.layer, kinds[sites[n].component.kind], n),
-        reverse=True,
-    )
+    sites = problem.sites
+    order = sorted(range(len(sites)), key=lambda n: (sites[n].component.depth, n), reverse=True)
 
-    def choose(trials: Trials) -> Choice:
+    def choose(trials: Trials) -> ChosenCircuit:
         current, cost = frozenset(range(len(sites))), torch.zeros(len(sites))
         for number, site in enumerate(order, 1):
             smaller = current - {site}
@@ -39,7 +35,7 @@ def search_greedy(selection: Selection, config: SearchConfig, progress: Progress
             progress.report("last to first", number, len(order), {"size": len(current)})
         ranking = lifted(cost, cost[sorted(current)], current)
         if config.left is None:
-            return Choice(current, ranking)
-        return Choice(members_by_rank(trials, ranking, config), ranking)
+            return ChosenCircuit(current, ranking)
+        return ChosenCircuit(members_by_rank(trials, ranking, config), ranking)
 
-    return conclude("greedy", selection, choose, (), config)
+    return finish("greedy", problem, choose, (), config)

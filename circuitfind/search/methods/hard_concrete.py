@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend, noise_of
-from ..problem import Selection, conclude, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
@@ -35,14 +36,12 @@ TARGET = 0.94  # share of gates to close where no size is asked for
 
 
 def search_hard_concrete(
-    selection: Selection, config: SearchConfig, progress: Progress
+    problem: SearchProblem, config: SearchConfig, progress: Progress
 ) -> SearchResult:
     """The shortest prefix of the sites by log alpha that satisfies the desiderata."""
-    divided, steps = minibatches(selection, PAIRS), config.steps or STEPS
+    divided, steps = minibatches(problem, PAIRS), config.steps or STEPS
     noise = noise_of(config.seed, -1)
-    log_alpha = (
-        OPEN + SPREAD * torch.randn(len(selection.sites), generator=noise)
-    ).requires_grad_()
+    log_alpha = (OPEN + SPREAD * torch.randn(len(problem.sites), generator=noise)).requires_grad_()
     multipliers = torch.zeros(2, requires_grad=True)
     rate = config.learning_rate or LEARNING_RATE
     optimiser = torch.optim.AdamW(
@@ -50,29 +49,30 @@ def search_hard_concrete(
         lr=rate,
         weight_decay=0.0,
     )
-    target = TARGET if config.left is None else 1 - config.left / len(selection.sites)
+    target = TARGET if config.left is None else 1 - config.left / len(problem.sites)
 
     def gradients(step: int) -> dict[str, float]:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / max(1.0, WARM_UP * steps))
         gates = sample(log_alpha, noise_of(config.seed, step))
-        scores = add_losses(divided[step % len(divided)], gates, selection.live)
+        scores = add_losses(divided[step % len(divided)], gates, problem.live)
         closed = 1 - expected_open(log_alpha).mean()
         off = closed - target * min(1.0, (step + 1) / max(1.0, RAMP * steps))
         (multipliers[0] * off + multipliers[1] * off.square()).backward()
         return {"size": float(gates.detach().sum()), "closed": float(closed.detach()), **scores}
 
     descent = Descent(
-        "batches",
-        selection,
-        {"log alpha": log_alpha, "multipliers": multipliers},
-        optimiser,
-        steps,
+        stage="batches",
+        objective=problem.fit,
+        parameters={"log alpha": log_alpha, "multipliers": multipliers},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
     )
-    history = descend(descent, gradients, progress)
+    history = descend(descent, progress)
     found = log_alpha.detach()
     mask = (found.sigmoid() * (RIGHT - LEFT) + LEFT).clamp(0, 1)
-    return conclude("hard-concrete", selection, ranked(found, config, mask), history, config)
+    return finish("hard-concrete", problem, ranked(found, config, mask), history, config)
 
 
 def sample(log_alpha: Float[Tensor, " site"], noise: torch.Generator) -> Float[Tensor, " site"]:

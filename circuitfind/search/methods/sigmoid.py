@@ -15,10 +15,11 @@ circuit is its shortest prefix that satisfies the desiderata on the selection pa
 
 import torch
 
-from ...objective.objective import cross_entropy
+from ...objective.objective import surprise
 from ...progress import Progress
 from ..descent import Descent, add_losses, descend
-from ..problem import Selection, conclude, minibatches
+from ..finish import finish
+from ..problem import SearchProblem, minibatches
 from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
 
@@ -27,10 +28,12 @@ HOT, COLD = 1.0, 0.01  # temperature at the first step and at the last
 PENALTY = 1e-4
 
 
-def search_sigmoid(selection: Selection, config: SearchConfig, progress: Progress) -> SearchResult:
+def search_sigmoid(
+    problem: SearchProblem, config: SearchConfig, progress: Progress
+) -> SearchResult:
     """The shortest prefix of the sites by theta that satisfies the desiderata."""
-    divided, steps = minibatches(selection, PAIRS), config.steps or STEPS
-    theta = torch.zeros(len(selection.sites), requires_grad=True)
+    divided, steps = minibatches(problem, PAIRS), config.steps or STEPS
+    theta = torch.zeros(len(problem.sites), requires_grad=True)
     optimiser = torch.optim.AdamW(
         [theta], lr=config.learning_rate or LEARNING_RATE, weight_decay=0.0
     )
@@ -40,12 +43,19 @@ def search_sigmoid(selection: Selection, config: SearchConfig, progress: Progres
         gates = (theta / temperature).sigmoid()
         (PENALTY * gates.sum()).backward(retain_graph=True)
         objective = divided[step % len(divided)]
-        scores = add_losses(objective, gates, selection.live, cross_entropy)
+        scores = add_losses(objective, gates, problem.live, surprise)
         return {"size": float(gates.detach().sum()), "temperature": temperature, **scores}
 
-    descent = Descent("batches", selection, {"theta": theta}, optimiser, steps)
-    history = descend(descent, gradients, progress)
+    descent = Descent(
+        stage="batches",
+        objective=problem.fit,
+        parameters={"theta": theta},
+        optimiser=optimiser,
+        steps=steps,
+        gradients=[gradients],
+    )
+    history = descend(descent, progress)
     found = theta.detach()
-    return conclude(
-        "sigmoid", selection, ranked(found, config, (found / COLD).sigmoid()), history, config
+    return finish(
+        "sigmoid", problem, ranked(found, config, (found / COLD).sigmoid()), history, config
     )

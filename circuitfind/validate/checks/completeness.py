@@ -2,7 +2,7 @@
 
 Wang et al. 2022 (arXiv 2211.00593): a complete circuit C behaves as the model M does whatever part
 K of it is removed, so that |F(C without K) - F(M without K)| is small for every K in C. F is the
-mean logit difference; without K means that its sites are ablated: in C beside all that is outside,
+mean logit difference; without K means that its sites are ablated: in C with all that is outside,
 in M alone. Here it is divided by |F(M) - F(empty)|, so that 1 is as much as ablating every site
 does. A backup outside the circuit shows as a K that the model bears and the circuit does not.
 
@@ -13,6 +13,7 @@ whose difference is Marks et al.'s completeness f(M without C) (2024, arXiv 2403
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from math import ceil
 from typing import Any
@@ -22,25 +23,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from desiderata import Donor
+from desiderata import DonorChoice, name_of
 
 from ...objective.intervals import Statistic, Values, paired_interval
 from ..ablation import Ablated, ablate
+from ..behaviour import cannot_divide, differences
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .faithfulness import cannot_divide, differences
+from ..inputs import CheckInputs
+from ..names import COMPLETENESS
+from ..power import pairs_for_interval
 
 ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that faithfulness allows
 RANDOM_PARTS = 20
 GREEDY_STEPS = 8  # each costs two masks a member; the greatest difference comes early or never
 FEWEST = 4  # pairs: two to choose the worst part on, two to measure it on
-BESIDE: Donor = "mean"  # Wang et al.'s; where the claim has that itself, the source
+BESIDE: DonorChoice = "mean"  # Wang et al.'s; where the claim has that itself, the source
 
 Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
 Removed = tuple[str, frozenset[int], Values, Values]  # with F of the circuit and of the model
 
 
-def check_completeness(subject: Subject) -> Finding:
+def check_completeness(inputs: CheckInputs) -> Finding:
     """The difference at the worst part of the circuit, as a share of F(M) - F(empty).
 
     The worst part is chosen on every other pair and measured on the others, since the greatest of
@@ -50,18 +53,19 @@ def check_completeness(subject: Subject) -> Finding:
     it in the rows, and is said. A row's `difference` is signed: positive where the model without K
     does more than the circuit.
     """
-    if not 0 < len(subject.members) < len(subject.membership):
-        size = "is empty" if not subject.members else "has every candidate site"
-        return _undecided(subject, f"the circuit {size}, so that there is nothing to complete")
-    rows, reasons, decides = [], {}, subject.donor
+    refuse = partial(Finding.undecided, COMPLETENESS, ablation=name_of(inputs.donor))
+    if not 0 < len(inputs.members) < len(inputs.membership):
+        size = "is empty" if not inputs.members else "has every candidate site"
+        return refuse(f"the circuit {size}, so that there is nothing to complete")
+    rows, reasons, decides = [], {}, inputs.donor
     beside = BESIDE if decides != BESIDE else "source"
     for donor in (decides, beside):
         try:
-            rows += measure_completeness(subject, ablate(subject, donor))
+            rows += measure_completeness(inputs, ablate(inputs, donor))
         except ValueError as error:
             reasons[donor] = str(error)
     if decides in reasons:
-        return _undecided(subject, reasons[decides], rows)
+        return refuse(reasons[decides], details=rows)
     worst = {row["donor"]: row for row in rows if row["worst"]}
     row, value = worst[decides], abs(worst[decides]["difference"])
     low, high = _size(row)
@@ -72,7 +76,7 @@ def check_completeness(subject: Subject) -> Finding:
     if verdict == "inconclusive":
         says += f"; {_enough(value, low, high, row['n'])}"
     return Finding(
-        name="completeness",
+        name=COMPLETENESS,
         verdict=verdict,
         value=value,
         low=low,
@@ -85,14 +89,14 @@ def check_completeness(subject: Subject) -> Finding:
     )
 
 
-def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, Any]]:
+def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str, Any]]:
     """A row for each part of the circuit that was tried; `worst` marks the one chosen.
 
     Raises:
         ValueError: too few pairs, logits that are not numbers, or F(M) - F(empty) is not told
             from 0.
     """
-    ends = torch.stack([torch.ones(len(subject.membership)), torch.zeros(len(subject.membership))])
+    ends = torch.stack([torch.ones(len(inputs.membership)), torch.zeros(len(inputs.membership))])
     whole, empty = differences(ablated.outcome(ends))
     if len(whole) < FEWEST:
         raise ValueError(f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
@@ -100,22 +104,22 @@ def measure_completeness(subject: Subject, ablated: Ablated) -> list[dict[str, A
         raise ValueError("some logits are not numbers; float32 may help")
     chooses, measures = slice(0, None, 2), slice(1, None, 2)
     for half in (chooses, measures):
-        if why := cannot_divide(whole[half], empty[half], subject.seed):
+        if why := cannot_divide(whole[half], empty[half], inputs.seed):
             raise ValueError(why)
-    found = remove(ablated, subject.membership, list(_parts(subject)))
-    found += _greedy(subject, ablated, chooses)
+    found = remove(ablated, inputs.membership, list(_parts(inputs)))
+    found += _greedy(inputs, ablated, chooses)
     rows = []
     for by, part, circuit, model in found:
         values = (model, circuit, whole, empty)
         samples = [each[measures] for each in values]
-        low, high = paired_interval(difference, samples, subject.seed)
+        low, high = paired_interval(difference, samples, inputs.seed)
         rows.append(
             {
                 "donor": ablated.donor,
                 "by": by,
                 "size": len(part),
                 "n": len(samples[0]),
-                "part": _names(subject, part),
+                "part": _names(inputs, part),
                 "circuit": float(samples[1].mean()),
                 "model": float(samples[0].mean()),
                 "difference": float(difference(*samples)),
@@ -148,10 +152,10 @@ def remove(
     return [(by, part, circuit[n], model[n]) for n, (by, part) in enumerate(parts)]
 
 
-def _parts(subject: Subject) -> Iterator[Part]:
+def _parts(inputs: CheckInputs) -> Iterator[Part]:
     """None, all, every layer's, and random parts in which each member is with a half; of a small
     circuit, every part. None comes twice."""
-    members, sites = subject.members, subject.objective.sites
+    members, sites = inputs.members, inputs.objective.sites
     seen = {frozenset(), frozenset(members)}
     yield "none", frozenset()
     yield "all", frozenset(members)
@@ -160,7 +164,7 @@ def _parts(subject: Subject) -> Iterator[Part]:
         if part not in seen:
             seen.add(part)
             yield f"layer {layer}", part
-    rng = random.Random(f"completeness/{subject.seed}")
+    rng = random.Random(f"completeness/{inputs.seed}")
     few = 2 ** len(members) <= RANDOM_PARTS
     drawn = (
         product((False, True), repeat=len(members))
@@ -174,13 +178,13 @@ def _parts(subject: Subject) -> Iterator[Part]:
             yield "every" if few else "random", part
 
 
-def _greedy(subject: Subject, ablated: Ablated, chooses: slice) -> list[Removed]:
+def _greedy(inputs: CheckInputs, ablated: Ablated, chooses: slice) -> list[Removed]:
     """The parts that grow by the member that adds most to the difference, while it grows."""
     steps, part, most = [], frozenset[int](), 0.0
-    for number in range(1, min(GREEDY_STEPS, len(subject.members)) + 1):
-        rest = [index for index in subject.members if index not in part]
+    for number in range(1, min(GREEDY_STEPS, len(inputs.members)) + 1):
+        rest = [index for index in inputs.members if index not in part]
         tried = remove(
-            ablated, subject.membership, [(f"greedy {number}", part | {index}) for index in rest]
+            ablated, inputs.membership, [(f"greedy {number}", part | {index}) for index in rest]
         )
         best = max(tried, key=lambda made: abs((made[3] - made[2])[chooses].mean()))
         reached = abs(float((best[3] - best[2])[chooses].mean()))
@@ -191,8 +195,8 @@ def _greedy(subject: Subject, ablated: Ablated, chooses: slice) -> list[Removed]
     return steps
 
 
-def _names(subject: Subject, part: frozenset[int]) -> str:
-    return ", ".join(str(subject.objective.sites[index]) for index in sorted(part))
+def _names(inputs: CheckInputs, part: frozenset[int]) -> str:
+    return ", ".join(str(inputs.objective.sites[index]) for index in sorted(part))
 
 
 def _size(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -215,31 +219,15 @@ def _told(row: Mapping[str, Any]) -> str:
     )
 
 
-def _count(rows: Sequence[Mapping[str, Any]], donor: Donor) -> str:
+def _count(rows: Sequence[Mapping[str, Any]], donor: DonorChoice) -> str:
     mine = [row for row in rows if row["donor"] == donor]
     return f"{len(mine)} parts, on {mine[0]['n']} pairs that did not choose it"
 
 
 def _enough(value: float, low: float, high: float, n: int) -> str:
-    """How many pairs would decide, since intervals shrink with the root of n; no number does
-    between the two limits."""
+    """How many pairs would decide, in words; between the two limits no number does."""
     if ENOUGH <= value <= TOO_MUCH:
         return f"between {ENOUGH:g} and {TOO_MUCH:g} is for the reader to judge, at any n"
     room = ENOUGH - value if value < ENOUGH else value - TOO_MUCH
-    pairs = 2 * n * ((high - low) / 2 / room) ** 2
+    pairs = 2 * pairs_for_interval(n, low, high, room)
     return f"about {max(2 * n + 1, ceil(pairs))} pairs in all would tell"
-
-
-def _undecided(subject: Subject, why: str, rows: Sequence[Mapping[str, Any]] = ()) -> Finding:
-    return Finding(
-        name="completeness",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=subject.donor,
-        split="held-out",
-        says=why,
-        details=tuple(rows),
-    )

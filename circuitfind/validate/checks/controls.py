@@ -10,45 +10,35 @@ import torch
 from ...models.model import weights_shuffled
 from ...objective.intervals import interval
 from ...objective.objective import Objective
-from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..card import AS_CLAIMED, Finding, Verdict
+from ..inputs import CheckInputs
+from ..names import CONTROLS
 
 
-def check_controls(subject: Subject) -> Finding:
+def check_controls(inputs: CheckInputs) -> Finding:
     """The best satisfaction, beyond what is needed, of a desideratum that should follow in either
     control; patched as the desiderata say, on the pairs compared.
 
     A `keeps` desideratum is left out: a model that ignores its input keeps everything.
     """
-    ablation = "donors as in each desideratum"
-    compared, bounds = subject.compared, subject.bounds
+    compared, bounds = inputs.compared, inputs.bounds
     chosen = [
         index
         for index, batch in enumerate(compared.batches)
         if batch.desideratum.sense == "follows" and not bounds[index].vacuous
     ]
     if not chosen:
-        return Finding(
-            name="controls",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says="no desideratum asks that something follow",
-        )
-    sites, rows = subject.objective.sites, subject.membership[None]
-    with weights_shuffled(subject.model, subject.seed) as other:
+        return Finding.undecided(CONTROLS, "no desideratum asks that something follow")
+    sites, rows = inputs.objective.sites, inputs.membership[None]
+    with weights_shuffled(inputs.model, inputs.seed) as other:
         spoilt = Objective(other, [compared.batches[n] for n in chosen], sites, compared.cost)
         shuffled = [spoilt.hits(place, rows)[0] for place in range(len(chosen))]
     details = []
     for index, hit_shuffled in zip(chosen, shuffled, strict=True):
-        batch, generator = compared.batches[index], torch.Generator().manual_seed(subject.seed)
+        batch, generator = compared.batches[index], torch.Generator().manual_seed(inputs.seed)
         order = _derangement(len(batch), generator)
         hits = {"weights shuffled": hit_shuffled}
-        hits["answers dealt anew"] = compared.hits(index, rows, batch.expected[order])[0]
+        hits["answers dealt anew"] = compared.hits(index, rows, batch.expected.take(order))[0]
         for control, hit in hits.items():
             low, high = interval(int(hit.sum()), len(hit))
             details.append(
@@ -68,13 +58,13 @@ def check_controls(subject: Subject) -> Finding:
         "holds" if caught else "fails" if best["low"] >= best["need"] else ("inconclusive")
     )
     return Finding(
-        name="controls",
+        name=CONTROLS,
         verdict=verdict,
         value=best["satisfaction"],
         low=best["low"],
         high=best["high"],
         n=best["n"],
-        ablation=ablation,
+        ablation=AS_CLAIMED,
         split="held-out",
         says=f"where nothing is to be found, the circuit scores at most "
         f"{best['satisfaction']:.2f} of "

@@ -2,7 +2,7 @@
 
 Mueller et al. 2025 (MIB, arXiv 2504.13151), as their released code integrates: the k = int(p * N)
 best of N ranked sites are kept at ten fractions p, all else takes the source's values, and f is
-their faithfulness (`faithfulness.share_kept`). CPR is the area under f over p from 0.001 to 1, by
+their faithfulness (`behaviour.share_kept`). CPR is the area under f over p from 0.001 to 1, by
 the trapezoid rule, of the ranking by signed scores: higher is better, and more than 1 is possible.
 CMD is the area between f and 1, of the ranking by absolute scores: 0 is best.
 
@@ -15,6 +15,7 @@ how much f rises when one of them is added to the circuit.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,14 +25,16 @@ from jaxtyping import Float
 from scipy.integrate import trapezoid
 from torch import Tensor
 
+from ...objective.intervals import Statistic, Values, paired_interval
 from ...objective.objective import Objective
-from ..ablation import WORDS, Ablated, ablate
+from ..ablation import Ablated, ablate, donor_words
+from ..behaviour import cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .faithfulness import Statistic, Values, cannot_divide, differences, paired_interval, share_kept
+from ..inputs import CheckInputs
+from ..names import CURVE
+from ..thresholds import LEVEL
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-LEVEL = 0.05
 FEW_SITES = 64
 # Random orders of many sites, and of few: among few a random one is as good by chance now and
 # then, and 19 would have to be beaten without exception to be told from chance at 5 %.
@@ -39,8 +42,8 @@ ORDERS, ORDERS_OF_FEW = 19, 99
 FEWEST = 4  # pairs: two to rank the other sites on, two to measure on
 
 
-def check_curve(subject: Subject) -> Finding:
-    """CMD over sites, with its interval; CPR and all ten values of f of both rankings beside it.
+def check_curve(inputs: CheckInputs) -> Finding:
+    """CMD over sites, with its interval; the rows have all ten values of f of both rankings.
 
     The ranking is compared with random orders of all sites, 19 or, among few sites, 99, on the
     same pairs. With r of them at least as good in CMD, p is (1 + r) / (1 + all of them): the check
@@ -49,30 +52,31 @@ def check_curve(subject: Subject) -> Finding:
     percentile one of the paired bootstrap over pairs. It is the ranking that is judged: a circuit
     that misses a site, and where that site then comes next, does well here.
     """
-    if not subject.members:
-        return _undecided(subject, "the circuit is empty, so that it ranks nothing")
+    refuse = partial(Finding.undecided, CURVE, ablation=donor_words(inputs.donor))
+    if not inputs.members:
+        return refuse("the circuit is empty, so that it ranks nothing")
     try:
-        ranks, measures = _halves(subject)
-        orders = rank(subject, ranks)
-        kept, whole, empty = _measure(subject, measures, orders)
+        ranks, measures = _halves(inputs)
+        orders = rank(inputs, ranks)
+        kept, whole, empty = _measure(inputs, measures, orders)
     except ValueError as error:
-        return _undecided(subject, str(error))
+        return refuse(str(error))
     f = np.asarray(share_kept(kept, whole, empty))
-    low, high = _interval(kept[1], whole, empty, subject.seed)
+    low, high = _interval(kept[1], whole, empty, inputs.seed)
     cpr, cmd = cpr_cmd(FRACTIONS, f[0])[0], float(cpr_cmd(FRACTIONS, f[1])[1])
     others = [float(cpr_cmd(FRACTIONS, row)[1]) for row in f[2:]]
     p = chance(cmd, others)
     verdict: Verdict = "holds" if p <= LEVEL else "fails" if p >= 0.5 else "inconclusive"
-    n_sites = len(subject.membership)
-    first = next(p for p in FRACTIONS if int(p * n_sites) >= len(subject.members))
+    n_sites = len(inputs.membership)
+    first = next(p for p in FRACTIONS if int(p * n_sites) >= len(inputs.members))
     return Finding(
-        name="curve",
+        name=CURVE,
         verdict=verdict,
         value=cmd,
         low=low,
         high=high,
         n=len(whole),
-        ablation=WORDS[subject.donor],
+        ablation=donor_words(inputs.donor),
         split="held-out",
         says=f"over {n_sites} sites CMD is {cmd:.3f} ({low:.3f} to {high:.3f}; 0 is best) and CPR "
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
@@ -102,28 +106,28 @@ def sizes(n_sites: int) -> list[int]:
     return [int(fraction * n_sites) for fraction in FRACTIONS]
 
 
-def rank(subject: Subject, ranks: Ablated) -> list[list[int]]:
+def rank(inputs: CheckInputs, ranks: Ablated) -> list[list[int]]:
     """Orders of all sites: by signed and by absolute scores, then random ones.
 
     Raises:
         ValueError: F(M) - F(empty) is not told from 0 on these pairs.
     """
-    mine, n_sites = subject.membership, len(subject.membership)
+    mine, n_sites = inputs.membership, len(inputs.membership)
     others = [index for index in range(n_sites) if not mine[index]]
     added = mine.repeat(len(others) + 1, 1)
     for row, index in enumerate(others, 1):
         added[row, index] = 1.0
-    f = _faithfulness(subject, ranks, added)
+    f = _faithfulness(inputs, ranks, added)
     rises = dict(zip(others, (f[1:] - f[0]).tolist(), strict=True))
-    index_of = {site: index for index, site in enumerate(subject.objective.sites)}
-    named = zip(subject.circuit.sites, subject.circuit.scores, strict=True)
+    index_of = {site: index for index, site in enumerate(inputs.objective.sites)}
+    named = zip(inputs.circuit.sites, inputs.circuit.scores, strict=True)
     scores = {index_of[site]: score for site, score in named}
     orders = [
         sorted(scores, key=lambda index: -size(scores[index]))
         + sorted(others, key=lambda index: -size(rises[index]))
         for size in (float, abs)
     ]
-    rng = random.Random(f"curve/{subject.seed}")
+    rng = random.Random(f"curve/{inputs.seed}")
     drawn = ORDERS_OF_FEW if n_sites <= FEW_SITES else ORDERS
     return orders + [rng.sample(range(n_sites), n_sites) for _ in range(drawn)]
 
@@ -136,16 +140,16 @@ def keep_best(order: Sequence[int]) -> Float[Tensor, "fraction site"]:
     return made
 
 
-def _halves(subject: Subject) -> tuple[Ablated, Ablated]:
+def _halves(inputs: CheckInputs) -> tuple[Ablated, Ablated]:
     """The ablation on every other pair, and on the rest."""
-    ablated = ablate(subject, subject.donor)
+    ablated = ablate(inputs, inputs.donor)
     whole = ablated.objective
     divided = [batch for batch in whole.batches if len(batch) > 1]
     if (n := sum(map(len, divided))) < FEWEST:
         raise ValueError(f"{n} pairs are too few; {FEWEST} are the fewest")
     first, second = (
         Objective(
-            subject.model,
+            inputs.model,
             [batch.take(range(start, len(batch), 2)) for batch in divided],
             whole.sites,
             whole.cost,
@@ -156,38 +160,38 @@ def _halves(subject: Subject) -> tuple[Ablated, Ablated]:
 
 
 def _measure(
-    subject: Subject, measures: Ablated, orders: Sequence[Sequence[int]]
+    inputs: CheckInputs, measures: Ablated, orders: Sequence[Sequence[int]]
 ) -> tuple[Values, Values, Values]:
     """Logit differences by order, fraction and pair; of the model; of the empty circuit."""
     # Orders share their ends, the empty circuit and the full one: each mask goes in once.
     rows, back = torch.cat([keep_best(order) for order in orders]).unique(
         dim=0, return_inverse=True
     )
-    whole, empty, found = _differences(subject, measures, rows)
+    whole, empty, found = _differences(inputs, measures, rows)
     kept = found[back.numpy()].reshape(len(orders), len(FRACTIONS), -1)
     return kept, whole, empty
 
 
-def _faithfulness(subject: Subject, ablated: Ablated, rows: Tensor) -> Values:
-    whole, empty, found = _differences(subject, ablated, rows)
+def _faithfulness(inputs: CheckInputs, ablated: Ablated, rows: Tensor) -> Values:
+    whole, empty, found = _differences(inputs, ablated, rows)
     return np.asarray(share_kept(found, whole, empty))
 
 
 def _differences(
-    subject: Subject, ablated: Ablated, rows: Float[Tensor, "mask site"]
+    inputs: CheckInputs, ablated: Ablated, rows: Float[Tensor, "mask site"]
 ) -> tuple[Values, Values, Values]:
     """Those of the model, of the empty circuit, and of each of these."""
     ends = torch.stack([torch.ones(rows.shape[1]), torch.zeros(rows.shape[1])])
     found = differences(ablated.outcome(torch.cat([ends, rows])))
     if not np.isfinite(found).all():
         raise ValueError("some logits are not numbers; float32 may help")
-    if why := cannot_divide(found[0], found[1], subject.seed):
+    if why := cannot_divide(found[0], found[1], inputs.seed):
         raise ValueError(why)
     return found[0], found[1], found[2:]
 
 
 def _interval(kept: Values, whole: Values, empty: Values, seed: int) -> tuple[float, float]:
-    """The interval of CMD when pairs are drawn anew."""
+    """The bootstrap interval of CMD over pairs."""
 
     def cmd(whole: Values, empty: Values, *kept: Values, axis: int = -1) -> Statistic:
         f = np.stack([share_kept(each, whole, empty, axis=axis) for each in kept])
@@ -202,19 +206,4 @@ def _rows(f: Values, n_sites: int) -> tuple[Mapping[str, Any], ...]:
         {"ranking": name, "level": "sites", "fraction": fraction, "sites": count, "f": float(value)}
         for name, row in zip(("signed", "absolute"), f, strict=True)
         for fraction, count, value in zip(FRACTIONS, sizes(n_sites), row, strict=True)
-    )
-
-
-def _undecided(subject: Subject, why: str) -> Finding:
-    ablation = WORDS[subject.donor]
-    return Finding(
-        name="curve",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=ablation,
-        split="held-out",
-        says=why,
     )

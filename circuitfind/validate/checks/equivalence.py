@@ -9,56 +9,57 @@ the share of wins; this is the formula of the paper. Ours differs in that a tie 
 win (as none, a circuit that is the model itself would be rejected), in that not rejecting is not
 enough, there have to be pairs enough to reject a clear difference, and in sites for edges. And a
 rejection alone is no failure: the test asks which side D is on and not how far it is from 0, so
-that a circuit which always scores a hair less is rejected. The mean of D stands beside it, and has
-to be more than faithfulness allows: a fifth of what ablating every site does.
+that a circuit which always scores slightly less is rejected. So the mean of D also has to be more
+than faithfulness allows: a fifth of what ablating every site does.
 """
 
 from math import ceil, floor
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
-from torch import Tensor, ones_like, stack, zeros_like
+from torch import ones_like, stack, zeros_like
 
-from desiderata import Donor
+from desiderata import DonorChoice
 
 from ...objective.intervals import Values, interval
-from ..ablation import WORDS, Outcome, ablate
+from ..ablation import donor_words
+from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import PAIRS_COMPARED, Subject
-from .faithfulness import LEAST, ROUNDING, differences
-from .leave_one_out import LEVEL
+from ..inputs import CheckInputs
+from ..names import EQUIVALENCE
+from ..power import fewest
+from ..thresholds import LEAST_KEPT, LEVEL, NOISE, POWER
 
 EPSILON = 0.1
-CLEARLY, POWER = 0.8, 0.8  # to be rejected in so many samples: wins on so many pairs
+CLEARLY = 0.8  # wins on so many pairs are to be rejected in POWER of samples
 
 
-def check_equivalence(subject: Subject) -> Finding:
+def check_equivalence(inputs: CheckInputs) -> Finding:
     """The share of pairs, ties as half, on which the circuit alone scores above the model.
 
     The rest is ablated as the claim does. The interval is Clopper-Pearson, at the whole
     counts below and above where ties make a half. *Fails* where equivalence is rejected and the
     mean difference is material, *holds* where it is not rejected and there are pairs enough.
     """
-    mine = subject.membership
+    mine = inputs.membership
     try:
-        scores = claimed_scores(subject, stack([ones_like(mine), mine, zeros_like(mine)]))
+        scores = claimed_scores(inputs, stack([ones_like(mine), mine, zeros_like(mine)]))
     except ValueError as error:
-        return unmeasured(subject, "equivalence", str(error))
-    return judge_equivalence(*scores, donor=subject.donor)
+        return Finding.undecided(EQUIVALENCE, str(error), ablation=donor_words(inputs.donor))
+    return judge_equivalence(*scores, donor=inputs.donor)
 
 
 def judge_equivalence(
-    model: Values, circuit: Values, empty: Values, donor: Donor = "source"
+    model: Values, circuit: Values, empty: Values, donor: DonorChoice = "source"
 ) -> Finding:
     """The finding that the scores of the model, the circuit and no site give, pair by pair."""
     n, gained = len(model), circuit - model
     # Two passes in float32 differ by more than 1e-6 where they should be equal, and to one side.
-    won, ties = int((gained > ROUNDING).sum()), int((np.abs(gained) <= ROUNDING).sum())
+    won, ties = int((gained > NOISE).sum()), int((np.abs(gained) <= NOISE).sum())
     wins = won + ties / 2
     p, power = equivalence_p(won, ties, n), equivalence_power(n)
-    rejected, most = p < LEVEL, (1 - LEAST) * abs(float((model - empty).mean()))
-    material = abs(float(gained.mean())) > max(most, ROUNDING)
+    rejected, most = p < LEVEL, (1 - LEAST_KEPT) * abs(float((model - empty).mean()))
+    material = abs(float(gained.mean())) > max(most, NOISE)
     verdict: Verdict = "inconclusive"
     if rejected and material:
         verdict = "fails"
@@ -73,9 +74,8 @@ def judge_equivalence(
     if rejected and not material:
         says += f", too little for a failure, which takes {most:.3f}"
     elif not rejected and power < POWER:
-        says += (
-            f"; {n} pairs are too few to reject a share of {CLEARLY:g}, {enough_pairs(n)} would do"
-        )
+        enough = fewest(lambda more: equivalence_power(more) >= POWER, n + 1)
+        says += f"; {n} pairs are too few to reject a share of {CLEARLY:g}, {enough} would do"
     row = {
         "won": won,
         "ties": ties,
@@ -89,13 +89,13 @@ def judge_equivalence(
     }
     low, high = interval(floor(wins), n)[0], interval(ceil(wins), n)[1]
     return Finding(
-        name="equivalence",
+        name=EQUIVALENCE,
         verdict=verdict,
         value=wins / n,
         low=low,
         high=high,
         n=n,
-        ablation=WORDS[donor],
+        ablation=donor_words(donor),
         split="held-out",
         says=says,
         details=(row,),
@@ -114,54 +114,3 @@ def equivalence_power(n: int) -> float:
     """How likely `n` pairs reject where the circuit wins on a share of CLEARLY."""
     rejected = [k for k in range(n + 1) if equivalence_p(k, 0, n) < LEVEL]
     return float(stats.binom.pmf(rejected, n, CLEARLY).sum())
-
-
-def enough_pairs(n: int) -> int:
-    """The fewest pairs, more than `n`, that have the power."""
-    while equivalence_power(n := n + 1) < POWER:
-        pass
-    return n
-
-
-def claimed_scores(subject: Subject, membership: Float[Tensor, "mask site"]) -> Values:
-    """Logit differences per mask and pair, with all outside each mask ablated as the claim does.
-
-    Raises:
-        ValueError: there is nothing to measure: why.
-    """
-    return differences(claimed_outcome(subject, membership))
-
-
-def claimed_outcome(
-    subject: Subject, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
-) -> Outcome:
-    """What each mask keeps on up to `n` pairs, with all outside it ablated as the claim does.
-
-    Raises:
-        ValueError: there is nothing to measure: why.
-    """
-    if not 0 < len(subject.members) < len(subject.membership):
-        size = "is empty" if not subject.members else "has every candidate site"
-        raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
-    outcome = ablate(subject, subject.donor, n).outcome(membership)
-    if not bool(outcome.difference.isfinite().all()):
-        raise ValueError("some logits are not numbers; float32 may help")
-    if outcome.difference.shape[1] < 2:
-        raise ValueError("one pair is no sample")
-    return outcome
-
-
-def unmeasured(subject: Subject, name: str, why: str) -> Finding:
-    """The finding of a check that has nothing to measure."""
-    ablation = WORDS[subject.donor]
-    return Finding(
-        name=name,
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=ablation,
-        split="held-out",
-        says=why,
-    )

@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from desiderata import Donor
+from desiderata import DonorChoice
 
-from ...objective.intervals import Statistic, Values, interval, paired_interval
+from ...objective.intervals import interval, paired_interval
 from ..ablation import DONORS, Outcome, ablate
+from ..behaviour import cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
+from ..names import FAITHFULNESS
+from ..power import pairs_for_interval
+from ..thresholds import GRAVEST, LEAST_KEPT, MOST_KEPT, NOISE
 
-# What counts as the same behaviour: within a fifth. The paper that named the measure called 0.87
-# faithful (Wang et al. 2022, arXiv 2211.00593); more than 1 is as much another behaviour as less.
-LEAST, MOST = 0.8, 1.2
-MOST_FLIPS = 0.2  # the same fifth, for the share of pairs that lose the model's right answer
-ROUNDING = 1e-3  # logits; an effect below it is arithmetic, not behaviour
-GRAVEST: tuple[Verdict, ...] = ("fails", "inconclusive", "holds")  # first
+MOST_FLIPS = 0.2  # the fifth of LEAST_KEPT, for pairs that lose the model's right answer
 
 
-def check_faithfulness(subject: Subject) -> Finding:
+def check_faithfulness(inputs: CheckInputs) -> Finding:
     """f and the share of flips under zero, mean, resample and source.
 
     One ablation *holds* when the 95 % interval of f lies in [0.8, 1.2] and that of the flips does
@@ -43,23 +42,23 @@ def check_faithfulness(subject: Subject) -> Finding:
     Intervals: paired bootstrap over pairs (percentile) for f, Clopper-Pearson for flips. Up to
     eight of them decide, and their level is not corrected for that.
     """
-    whole, mine = torch.ones(len(subject.membership)), subject.membership
-    if not 0 < len(subject.members) < len(mine):
-        size = "is empty" if not subject.members else "has every candidate site"
+    whole, mine = torch.ones(len(inputs.membership)), inputs.membership
+    if not 0 < len(inputs.members) < len(mine):
+        size = "is empty" if not inputs.members else "has every candidate site"
         return judge_faithfulness([], f"the circuit {size}, so that f says nothing of it")
     rows = []
     for donor in DONORS:
         try:
-            made = ablate(subject, donor)
+            made = ablate(inputs, donor)
             outcome = made.outcome(torch.stack([whole, mine, torch.zeros_like(mine)]))
         except ValueError as error:
             rows.append(_unmeasured(donor, str(error)))
         else:
-            rows.append(measure_faithfulness(donor, outcome, subject.seed))
+            rows.append(measure_faithfulness(donor, outcome, inputs.seed))
     return judge_faithfulness(rows)
 
 
-def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str, Any]:
+def measure_faithfulness(donor: DonorChoice, outcome: Outcome, seed: int) -> dict[str, Any]:
     """A row about one ablation, of the outcomes of the model, the circuit and the empty circuit.
 
     The ratio of one pair has no bound, so that of those the median, the quartiles and the lowest
@@ -72,7 +71,7 @@ def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str,
         return _unmeasured(donor, "one pair is no sample")
     flips = int((outcome.right[0] & ~outcome.right[1]).sum())
     flips_low, flips_high = interval(flips, len(whole))
-    touched = np.abs(whole - empty) > ROUNDING
+    touched = np.abs(whole - empty) > NOISE
     ratios = (mine[touched] - empty[touched]) / (whole[touched] - empty[touched])
     names = ("worst_percent", "quartile_1", "median", "quartile_3")
     spread: list[float | None] = [None] * 4
@@ -101,24 +100,13 @@ def measure_faithfulness(donor: Donor, outcome: Outcome, seed: int) -> dict[str,
 
 def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Finding:
     """The finding that rows about ablations give; `why` says that there is nothing to measure."""
-    name, about = "faithfulness", "each in its row: " + ", ".join(row["donor"] for row in rows)
+    about = "each in its row: " + ", ".join(row["donor"] for row in rows)
     judged = [row for row in rows if row["f"] is not None]
     if not judged:
         why = why or "no ablation can be judged: " + _reasons(rows)
         about = about if rows else "none"
         n = max((row["n"] for row in rows), default=0)
-        return Finding(
-            name=name,
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=n,
-            ablation=about,
-            split="held-out",
-            says=why,
-            details=tuple(rows),
-        )
+        return Finding.undecided(FAITHFULNESS, why, ablation=about, n=n, details=rows)
     by = {each: [row["donor"] for row in judged if row["verdict"] == each] for each in GRAVEST}
     verdict: Verdict = next(each for each in GRAVEST if by[each])
     worst = max((row for row in judged if row["verdict"] == verdict), key=_distance)
@@ -131,7 +119,7 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
     if verdict == "inconclusive":
         says += f"; {_enough(worst)}"
     return Finding(
-        name=name,
+        name=FAITHFULNESS,
         verdict=verdict,
         value=worst["f"],
         low=worst["low"],
@@ -144,37 +132,12 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
     )
 
 
-def differences(outcome: Outcome) -> Values:
-    """The logit differences, per mask and pair, in double precision."""
-    return outcome.difference.double().numpy()
-
-
-def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
-    """f, a ratio of means over pairs, without a bound."""
-    lowest = empty.mean(axis)
-    return (circuit.mean(axis) - lowest) / (whole.mean(axis) - lowest)
-
-
-def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
-    """Why m(M) - m(empty) is nothing to divide by; nothing where it can be told from 0."""
-
-    def gap(whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
-        return whole.mean(axis) - empty.mean(axis)
-
-    low, high = paired_interval(gap, (whole, empty), seed)
-    value = float(gap(whole, empty))
-    if (low > 0 or high < 0) and abs(value) > ROUNDING:
-        return ""
-    return (
-        f"ablating every site changes the logit difference by {-value:+.3f} "
-        f"({-high:+.3f} to {-low:+.3f}), which cannot be told from 0 on {len(whole)} pairs"
-    )
-
-
 def _verdict(row: Mapping[str, Any]) -> Verdict:
-    if row["low"] > MOST or row["high"] < LEAST or row["flips_low"] > MOST_FLIPS:
+    if row["low"] > MOST_KEPT or row["high"] < LEAST_KEPT or row["flips_low"] > MOST_FLIPS:
         return "fails"
-    inside = row["low"] >= LEAST and row["high"] <= MOST and row["flips_high"] <= MOST_FLIPS
+    inside = (
+        row["low"] >= LEAST_KEPT and row["high"] <= MOST_KEPT and row["flips_high"] <= MOST_FLIPS
+    )
     return "holds" if inside else "inconclusive"
 
 
@@ -182,7 +145,7 @@ def _distance(row: Mapping[str, Any]) -> float:
     return abs(row["f"] - 1)
 
 
-def _unmeasured(donor: Donor, reason: str) -> dict[str, Any]:
+def _unmeasured(donor: DonorChoice, reason: str) -> dict[str, Any]:
     """A row with nothing in it, so that every row has the same columns."""
     numbers = (
         "f",
@@ -215,15 +178,15 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _enough(row: Mapping[str, Any]) -> str:
-    """How many pairs would decide, since intervals shrink with the root of n."""
+    """How many pairs would decide, in words."""
     needs = []
     for value, low, high, ends in (
-        (row["f"], row["low"], row["high"], (LEAST, MOST)),
+        (row["f"], row["low"], row["high"], (LEAST_KEPT, MOST_KEPT)),
         (row["flips"], row["flips_low"], row["flips_high"], (MOST_FLIPS,)),
     ):
         if any(low <= end <= high for end in ends):
             room = min(abs(value - end) for end in ends)
-            needs.append(row["n"] * ((high - low) / 2 / room) ** 2 if room else float("inf"))
+            needs.append(pairs_for_interval(row["n"], low, high, room))
     most = max(needs)
     if most > 1e5:
         return f"under {row['donor']} it lies at the limit, which no number of pairs would tell"

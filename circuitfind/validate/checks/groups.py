@@ -15,23 +15,24 @@ from scipy import stats
 from desiderata import Desideratum, Pair
 
 from ...objective.intervals import interval
-from ..card import Finding, Verdict
-from ..inputs import Subject
-from .leave_one_out import LEVEL, holm
+from ..card import AS_CLAIMED, Finding, Verdict
+from ..inputs import CheckInputs
+from ..names import GROUPS
+from ..thresholds import LEVEL, holm
 
 FEWEST, MOST = 6, 40  # pairs in a group worth a row; groups of one kind worth a row each
 
 
-def check_groups(subject: Subject) -> Finding:
+def check_groups(inputs: CheckInputs) -> Finding:
     """The worst group; its value and interval are shares of the group's pairs.
 
     Patched as each desideratum says, on all held-out pairs.
     """
-    ablation, details = "donors as in each desideratum", []
+    details = []
     for index, (desideratum, bound) in enumerate(
-        zip(subject.objective.desiderata, subject.bounds, strict=True)
+        zip(inputs.objective.desiderata, inputs.bounds, strict=True)
     ):
-        hits = subject.objective.hits(index, subject.membership[None])[0]
+        hits = inputs.objective.hits(index, inputs.membership[None])[0]
         for kind, name, rows in _groups(desideratum):
             n, count = len(rows), int(hits[torch.tensor(rows)].sum())
             low, high = interval(count, n)
@@ -51,17 +52,7 @@ def check_groups(subject: Subject) -> Finding:
             )
     if not details:
         why = f"no two groups with at least {FEWEST} pairs each; more pairs would make some"
-        return Finding(
-            name="groups",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says=why,
-        )
+        return Finding.undecided(GROUPS, why)
     for row, below in zip(details, holm([row["p"] for row in details], len(details)), strict=True):
         row["below"] = below
     worst = min(details, key=lambda row: (row["p"], row["satisfaction"] - row["need"]))
@@ -69,13 +60,13 @@ def check_groups(subject: Subject) -> Finding:
     short = [row for row in details if row["satisfaction"] < row["need"]]
     verdict: Verdict = "fails" if failing else "inconclusive" if short else "holds"
     return Finding(
-        name="groups",
+        name=GROUPS,
         verdict=verdict,
         value=worst["satisfaction"],
         low=worst["low"],
         high=worst["high"],
         n=worst["n"],
-        ablation=ablation,
+        ablation=AS_CLAIMED,
         split="held-out",
         says=f"{len(failing)} of {len(details)} groups of pairs lie below what they need at "
         f"{LEVEL:g} by Holm, {len(short)} in their point estimate; the worst is "

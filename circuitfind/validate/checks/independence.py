@@ -20,22 +20,22 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 from torch import ones_like, stack, zeros_like
 
-from desiderata import Donor
+from desiderata import DonorChoice
 
 from ...objective.intervals import Values
-from ..ablation import WORDS
+from ..ablation import donor_words
+from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .equivalence import claimed_scores, unmeasured
-from .faithfulness import ROUNDING
-from .leave_one_out import LEVEL
+from ..inputs import CheckInputs
+from ..names import INDEPENDENCE
+from ..thresholds import LEVEL, NOISE
 
 PERMUTATIONS = 1000
 MATERIAL = 0.05  # of what ablating every site does; less left is a dependence without weight
 ENOUGH = 50  # pairs; so many normal scores with a correlation of 0.5 are rejected 4 times in 5
 
 
-def check_independence(subject: Subject) -> Finding:
+def check_independence(inputs: CheckInputs) -> Finding:
     """HSIC of the model's scores and those without the circuit, which is ablated as the claim
     does; low and high are between which 95 % of the permutations lie.
 
@@ -43,26 +43,26 @@ def check_independence(subject: Subject) -> Finding:
     is rejected, also after what the pair itself gives is taken away, and at least a twentieth of
     what ablating every site does is left.
     """
-    mine = subject.membership
+    mine = inputs.membership
     try:
-        scores = claimed_scores(subject, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
+        scores = claimed_scores(inputs, stack([ones_like(mine), 1 - mine, zeros_like(mine)]))
     except ValueError as error:
-        return unmeasured(subject, "independence", str(error))
-    return judge_independence(*scores, seed=subject.seed, donor=subject.donor)
+        return Finding.undecided(INDEPENDENCE, str(error), ablation=donor_words(inputs.donor))
+    return judge_independence(*scores, seed=inputs.seed, donor=inputs.donor)
 
 
 def judge_independence(
-    model: Values, without: Values, empty: Values, seed: int = 0, donor: Donor = "source"
+    model: Values, without: Values, empty: Values, seed: int = 0, donor: DonorChoice = "source"
 ) -> Finding:
     """The finding that the scores of the model, of the model without the circuit, and of the
     model with every site ablated give, pair by pair."""
     # Rounded, or the kernel would take noise for scores where all are alike.
-    model, left = np.round(model / ROUNDING) * ROUNDING, without - empty
+    model, left = np.round(model / NOISE) * NOISE, without - empty
     published, adjusted = (
-        hsic_test(model, np.round(values / ROUNDING) * ROUNDING, seed) for values in (without, left)
+        hsic_test(model, np.round(values / NOISE) * NOISE, seed) for values in (without, left)
     )
     moved = float(np.abs(model - empty).mean())
-    share = float(np.abs(left).mean()) / moved if moved > ROUNDING else 0.0
+    share = float(np.abs(left).mean()) / moved if moved > NOISE else 0.0
     n, rejected = len(model), published["p"] < LEVEL
     verdict: Verdict = "inconclusive"
     says = f"HSIC {published['hsic']:.2g}, p = {published['p']:.2g}: "
@@ -89,13 +89,13 @@ def judge_independence(
         verdict = "holds"
         says += f"without the circuit, scores on {n} pairs tell nothing of the model's"
     return Finding(
-        name="independence",
+        name=INDEPENDENCE,
         verdict=verdict,
         value=published["hsic"],
         low=published["low"],
         high=published["high"],
         n=n,
-        ablation=WORDS[donor],
+        ablation=donor_words(donor),
         split="held-out",
         says=says,
         details=(

@@ -18,52 +18,52 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from desiderata import Donor
+from desiderata import DonorChoice
 
 from ...objective.intervals import Values, interval
-from ..ablation import WORDS
+from ..ablation import donor_words
+from ..behaviour import claimed_scores
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .equivalence import POWER, claimed_scores, unmeasured
-from .faithfulness import ROUNDING
-from .leave_one_out import LEVEL, holm
-from .random_circuits import QUANTILE
+from ..inputs import CheckInputs
+from ..names import INFLATED
+from ..power import fewest
+from ..thresholds import LEVEL, NOISE, POWER, QUANTILE, holm
 
 REFERENCES = 100
 
 
-def check_inflated(subject: Subject) -> Finding:
+def check_inflated(inputs: CheckInputs) -> Finding:
     """The least share of references that a member's removal outweighs, with its Clopper-Pearson
     interval; what is outside is ablated as the claim does.
 
     *Fails* where a member is flagged. *Holds* where none is and either every member outweighs 0.9
     of the references or there are references enough to flag one that outweighs half of them.
     """
-    mine, members = subject.membership, subject.members
+    mine, members = inputs.membership, inputs.members
     outside = [site for site in range(len(mine)) if site not in members]
-    rng = random.Random(f"inflated/{subject.seed}")
+    rng = random.Random(f"inflated/{inputs.seed}")
     chosen = sorted(rng.sample(outside, min(REFERENCES, len(outside))))
     table = mine.repeat(1 + len(members) + len(chosen), 1)
     for row, site in zip(table[1:], [*members, *chosen], strict=True):
         row[site] = 1 - row[site]
     try:
-        scores = claimed_scores(subject, table)
+        scores = claimed_scores(inputs, table)
     except ValueError as error:
-        return unmeasured(subject, "inflated circuits", str(error))
+        return Finding.undecided(INFLATED, str(error), ablation=donor_words(inputs.donor))
     losses = removal_losses(scores)
-    names = [str(subject.objective.sites[site]) for site in [*members, *chosen]]
-    return judge_inflated(names, losses, len(members), subject.donor)
+    names = [str(inputs.objective.sites[site]) for site in [*members, *chosen]]
+    return judge_inflated(names, losses, len(members), inputs.donor)
 
 
 def removal_losses(scores: Values) -> Values:
     """F of the first mask and each other one."""
     moved = scores[1:] - scores[0]
     # Rounding is no effect: of two sites that do nothing, neither is missed more.
-    return (np.where(np.abs(moved) > ROUNDING, moved, 0.0) ** 2).mean(1)
+    return (np.where(np.abs(moved) > NOISE, moved, 0.0) ** 2).mean(1)
 
 
 def judge_inflated(
-    names: list[str], losses: Values, n_members: int, donor: Donor = "source"
+    names: list[str], losses: Values, n_members: int, donor: DonorChoice = "source"
 ) -> Finding:
     """The finding of the losses of the members, which come first, and of the references."""
     references, n = losses[n_members:], len(losses) - n_members
@@ -86,9 +86,10 @@ def judge_inflated(
         f"{QUANTILE:g} (binomial, Holm over {n_members})"
     )
     if verdict == "inconclusive":
+        needed = fewest(lambda more: flagging_power(more, n_members) >= POWER, n + 1)
         says += (
             f"; {n} sites outside are too few to flag a member that outweighs half, "
-            f"{enough_references(n, n_members)} would do"
+            f"{needed} would do"
         )
     others = [
         {
@@ -104,13 +105,13 @@ def judge_inflated(
     ]
     low, high = interval(least["wins"], n)
     return Finding(
-        name="inflated circuits",
+        name=INFLATED,
         verdict=verdict,
         value=least["wins"] / n,
         low=low,
         high=high,
         n=n,
-        ablation=WORDS[donor],
+        ablation=donor_words(donor),
         split="held-out",
         says=says,
         details=(*rows, *others),
@@ -123,10 +124,3 @@ def flagging_power(n: int, n_members: int, share: float = 0.5) -> float:
     wins = np.arange(n + 1)
     flags = stats.binom.cdf(wins, n, QUANTILE) <= LEVEL / n_members
     return float(stats.binom.pmf(wins[flags], n, share).sum())
-
-
-def enough_references(n: int, n_members: int) -> int:
-    """The fewest references, more than `n`, that have the power."""
-    while flagging_power(n := n + 1, n_members) < POWER:
-        pass
-    return n

@@ -1,23 +1,22 @@
 """Is every member of the circuit needed?"""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Bool
-from scipy import stats
 from torch import Tensor
 
 from ...objective.intervals import interval
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
+from ..names import LEAVE_ONE_OUT
+from ..power import fewest
+from ..thresholds import LEVEL, holm, sign_p
 
-LEVEL = 0.05
 MATERIAL = 0.05  # the least share of pairs that a member is to carry
 
 
-def check_leave_one_out(subject: Subject) -> Finding:
+def check_leave_one_out(inputs: CheckInputs) -> Finding:
     """What each site's removal costs the desideratum that it hurts most, in share of pairs.
 
     Removal means that the site leaves the circuit: inside, it keeps the base's value; outside,
@@ -32,22 +31,12 @@ def check_leave_one_out(subject: Subject) -> Finding:
     n on that could be told.
     """
     ablation = "the site's own gate flipped; donors as in each desideratum"
-    objective, bounds, membership = subject.objective, subject.bounds, subject.membership
+    objective, bounds, membership = inputs.objective, inputs.bounds, inputs.membership
     members = membership.nonzero()[:, 0].tolist()
     live = [index for index, bound in enumerate(bounds) if not bound.vacuous]
     if not members or not live:
         why = "the circuit is empty" if live else "every desideratum is vacuous"
-        return Finding(
-            name="leave one out",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says=why,
-        )
+        return Finding.undecided(LEAVE_ONE_OUT, why, ablation=ablation)
     rows = membership.repeat(len(members) + 1, 1)
     for row, site in zip(rows[1:], members, strict=True):
         row[site] = 0.0
@@ -73,7 +62,7 @@ def check_leave_one_out(subject: Subject) -> Finding:
         words = f"; if it loses no more, {enough} pairs would tell that it is idle"
     n = min(len(objective.batches[index]) for index in live)
     return Finding(
-        name="leave one out",
+        name=LEAVE_ONE_OUT,
         verdict=verdict,
         value=needed / len(details),
         low=weakest["effect"],
@@ -112,7 +101,6 @@ def effect_of_removal(
     drops = {name: (lost - won) / n for name, (lost, won, n) in changes.items()}
     name = max(drops, key=lambda key: drops[key])
     lost, won, n = changes[name]
-    p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
     return {
         "site": site,
         "desideratum": name,
@@ -121,7 +109,7 @@ def effect_of_removal(
         "lost": lost,
         "won": won,
         "n": n,
-        "p": float(p),
+        "p": sign_p(lost, won),
         "most": max(
             interval(lost, n, level)[1] - interval(won, n, level)[0]
             for lost, won, n in changes.values()
@@ -132,16 +120,6 @@ def effect_of_removal(
 def pairs_to_tell(changes: Iterable[tuple[int, int, int]], level: float) -> int:
     """From how many pairs of each desideratum on these losses would be immaterial."""
     return max(
-        next(m for m in count(n) if interval(lost, m, level)[1] <= MATERIAL)
+        fewest(lambda m, lost=lost: interval(lost, m, level)[1] <= MATERIAL, n)
         for lost, _, n in changes
     )
-
-
-def holm(p_values: Sequence[float], n_tests: int) -> list[bool]:
-    """Which tests reject at LEVEL by Holm's step-down rule, among `n_tests` in all."""
-    order = torch.tensor(p_values).argsort().tolist()
-    rejected, flags = True, [False] * len(p_values)
-    for rank, index in enumerate(order):
-        rejected = rejected and p_values[index] <= LEVEL / (n_tests - rank)
-        flags[index] = rejected
-    return flags

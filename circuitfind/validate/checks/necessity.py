@@ -4,58 +4,54 @@ With s a pair's logit difference (see `ablation`), the effect of knocking out si
 untouched, is the mean over pairs of s(M) - s(M\\K). The circuit is knocked out as a whole, its
 members one by one, and two at a time. The joint effect less the sum of the single ones is the
 excess: above 0, members back each other up, as the name movers of Wang et al. 2022 (arXiv
-2211.00593) do. So the whole decides, and single effects are told beside it.
+2211.00593) do. So the whole decides, and single effects are only reported.
 
 Partial necessity is that of Shi et al. 2024 (arXiv 2410.13032): F(M, M\\C) > F(M, M\\R) for more
 than q = 0.9 of random circuits R, F the mean of squared differences of s, by an exact one-sided
 binomial test. R is as large as C and, their stricter choice, drawn from outside it. Here R also
-has as many heads and MLPs as C in each layer at each position, and where a layer has too few
+has as many sites of each kind as C in each layer at each position, and where a layer has too few
 others, more of the same kind from other layers, or else of any. They draw paths of edges, here
 sites are drawn, and a tie is no win. Where fewer sites are outside than inside, R is drawn from
 everywhere; sharing members with C, such circuits may tie with it and cannot make it fail.
 """
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from scipy import stats
-from torch import Tensor
 
-from ...mediators.site import Site
 from ...objective.intervals import Values, interval, paired_interval
-from ..ablation import WORDS
+from ..ablation import donor_words
+from ..behaviour import claimed_outcome, differences
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .equivalence import claimed_outcome, unmeasured
-from .faithfulness import GRAVEST, ROUNDING, differences
-from .leave_one_out import LEVEL
-from .random_circuits import QUANTILE, random_circuits
+from ..inputs import CheckInputs
+from ..makeup import circuits_outside, random_circuits
+from ..names import NECESSITY
+from ..power import FAR, pairs_for_interval, trials_for_share
+from ..thresholds import LEVEL, NOISE, QUANTILE, gravest, judge_wins
 
 MOST_PAIRS = 66  # of members: all of those of twelve
 # Half of what other checks take: 140 knock-outs of SmolLM2 on 64 take a minute of one core.
 FEW = 32
 MOST_RIGHT = 0.5  # of the answers; a behaviour that is mostly still there was not knocked out
-FAR = 10_000  # where to stop looking for an n that would tell
 
 Knocked = tuple[str, frozenset[int]]  # what kind of set was knocked out, and its sites
 
 
-class Told(NamedTuple):
-    """What one number decides, what is said of it, and, where it is open, what n would tell."""
+class Judgement(NamedTuple):
+    """The verdict of one number, a sentence on it, and the n that would decide where it is open."""
 
     verdict: Verdict
     says: str
     need: str = ""
 
 
-def check_necessity(subject: Subject) -> Finding:
+def check_necessity(inputs: CheckInputs) -> Finding:
     """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
     pairs; what is knocked out is ablated as the claim does.
 
@@ -63,38 +59,39 @@ def check_necessity(subject: Subject) -> Finding:
     right is not above one half, and the circuit outweighs random ones (left out where there are
     none). *Fails* where one of these is the other way round.
     """
-    sites, members = subject.objective.sites, subject.members
+    sites, members = inputs.objective.sites, inputs.members
     apart = 2 * len(members) <= len(sites)
     draw = circuits_outside if apart else random_circuits
-    drawn = draw(sites, subject.membership, subject.n_random, subject.seed)
+    drawn = draw(sites, inputs.membership, inputs.n_random, inputs.seed)
     knocked: list[Knocked] = [
         ("circuit", frozenset(members)),
         ("every site", frozenset(range(len(sites)))),
         *(("member", frozenset({member})) for member in members),
-        *(("pair", frozenset(pair)) for pair in _some_pairs(members, subject.seed)),
+        *(("pair", frozenset(pair)) for pair in _some_pairs(members, inputs.seed)),
         *(("random", chosen) for chosen in dict.fromkeys(drawn)),
     ]
     table = torch.ones(1 + len(knocked), len(sites))
     for row, (_, out) in zip(table[1:], knocked, strict=True):
         row[sorted(out)] = 0.0
+    refuse = partial(Finding.undecided, NECESSITY, ablation=donor_words(inputs.donor))
     try:
-        outcome = claimed_outcome(subject, table, FEW)
+        outcome = claimed_outcome(inputs, table, FEW)
     except ValueError as error:
-        return unmeasured(subject, "necessity", str(error))
+        return refuse(str(error))
     scores, right = differences(outcome), outcome.right.numpy()
     if not right[0].any():
-        return unmeasured(subject, "necessity", "the model answers none of these pairs right")
+        return refuse("the model answers none of these pairs right")
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
-    told = [
-        judge_effect(scores, len(members), subject.seed),
+    judgements = [
+        judge_effect(scores, len(members), inputs.seed),
         judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
         judge_random(rows, apart),
     ]
-    return _finding(subject, scores, rows, told)
+    return _finding(inputs, scores, rows, judgements)
 
 
-def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
+def judge_effect(scores: Values, n_members: int, seed: int) -> Judgement:
     """What the joint effect decides, of the scores of the model, without the circuit, without
     any site, and without each member."""
     joint, every = scores[0] - scores[1], scores[0] - scores[2]
@@ -103,101 +100,61 @@ def judge_effect(scores: Values, n_members: int, seed: int) -> Told:
     excess = joint - singles
     least, most = paired_interval(np.mean, (excess,), seed)
     says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} logits"
-    if every.mean() > ROUNDING:
+    if every.mean() > NOISE:
         says += f", {joint.mean() / every.mean():.2f} of what every site does"
     if n_members > 1:
         says += f"; its members alone cost {singles.mean():.3f} together"
-    if least > ROUNDING:
+    if least > NOISE:
         says += f", {excess.mean():.3f} less ({least:.3f} to {most:.3f}): they back each other up"
-    elif most < -ROUNDING:
+    elif most < -NOISE:
         says += f", {-excess.mean():.3f} more: what they do overlaps"
-    if low > ROUNDING:
-        return Told("holds", says)
-    if high <= ROUNDING:
-        return Told("fails", says)
-    room = abs(float(joint.mean()))
-    n = len(joint) * ((high - low) / 2 / room) ** 2 if room else np.inf
+    if low > NOISE:
+        return Judgement("holds", says)
+    if high <= NOISE:
+        return Judgement("fails", says)
+    n = pairs_for_interval(len(joint), low, high, abs(float(joint.mean())))
     need = (
         f"about {ceil(n)} pairs would tell the effect from 0"
         if n < FAR
         else (f"more than {FAR} pairs would be needed to tell the effect from 0")
     )
-    return Told("inconclusive", says, need)
+    return Judgement("inconclusive", says, need)
 
 
-def judge_answers(kept: int, n: int) -> Told:
+def judge_answers(kept: int, n: int) -> Judgement:
     """What it decides that so many of `n` right answers stay right."""
     low, high = interval(kept, n)
     verdict: Verdict = (
         "fails" if low > MOST_RIGHT else "holds" if high <= MOST_RIGHT else "inconclusive"
     )
-    need = _enough(kept / n, n, MOST_RIGHT, 0.025)
-    return Told(
+    need = trials_for_share(kept / n, n, MOST_RIGHT, 0.025)
+    return Judgement(
         verdict,
         f"{kept} of {n} right answers stay right",
         f"{need} pairs would tell whether most answers stay right",
     )
 
 
-def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Told:
+def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Judgement:
     """What the random circuits among the rows decide, drawn apart from the circuit or not;
     without any, nothing is against it."""
     drawn = [row for row in rows if row["of"] == "random"]
     n = sum(row["drawn"] for row in drawn)
     wins = sum(row["drawn"] for row in drawn if row["outweighed"])
     if not n:
-        return Told("holds", "there is no other circuit of its make-up to compare with")
-    verdict: Verdict = "inconclusive"
-    if stats.binomtest(wins, n, QUANTILE, alternative="greater").pvalue < LEVEL:
-        verdict = "holds"
-    elif apart and stats.binomtest(wins, n, QUANTILE, alternative="less").pvalue < LEVEL:
-        verdict = "fails"
-    return Told(
+        return Judgement("holds", "there is no other circuit of its make-up to compare with")
+    verdict = judge_wins(wins, n)
+    if verdict == "fails" and not apart:
+        verdict = "inconclusive"
+    return Judgement(
         verdict,
         f"it outweighs {wins} of {n} random circuits as large, drawn "
         f"{'outside it' if apart else 'from everywhere'} ({len(drawn)} different ones)",
-        f"{_enough(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it outweighs "
-        f"more than {QUANTILE:g}"
+        f"{trials_for_share(wins / n, n, QUANTILE, LEVEL)} random circuits would tell whether it "
+        f"outweighs more than {QUANTILE:g}"
         if apart
         else "more sites outside it would tell whether it outweighs others",
     )
-
-
-def circuits_outside(
-    sites: Sequence[Site], membership: Float[Tensor, " site"], n: int, seed: int
-) -> list[frozenset[int]]:
-    """`n` random circuits as large as this one and without its members, of the same make-up as
-    far as its layers have others enough.
-
-    Raises:
-        ValueError: fewer sites are outside than inside.
-    """
-    groups, members = defaultdict(list), membership.nonzero()[:, 0].tolist()
-    for index in (membership == 0).nonzero()[:, 0].tolist():
-        groups[_place(sites[index])].append(index)
-    kinds = Counter(sites[index].component.kind for index in members)
-    if sum(map(len, groups.values())) < len(members):
-        raise ValueError(f"fewer than {len(members)} sites are outside the circuit")
-    rng, drawn = random.Random(f"necessity/{seed}"), []
-    while len(drawn) < n:
-        made: set[int] = set()
-        for place, count in Counter(_place(sites[index]) for index in members).items():
-            made.update(rng.sample(groups[place], min(count, len(groups[place]))))
-        for kind, count in kinds.items():
-            rest = [index for index in _rest(groups, made) if sites[index].component.kind == kind]
-            missing = count - sum(sites[index].component.kind == kind for index in made)
-            made.update(rng.sample(rest, min(missing, len(rest))))
-        made.update(rng.sample(_rest(groups, made), len(members) - len(made)))
-        drawn.append(frozenset(made))
-    return drawn
-
-
-def _place(site: Site) -> tuple[str, int, str]:
-    return site.position, site.component.layer, site.component.kind
-
-
-def _rest(groups: Mapping[Any, Sequence[int]], made: set[int]) -> list[int]:
-    return [index for group in groups.values() for index in group if index not in made]
 
 
 def _some_pairs(members: Sequence[int], seed: int) -> list[tuple[int, ...]]:
@@ -220,7 +177,7 @@ def _rows(
     for (of, out), name, mean, loss, kept in zip(
         knocked, names, means, losses, right.tolist(), strict=True
     ):
-        told, other = of in ("circuit", "pair"), of == "random"
+        joint, other = of in ("circuit", "pair"), of == "random"
         rows.append(
             {
                 "of": of,
@@ -228,9 +185,9 @@ def _rows(
                 "effect": mean,
                 "loss": loss,
                 "right": kept,
-                "excess": mean - sum(single[frozenset({site})] for site in out) if told else None,
+                "excess": mean - sum(single[frozenset({site})] for site in out) if joint else None,
                 # By the roots, in logits, so that rounding is no win.
-                "outweighed": losses[0] ** 0.5 > loss**0.5 + ROUNDING if other else None,
+                "outweighed": losses[0] ** 0.5 > loss**0.5 + NOISE if other else None,
                 "drawn": drawn.count(out) if other else None,
             }
         )
@@ -238,10 +195,13 @@ def _rows(
 
 
 def _finding(
-    subject: Subject, scores: Values, rows: Sequence[dict[str, Any]], told: Sequence[Told]
+    inputs: CheckInputs,
+    scores: Values,
+    rows: Sequence[dict[str, Any]],
+    judgements: Sequence[Judgement],
 ) -> Finding:
-    verdict: Verdict = next(each for each in GRAVEST if each in [one.verdict for one in told])
-    says = "; ".join(one.says for one in told)
+    verdict = gravest([one.verdict for one in judgements])
+    says = "; ".join(one.says for one in judgements)
     pairs = [row for row in rows if row["of"] == "pair"]
     members = sum(row["of"] == "member" for row in rows)
     if members > 2:
@@ -251,27 +211,18 @@ def _finding(
             f"{most['sites']} has the most excess, {most['excess']:+.3f}"
         )
     if verdict == "inconclusive":
-        says += "".join(f"; {one.need}" for one in told if one.verdict == "inconclusive")
+        says += "".join(f"; {one.need}" for one in judgements if one.verdict == "inconclusive")
     joint = scores[0] - scores[1]
-    low, high = paired_interval(np.mean, (joint,), subject.seed)
+    low, high = paired_interval(np.mean, (joint,), inputs.seed)
     return Finding(
-        name="necessity",
+        name=NECESSITY,
         verdict=verdict,
         value=float(joint.mean()),
         low=low,
         high=high,
         n=len(joint),
-        ablation=WORDS[subject.donor],
+        ablation=donor_words(inputs.donor),
         split="held-out",
         says=says,
         details=tuple(rows),
     )
-
-
-def _enough(share: float, n: int, null: float, level: float) -> str:
-    """How many would tell this share from another, by a one-sided exact binomial test."""
-    more = np.arange(n + 1, FAR)
-    hits = np.rint(share * more)
-    p = np.minimum(stats.binom.cdf(hits, more, null), stats.binom.sf(hits - 1, more, null))
-    found = more[p < level]
-    return str(found[0]) if len(found) else f"more than {FAR}"

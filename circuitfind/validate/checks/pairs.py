@@ -8,26 +8,28 @@ up again in its own context: an id taken from the bare word is another token in 
 
 from ...objective.encoding import encode
 from ..card import Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
+from ..names import PAIRS
 
 LEAKS = 0.02  # share of pairs that may leak before the score stands for less than it says
 
 
-def check_pairs(subject: Subject) -> Finding:
+def check_pairs(inputs: CheckInputs) -> Finding:
     """The greatest share of leaking pairs in a desideratum, and answers with another token.
 
     Nothing is patched: this is about the pairs.
     """
     details = []
-    for batch in subject.batches:
+    for batch in inputs.batches:
         desideratum = batch.desideratum
         leaking = [
             pair.expected == pair.base_answer
             for pair in desideratum.pairs
             if desideratum.sense == "follows"
         ]
-        again = encode(subject.model, [desideratum])[0]
-        wrong = (again.expected != batch.expected) | (again.base_answer != batch.base_answer)
+        again = encode(inputs.model, [desideratum])[0]
+        wrong = again.expected.differs(batch.expected)
+        wrong = wrong | again.base_answer.differs(batch.base_answer)
         details.append(
             {
                 "desideratum": desideratum.name,
@@ -45,7 +47,7 @@ def check_pairs(subject: Subject) -> Finding:
         f"expected unpatched; {wrong} answers have another token in their context than was scored"
     )
     return Finding(
-        name="pairs",
+        name=PAIRS,
         verdict=verdict,
         value=worst["leaking"],
         low=worst["leaking"],

@@ -4,79 +4,66 @@ import torch
 
 from ...objective.mask import Mask
 from ...search import SearchResult, search_rival
-from ..card import Finding
-from ..inputs import Subject
-from .satisfaction import score_desiderata
+from ..card import AS_CLAIMED, Finding
+from ..inputs import CheckInputs
+from ..names import RIVAL
+from ..scores import score_desiderata
 
 BUDGET = 1e13  # FLOPs: some two minutes of two cores
 
 
-def check_rival(subject: Subject) -> Finding:
+def check_rival(inputs: CheckInputs) -> Finding:
     """Whether another circuit satisfies the same desiderata, on search pairs and held-out ones.
 
     The value is the Jaccard index of the two circuits, 1 where none was found. The check fails
     where a rival holds on held-out pairs too: the circuit is then not *the* circuit.
     """
-    ablation = "donors as in each desideratum"
-
-    def undecided(why: str) -> Finding:
-        return Finding(
-            name="rival",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
-            ablation=ablation,
-            split="held-out",
-            says=why,
-        )
-
-    if not subject.search:
-        return undecided("no search pairs were given, so that no rival could be sought")
-    sites = subject.objective.sites
+    if not inputs.search:
+        why = "no search pairs were given, so that no rival could be sought"
+        return Finding.undecided(RIVAL, why)
+    sites = inputs.objective.sites
     found = SearchResult(
-        mask=Mask(sites, subject.membership),
-        circuit=subject.circuit,
+        mask=Mask(sites, inputs.membership),
+        circuit=inputs.circuit,
         success=True,
         status="holds",
         message="",
         history=(),
         frontier=(),
-        ranking=subject.membership,
+        ranking=inputs.membership,
         problems=(),
         cost={},
     )
-    other = search_rival(subject.opened, found, progress=subject.shown, budget=BUDGET)
-    n = min(map(len, subject.batches))
+    other = search_rival(inputs.opened, found, progress=inputs.shown, budget=BUDGET)
+    n = min(map(len, inputs.batches))
     if not other.success:
-        says = f"on {subject.pairs_searched}, {other.message}"
+        says = f"on {inputs.pairs_searched}, {other.message}"
         return Finding(
-            name="rival",
+            name=RIVAL,
             verdict="holds",
             value=1.0,
             low=1.0,
             high=1.0,
             n=n,
-            ablation=ablation,
+            ablation=AS_CLAIMED,
             split="search",
             says=says,
         )
-    mine, its = set(subject.circuit.sites), set(other.circuit.sites)
+    mine, its = set(inputs.circuit.sites), set(other.circuit.sites)
     membership = torch.tensor([float(site in its) for site in sites])
-    scores = score_desiderata(subject.objective, subject.bounds, membership)
+    scores = score_desiderata(inputs.objective, inputs.bounds, membership)
     overlap = len(mine & its) / len(mine | its)
     held_out = all(score.holds for score in scores)
     return Finding(
-        name="rival",
+        name=RIVAL,
         verdict="fails" if held_out else "inconclusive",
         value=overlap,
         low=overlap,
         high=overlap,
         n=n,
-        ablation=ablation,
+        ablation=AS_CLAIMED,
         split="held-out",
-        says=f"on {subject.pairs_searched}, {other.message}"
+        says=f"on {inputs.pairs_searched}, {other.message}"
         + (", and on held-out ones" if held_out else ", but not on held-out ones"),
         details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
     )

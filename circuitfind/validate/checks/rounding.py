@@ -6,42 +6,35 @@ satisfaction of each desideratum under the mask less that under the circuit, on 
 """
 
 import torch
-from scipy import stats
 
-from ..card import Finding, Verdict
-from ..inputs import Subject
-from .leave_one_out import LEVEL, holm
+from ..card import AS_CLAIMED, Finding, Verdict
+from ..inputs import CheckInputs
+from ..names import ROUNDING
+from ..thresholds import LEVEL, holm, sign_p
 
-ABLATION = "donors as in each desideratum, mixed by half-open gates"
+ABLATION = f"{AS_CLAIMED}, mixed by half-open gates"
 
 
-def check_rounding(subject: Subject) -> Finding:
+def check_rounding(inputs: CheckInputs) -> Finding:
     """The greatest gap over desiderata, a share of pairs; low and high are their range.
 
     *Fails* where the mask beats the circuit on more pairs of a desideratum than the other way
     round (exact one-sided sign test at 5 %, Holm over desiderata) and the circuit does not reach
     what is needed; *holds* where the circuit reaches it, or no such difference is told.
     """
-    if subject.mask is None:
-        return Finding(
-            name="rounding",
-            verdict="inconclusive",
-            value=0.0,
-            low=0.0,
-            high=1.0,
-            n=0,
+    if inputs.mask is None:
+        return Finding.undecided(
+            ROUNDING,
+            "no mask was given, so that there is nothing to compare with",
             ablation=ABLATION,
-            split="held-out",
-            says="no mask was given, so that there is nothing to compare with",
         )
-    both = torch.stack([subject.mask, subject.membership])
+    both = torch.stack([inputs.mask, inputs.membership])
     rows = []
     for index, (desideratum, bound) in enumerate(
-        zip(subject.objective.desiderata, subject.bounds, strict=True)
+        zip(inputs.objective.desiderata, inputs.bounds, strict=True)
     ):
-        soft, hard = subject.objective.hits(index, both)
+        soft, hard = inputs.objective.hits(index, both)
         lost, won = int((soft & ~hard).sum()), int((hard & ~soft).sum())
-        p = stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
         rows.append(
             {
                 "desideratum": desideratum.name,
@@ -51,7 +44,7 @@ def check_rounding(subject: Subject) -> Finding:
                 "need": bound.value,
                 "lost": lost,
                 "won": won,
-                "p": float(p),
+                "p": sign_p(lost, won),
             }
         )
     told = holm([row["p"] for row in rows], len(rows))
@@ -63,7 +56,7 @@ def check_rounding(subject: Subject) -> Finding:
     verdict: Verdict = "fails" if broken else "holds"
     gaps = [row["mask"] - row["circuit"] for row in rows]
     most = rows[gaps.index(max(gaps))]
-    open_gates = int(((subject.mask > 0) & (subject.mask < 1)).sum())
+    open_gates = int(((inputs.mask > 0) & (inputs.mask < 1)).sum())
     says = (
         f"the mask of the search, with {open_gates} gates partly open, gives {most['mask']:.3f} "
         f"where the circuit gives {most['circuit']:.3f} ({most['desideratum']!r}, the widest gap); "
@@ -75,7 +68,7 @@ def check_rounding(subject: Subject) -> Finding:
         + f" (sign tests at {LEVEL:g}, Holm over {len(rows)})"
     )
     return Finding(
-        name="rounding",
+        name=ROUNDING,
         verdict=verdict,
         value=max(gaps),
         low=min(gaps),

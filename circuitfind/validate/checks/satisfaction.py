@@ -2,50 +2,15 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
-from torch import Tensor
-
-from ...objective.intervals import interval
-from ...objective.objective import Bound, Objective
 from ..card import DesideratumScore, Finding, Verdict
-from ..inputs import Subject
+from ..inputs import CheckInputs
+from ..names import SATISFACTION
+from ..scores import score_desiderata
 
 
-def score_desiderata(
-    objective: Objective, bounds: Sequence[Bound], membership: Float[Tensor, " site"]
-) -> tuple[DesideratumScore, ...]:
-    """The satisfaction of each desideratum, beside its null, its ceiling and its bound."""
-    scores = []
-    for index, (desideratum, bound) in enumerate(zip(objective.desiderata, bounds, strict=True)):
-        hits = objective.hits(index, membership[None])[0]
-        n, count = len(hits), int(hits.sum())
-        low, high = interval(count, n)
-        scores.append(
-            DesideratumScore(
-                name=desideratum.name,
-                part=desideratum.part,
-                sense=desideratum.sense,
-                n=n,
-                null=bound.null,
-                ceiling=bound.ceiling,
-                satisfaction=count / n,
-                low=low,
-                high=high,
-                at_least=desideratum.at_least,
-                need=bound.value,
-                holds=count / n >= bound.value,
-                vacuous=bound.vacuous,
-                ablation=f"{desideratum.part} the circuit takes: {desideratum.donor}",
-                split="held-out",
-                wrong=tuple((~hits).nonzero()[:, 0].tolist()),
-            )
-        )
-    return tuple(scores)
-
-
-def check_satisfaction(subject: Subject) -> Finding:
+def check_satisfaction(inputs: CheckInputs) -> Finding:
     """Every desideratum on the held-out pairs; see `judge`."""
-    return judge(score_desiderata(subject.objective, subject.bounds, subject.membership))
+    return judge(score_desiderata(inputs.objective, inputs.bounds, inputs.membership))
 
 
 def judge(scores: Sequence[DesideratumScore]) -> Finding:
@@ -59,7 +24,7 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
         verdict = "fails"
     reached = sum(score.holds for score in scores)
     return Finding(
-        name="satisfaction",
+        name=SATISFACTION,
         verdict=verdict,
         value=weakest.satisfaction,
         low=weakest.low,

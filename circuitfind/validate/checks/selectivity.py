@@ -19,7 +19,7 @@ import torch
 
 from desiderata import Claim, Desideratum, Pair, Prompt, Sampleable
 
-from ...models.claims import installed_claims, load_claim
+from ...claims import installed_claims, load_claim
 from ...models.model import Model
 from ...objective.encoding import encode, fit_to_tokenizer
 from ...objective.intervals import interval
@@ -27,8 +27,9 @@ from ...objective.objective import Objective
 from ...objective.precheck import SOLVED_AT_LEAST
 from ..ablation import Ablated, Outcome, ablate
 from ..card import Finding, Verdict
-from ..inputs import Subject
-from .faithfulness import GRAVEST
+from ..inputs import CheckInputs
+from ..names import SELECTIVITY
+from ..thresholds import gravest
 
 PROMPTS = 32  # of each task
 WORDS = 24  # of a passage, of which the next word is the answer
@@ -37,7 +38,7 @@ TEXT = "ordinary text"
 ABLATION = "the circuit's sites take another prompt's values (resample), the rest is untouched"
 
 
-def check_selectivity(subject: Subject) -> Finding:
+def check_selectivity(inputs: CheckInputs) -> Finding:
     """The greatest share of another task's answers, or of the text's, that the knock-out changes.
 
     It *holds* against one of them where the 95 % interval of that share (Clopper-Pearson) lies
@@ -45,18 +46,19 @@ def check_selectivity(subject: Subject) -> Finding:
     and holds where all do. That a circuit serves several tasks is no fault of the search, but it
     is then not about this one alone. Rows have KL(untouched || knocked out), too, in nats.
     """
-    if not 0 < len(subject.members) < len(subject.membership):
-        return _undecided("the circuit is empty or has every candidate site")
+    if not 0 < len(inputs.members) < len(inputs.membership):
+        why = "the circuit is empty or has every candidate site"
+        return Finding.undecided(SELECTIVITY, why, ablation=ABLATION)
     try:
-        made = ablate(subject, "resample", PROMPTS)
+        made = ablate(inputs, "resample", PROMPTS)
     except ValueError as error:
-        return _undecided(str(error))
-    whole = torch.ones_like(subject.membership)
-    own = _row("its own", made.outcome(torch.stack([whole, whole - subject.membership])))
+        return Finding.undecided(SELECTIVITY, str(error), ablation=ABLATION)
+    whole = torch.ones_like(inputs.membership)
+    own = _row("its own", made.outcome(torch.stack([whole, whole - inputs.membership])))
     rows, reasons = [], []
-    for name, pairs in _others(subject):
+    for name, pairs in _others(inputs):
         try:
-            row = _row(name, _knock_out(subject, pairs()))
+            row = _row(name, _knock_out(inputs, pairs()))
         except (ValueError, LookupError) as error:
             reasons.append(f"{name} cannot be read: {str(error).splitlines()[0][:80]}")
             continue
@@ -70,8 +72,9 @@ def check_selectivity(subject: Subject) -> Finding:
 def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) -> Finding:
     """The finding that the rows of the own task and of others give."""
     if not rows:
-        return _undecided("there is no other task to measure", (own,))
-    verdict: Verdict = next(each for each in GRAVEST if each in [row["verdict"] for row in rows])
+        why = "there is no other task to measure"
+        return Finding.undecided(SELECTIVITY, why, ablation=ABLATION, details=(own,))
+    verdict = gravest([row["verdict"] for row in rows])
     most = max(rows, key=lambda row: row["changed"])
     told = [f"{row['changed']:.2f} of {row['task']} ({row['divergence']:.2g})" for row in rows]
     says = (
@@ -83,7 +86,7 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
     if reasons:
         says += f" (not judged: {len(reasons)} others, of which the model reads or solves too few)"
     return Finding(
-        name="selectivity",
+        name=SELECTIVITY,
         verdict=verdict,
         value=most["changed"],
         low=most["low"],
@@ -118,18 +121,18 @@ def _verdict(row: dict[str, Any], own: dict[str, Any]) -> Verdict:
     return "fails" if row["low"] > SPILL * own["high"] else "inconclusive"
 
 
-def _others(subject: Subject) -> Iterator[tuple[str, Callable[[], Sequence[Pair]]]]:
+def _others(inputs: CheckInputs) -> Iterator[tuple[str, Callable[[], Sequence[Pair]]]]:
     """Tasks other than the circuit's own, by name, each with what makes its pairs; text last."""
-    known, at = installed_claims(), sorted({site.position for site in subject.circuit.sites})
-    mine = known.get(subject.circuit.task)
+    known, at = installed_claims(), sorted({site.position for site in inputs.circuit.sites})
+    mine = known.get(inputs.circuit.task)
     # Claims about one causal model are one task.
     seen = [_task_of(load_claim(mine.name))] if mine else []
     for name in known:
         claim = load_claim(name)
         if not any(_task_of(claim) is task for task in seen):
             seen.append(_task_of(claim))
-            yield name, partial(_pairs, subject.model, claim.moved(at), subject.seed)
-    yield TEXT, partial(_passages, subject.model, subject.seed)
+            yield name, partial(_pairs, inputs.model, claim.moved(at), inputs.seed)
+    yield TEXT, partial(_passages, inputs.model, inputs.seed)
 
 
 def _task_of(claim: Sampleable) -> Any:
@@ -169,28 +172,13 @@ def _kept(pairs: Sequence[Pair], at: tuple[str, ...]) -> Desideratum:
     )
 
 
-def _knock_out(subject: Subject, pairs: Sequence[Pair]) -> Outcome:
+def _knock_out(inputs: CheckInputs, pairs: Sequence[Pair]) -> Outcome:
     """What is left of the base prompts' answers: untouched, and with the circuit knocked out."""
     if len(pairs) < 2:
         raise ValueError(f"{len(pairs)} prompts")
-    sites = subject.circuit.sites
+    sites = inputs.circuit.sites
     desideratum = _kept(pairs, tuple(sorted({site.position for site in sites})))
-    batch = encode(subject.model, [desideratum])[0]
-    objective = Objective(subject.model, [batch], sites, subject.objective.cost)
+    batch = encode(inputs.model, [desideratum])[0]
+    objective = Objective(inputs.model, [batch], sites, inputs.objective.cost)
     made = Ablated("resample", objective)
     return made.outcome(torch.tensor([1.0, 0.0])[:, None].expand(-1, len(sites)))
-
-
-def _undecided(why: str, rows: Sequence[dict[str, Any]] = ()) -> Finding:
-    return Finding(
-        name="selectivity",
-        verdict="inconclusive",
-        value=0.0,
-        low=0.0,
-        high=1.0,
-        n=0,
-        ablation=ABLATION,
-        split="held-out",
-        says=why,
-        details=tuple(rows),
-    )

@@ -6,9 +6,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from desiderata import Donor, Sampleable, SavedInputs, read_pairs
+from desiderata import DonorChoice, Sampleable, SavedInputs, name_of, read_pairs
+from desiderata.choices import DONORS as BUILT_IN
 
-from .model import load_saved
+from .donors.known import DONORS
+from .models.loading import load_saved
 
 GROUP = "circuitfind.tasks"
 SAVED = "suffices"  # the claim that a native model's saved inputs make
@@ -20,25 +22,34 @@ def installed_claims() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP))}
 
 
-def load_claim(reference: str, model: str | None = None, donor: Donor | None = None) -> Sampleable:
+def load_claim(
+    reference: str, model: str | None = None, donor: str | DonorChoice | None = None
+) -> Sampleable:
     """The claim that a name, a `file.py:name`, or a table of pairs stands for.
 
     A Python file is run, as any script that you start would be.
 
     Args:
         model: the model's name; `suffices` is about the inputs that are saved beside it.
-        donor: another donor than the claim's own.
+        donor: another donor than the claim's own, by name or as an object.
 
     Raises:
-        LookupError: no such task, file, or name in the file; no inputs saved beside the model.
-        ValueError: a file that fails, a name in it that is not a claim, an unknown donor.
+        LookupError: no such task, file, or name in the file; no inputs saved beside the model; no
+            such donor.
+        ValueError: a file that fails, a name in it that is not a claim.
     """
     if reference == SAVED:
         if model is None:
             raise LookupError(f"{SAVED} is about the inputs saved beside a model; name the model")
-        return SavedInputs(load_saved(model), donor or "source")
+        return SavedInputs(load_saved(model), _chosen(donor or "source"))
     claim = _load(reference)
-    return claim.ablated(donor) if donor else claim
+    return claim.ablated(_chosen(donor)) if donor else claim
+
+
+def _chosen(donor: str | DonorChoice) -> DonorChoice:
+    """The donor of this name; those of this package stay names, which claims write out."""
+    found = DONORS.named(donor) if isinstance(donor, str) else donor
+    return next((name for name in BUILT_IN if name == name_of(found)), found)
 
 
 def _load(reference: str) -> Sampleable:

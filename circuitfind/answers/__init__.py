@@ -1,0 +1,1 @@
+"""Answers: what counts as the behaviour, one file a kind."""

@@ -1,0 +1,124 @@
+"""Answers: what counts as the behaviour. An answer reads a model's output and says how far it is
+from what was expected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from ..models.model import Model
+
+Output = Float[Tensor, "mask pair *output"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What each pair's output is scored for, as tensors with a row a pair.
+
+    `known` is False where nobody gave the answer, such as a source's that a table leaves out.
+    """
+
+    tensors: tuple[Shaped[Tensor, " pair *_"], ...]
+    known: Bool[Tensor, " pair"]
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def take(self, rows: Int[Tensor, " kept"]) -> "Target":
+        """The targets of these rows, in this order."""
+        rows = rows.to(self.known.device)
+        return Target(tuple(one[rows] for one in self.tensors), self.known[rows])
+
+    def differs(self, other: "Target") -> Bool[Tensor, " pair"]:
+        """Which rows are scored for something else than the other target's."""
+        apart = self.known != other.known
+        for mine, theirs in zip(self.tensors, other.tensors, strict=True):
+            apart = apart | (mine != theirs).reshape(len(apart), -1).any(dim=1)
+        return apart
+
+
+class UnusableAnswers(ValueError):
+    """Answers that cannot be scored; `problems` has a sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@runtime_checkable
+class Answer(Protocol):
+    """A way of answering. Every score of a claim comes from here: methods, checks, path effects and
+    reports ask nothing else of an output. Frozen and hashable.
+
+    Laws: `hit` is where `lead` is above 0; both are of each pair alone; where the target is not
+    known there is no hit.
+    """
+
+    name: str
+    unit: str  # of `lead` and `contrast`, such as "logits"
+
+    def encode(
+        self, model: Model, contexts: Sequence[str], answers: Sequence[str | None]
+    ) -> Target:
+        """What the outputs after these contexts are scored for.
+
+        Args:
+            contexts: the text of each prompt up to where its answer is read.
+            answers: the answer in words, None where nobody gave it.
+
+        Raises:
+            UnusableAnswers: answers that this model cannot be scored for, all at once.
+        """
+        ...
+
+    def hit(self, output: Output, target: Target) -> Bool[Tensor, "mask pair"]:
+        """Whether the output is the expected answer."""
+        ...
+
+    def lead(self, output: Output, target: Target) -> Float[Tensor, "mask pair"]:
+        """By how much the expected answer is ahead of every other; below 0 where it trails."""
+        ...
+
+    def contrast(self, output: Output, target: Target, other: Target) -> Float[Tensor, "mask pair"]:
+        """By how much one answer is ahead of one other."""
+        ...
+
+    def score(self, output: Output, target: Target) -> Float[Tensor, "mask pair"]:
+        """How strongly the output is for the answer, on an open scale such as its logit."""
+        ...
+
+    def surprise(self, output: Output, target: Target) -> Float[Tensor, "mask pair"]:
+        """Minus the log of the answer's share of the output, in nats, at least 0."""
+        ...
+
+    def divergence(
+        self, untouched: Float[Tensor, " pair *output"], output: Output
+    ) -> Float[Tensor, "mask pair"]:
+        """How far the output is from the untouched one, 0 where they are equal; for a
+        distribution KL(untouched || output) in nats."""
+        ...
+
+    def same(
+        self, untouched: Float[Tensor, " pair *output"], output: Output, target: Target
+    ) -> Bool[Tensor, "mask pair"]:
+        """Whether both outputs give the same answer, right or wrong.
+
+        Args:
+            target: of the same pairs, for answers that choose among alternatives.
+        """
+        ...
+
+    def words(
+        self, model: Model, output: Float[Tensor, " pair *output"], target: Target
+    ) -> list[str]:
+        """The answer that each pair's output gives, in words, for reports."""
+        ...
+
+
+def rows_of(target: Target, sizes: Sequence[int]) -> list[Target]:
+    """The target in pieces of these sizes, one after another."""
+    rows = torch.arange(len(target)).split(list(sizes))
+    return [target.take(piece) for piece in rows]

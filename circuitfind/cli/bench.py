@@ -1,0 +1,61 @@
+"""Commands that measure search methods."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .options import AsJson
+from .printing import print_json
+
+
+def truth(
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="By default all, baselines too.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="Only cases with these words in their name.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 5,
+    part: Annotated[
+        Literal["quick", "main", "all"],
+        typer.Option("--part", help="quick: every third case, two seeds; all: every ablation."),
+    ] = "main",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
+    out: Annotated[Path, typer.Option("--out", help="A folder; its rows are kept.")] = Path(
+        "runs/bench"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Which method finds the true circuit of models whose circuit is known, and at what cost?"""
+    from ..bench import cases as benching
+    from ..bench.report import print_bench, save_bench
+    from ..report.text.progress import TerminalProgress
+    from ..search import METHODS, method_named
+
+    methods = [method_named(name).name for name in method or METHODS.names()]
+    cases = benching.known_cases(part)
+    cases = [one for one in cases if all(word in one.name for word in case or ())]
+    if not cases:
+        names = "; ".join(one.name for one in benching.known_cases(part))
+        raise LookupError(f"no case has {' and '.join(case or ())} in its name; there are: {names}")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = benching.read_rows(out / "rows.jsonl")
+    with TerminalProgress(Console(stderr=True)) as shown, (out / "rows.jsonl").open("a") as file:
+
+        def done(row: benching.Row, count: int, total: int) -> None:
+            file.write(benching.row_line(row))
+            file.flush()
+            shown.report("searches", count, total, {"size": row.size})
+
+        seeds = min(seeds, benching.QUICK_SEEDS) if part == "quick" else seeds
+        rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
+    summary = save_bench(rows, out, "circuitfind " + " ".join(sys.argv[1:]))
+    if as_json:
+        print_json(summary)
+    else:
+        print_bench(Console(), summary)
+        Console().print(Text(f"folder: {out}"))

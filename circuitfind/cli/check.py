@@ -1,0 +1,151 @@
+"""Commands that check circuits: validate, check, compare, paths."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .options import AsJson, RunPath
+from .printing import print_json, print_rows, show_run
+
+
+def validate(
+    target: Annotated[
+        Path, typer.Argument(help="A run folder, or a circuit file (ours, or see docs/formats.md).")
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Another model; by default the run's.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="For a circuit file: the claim to check.")
+    ] = None,
+    position: Annotated[
+        str | None, typer.Option("--position", help="For a circuit file that names none.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", help="For a file of scores: how many sites.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
+    n_random: Annotated[
+        int | None, typer.Option("--n-random", help="Random circuits; by default as in the run.")
+    ] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Slow checks too.")] = False,
+    checks: Annotated[
+        str, typer.Option("--checks", help="Only these, with commas between; see `checks`.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check a circuit on held-out pairs: a run's again, or anyone's, and try to break it."""
+    from ..report.text.progress import TerminalProgress
+    from ..runs import revalidate as recheck
+    from ..runs.settings import Settings
+
+    names = [name.strip() for name in checks.split(",") if name.strip()]
+    given: dict[str, Any] = {"n": n, "seed": seed, "n_random": n_random}
+    with TerminalProgress(Console(stderr=True)) as shown:
+        checking = recheck.Checking(names, thorough, shown)
+        if target.is_dir():
+            made = recheck.revalidate(target, checking, model_name=model, **given)
+        elif not target.exists():
+            raise LookupError(f"{target} holds no finished run, and is no circuit file")
+        elif task is None or model is None:
+            raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
+        else:
+            known = {name: value for name, value in given.items() if value is not None}
+            settings = Settings(task=task, model=model, **known)
+            made = recheck.validate_file(target, settings, checking, position=position, top=top)
+    show_run(made.circuit.as_json(), made.report, made.path, as_json)
+
+
+def check(
+    run_path: RunPath,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The new checkpoint; by default the run's model.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a stored circuit on a new checkpoint or version: exit code 1 if anything drifted."""
+    from ..report.text.progress import TerminalProgress
+    from ..runs import revalidate as recheck
+
+    with TerminalProgress(Console(stderr=True)) as shown:
+        made, words = recheck.recheck(run_path, model, shown)
+    if as_json:
+        print_json({"path": str(made.path), "drifted": list(words), "report": made.report})
+    else:
+        for sentence in words or ("nothing drifted",):
+            print(sentence)
+    if words:
+        raise typer.Exit(1)
+
+
+def compare(
+    run_paths: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Another model; by default the runs'.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the runs.")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Also search for one circuit for all claims.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for what is found and drawn.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put circuits side by side: what they share, and how each fares on each other's claim."""
+    from ..models.loading import load_model
+    from ..report.text.progress import TerminalProgress
+    from ..report.text.table import print_comparison
+    from ..runs import compare as comparing
+    from ..runs.folder import COMPARISON_PAGE
+
+    given = load_model(model) if model else None
+    with TerminalProgress(Console(stderr=True)) as shown:
+        opened, sides = comparing.open_sides(run_paths, given, n, to_search=shared)
+        made = comparing.compare(opened, sides, shared=shared, progress=shown)
+    if out:
+        command = comparing.command_for(run_paths, model, n, shared, out)
+        comparing.save_comparison(replace(made, command=command), out)
+    if as_json:
+        print_json(made.as_json())
+    else:
+        print_comparison(Console(), made.as_json())
+        if out:
+            page = out / COMPARISON_PAGE
+            Console().print(Text(f"page: {page} (circuitfind show {out})"))
+    if made.shared and not made.shared.success:
+        raise typer.Exit(1)
+
+
+def paths(
+    run_path: RunPath,
+    mlps: Annotated[str, typer.Option("--mlps", help="frozen or recomputed.")] = "frozen",
+    n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the direct effects of a circuit's members on each other and on the answer."""
+    from ..report.text.progress import TerminalProgress
+    from ..runs import revalidate as recheck
+
+    with TerminalProgress(Console(stderr=True)) as shown:
+        edges = recheck.add_paths(run_path, mlps, n, shown).edges  # type: ignore[arg-type]
+    if as_json:
+        print_json([edge.as_json() for edge in edges])
+        return
+    rows = [
+        (
+            str(edge.sender),
+            str(edge.receiver or "answer"),
+            edge.channel,
+            f"{edge.effect:+.3f}",
+            f"{edge.low:+.3f} to {edge.high:+.3f}",
+            str(edge.n),
+        )
+        for edge in sorted(edges, key=lambda edge: -abs(edge.effect))
+    ]
+    print_rows(("from", "to", "channel", "logits", "95 %", "n"), rows, as_json)

@@ -1,0 +1,71 @@
+"""Commands that list what there is, and lint."""
+
+import typer
+
+from .options import AsJson, At, Pairs, Seed, Task
+from .printing import print_json, print_problems, print_rows
+
+
+def lint(
+    task: Task, n: Pairs = 192, seed: Seed = 0, at: At = None, as_json: AsJson = False
+) -> None:
+    """Say what is wrong with a task's desiderata, before any model runs."""
+    from desiderata import lint as find_problems
+
+    from ..claims import load_claim
+
+    claim = load_claim(task)
+    problems = find_problems(claim.moved(at) if at else claim, n, seed)
+    if as_json:
+        print_json({"claim": claim.name, "problems": [vars(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            print(problem)
+        print(f"{claim.name}: {len(problems)} problem(s)")
+    if any(problem.level == "error" for problem in problems):
+        raise typer.Exit(1)
+
+
+def tasks(as_json: AsJson = False) -> None:
+    """List the installed tasks."""
+    from ..claims import SAVED, about, installed_claims, load_claim
+
+    rows = [(name, load_claim(name).name, about(name)) for name in installed_claims()]
+    rows.append((SAVED, "suffices", "Whatever inputs are saved beside the model (--model FOLDER)."))
+    print_rows(("task", "claim", "about"), rows, as_json)
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the built-in models; folders and hub names work too."""
+    from ..models.catalogue import built_in
+
+    print_rows(("model", "about"), list(built_in().items()), as_json)
+
+
+def methods(as_json: AsJson = False) -> None:
+    """List the search methods, and the baselines that they should beat."""
+    from ..search import METHODS
+
+    rows = [
+        (spec.name, spec.idea, spec.source, METHODS.package(spec.name) or "circuitfind")
+        for spec in METHODS
+    ]
+    print_rows(("method", "idea", "source", "package"), rows, as_json)
+    print_problems(METHODS.problems())
+
+
+def checks(as_json: AsJson = False) -> None:
+    """List what the validator checks."""
+    from ..validate import CHECKS
+
+    rows = [
+        (
+            check.name,
+            "--thorough" if check.thorough else "always",
+            check.about,
+            CHECKS.package(check.name) or "circuitfind",
+        )
+        for check in CHECKS
+    ]
+    print_rows(("check", "when", "about", "package"), rows, as_json)
+    print_problems(CHECKS.problems())

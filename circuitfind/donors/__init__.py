@@ -1,0 +1,1 @@
+"""Donors: what a patched site takes, one file a kind."""

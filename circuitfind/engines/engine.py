@@ -1,0 +1,205 @@
+"""Engines: which model runs, and where in its pass an activation can be read or changed.
+
+An engine offers plain tensors at named points. Search, validation and reports never see a hook, a
+module or a library's cache.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
+
+KINDS = ("embed", "entry", "q", "k", "v", "pattern", "heads", "mlp_in", "mlp")
+
+# The new value, or None where it only looks.
+Edit = Callable[[Tensor], Tensor | None]
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """A place in the pass where a tensor can be read or changed.
+
+    These are the kinds of a transformer; engines of other modules may offer others.
+
+        embed    what the token embedding writes                    "row pos width"
+        entry    the residual stream that enters a layer            "row pos width"
+        q k v    queries, keys and values of the new tokens         "row pos head width"
+        pattern  attention after the softmax, to look at only       "row head pos seen"
+        heads    what enters the output projection, a slice a head  "row pos head width"
+        mlp_in   what enters the MLP                                "row pos width"
+        mlp      what the MLP writes                                "row pos width"
+
+    `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
+    leaves the last one, before the final norm. Keys and values have their own number of heads.
+    Queries and keys are before or after their norm and the rotation by position, as the engine has
+    them. To copy all of a token's from one row to another comes to the same, and to copy one
+    head's does unless the norm is over all heads, as in OLMo 2.
+    """
+
+    layer: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.layer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How large a model is, and how its layers are built.
+
+    `n_block_parameters` counts the weights in the layers, without embedding and unembedding.
+    `parallel` says whether a layer's MLP reads what its heads read, not what they write.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_vocab: int
+    n_block_parameters: int
+    causal: bool = True
+    parallel: bool = False
+
+
+class Engine(ABC):
+    """A model that runs, with its activations at named points. Its weights are frozen.
+
+    A class to inherit from, not a protocol: a check against a protocol would read every property,
+    and some of these run the model.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Sizes:
+        """How large the model is."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the inputs go in."""
+
+    @property
+    @abstractmethod
+    def can(self) -> frozenset[Feature]:
+        """The features that the engine has for this model, each tried on three tokens."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 over names and values of the weights, to which run folders are bound."""
+
+    @property
+    @abstractmethod
+    def plain_digest(self) -> str:
+        """SHA-256 over the weights as the model's own library names them: every engine gives the
+        same for the same weights."""
+
+    @abstractmethod
+    def has(self, point: Point) -> bool:
+        """Whether the model's pass goes through this point."""
+
+    @abstractmethod
+    def weights(self) -> Mapping[str, Tensor]:
+        """The parameters by name, to count, hash or shuffle; each once."""
+
+    @abstractmethod
+    def forward(
+        self,
+        inputs: Int[Tensor, "row pos"],
+        attends: Int[Tensor, "row seen"] | None = None,
+        edits: Sequence[tuple[Point, Edit]] = (),
+        *,
+        prefix: Any = None,
+        keep_prefix: bool = False,
+        entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
+        reads: Int[Tensor, " row"] | None = None,
+    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
+        """The logits after the last token, and the prefix if it is to be kept.
+
+        Edits at one point apply in their order. An edit in a layer before `entry` never runs.
+
+        Args:
+            attends: 1 for real tokens and 0 for padding, over the prefix and these tokens.
+            edits: what happens at which point.
+            prefix: what an earlier pass kept, which is left as it was.
+            keep_prefix: return keys and values of these tokens, for later passes.
+            entry: a layer to begin at and the residual stream that enters it. Earlier layers do
+                not run.
+            reads: the column of these tokens at which each row's logits are wanted, instead of
+                the last one.
+
+        Raises:
+            ValueError: an edit at a point that the model does not have, or one that writes where
+                it may only look.
+        """
+
+    @abstractmethod
+    def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
+        """The same prefix for a batch that holds all its rows `times` times, one after another.
+
+        Args:
+            first: the layer that the pass begins at. Earlier layers, which do not run, stay short.
+        """
+
+
+def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:
+    """Refuse edits at points that the engine does not have."""
+    lacking = sorted({point for point, _ in edits if not engine.has(point)})
+    if lacking:
+        names = ", ".join(map(str, lacking))
+        raise ValueError(
+            f"expected points that this model has in the engine {engine.name!r}; got {names}. "
+            "Ask `has(point)` first, or take another engine."
+        )
+
+
+def looked(new: Tensor | None) -> None:
+    """Refuse a new value for a pattern."""
+    if new is not None:
+        raise ValueError(
+            "expected an edit that only looks at a pattern, and returns None; got one that returns "
+            "a new value. Change q, k or v instead."
+        )
+
+
+def logits_at(
+    logits: Float[Tensor, "row pos d_vocab"], reads: Int[Tensor, " row"] | None
+) -> Float[Tensor, "row d_vocab"]:
+    """Each row's logits at the column it is read at; at the last one where no columns are given."""
+    if reads is None:
+        return logits[:, -1]
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, reads.to(logits.device)]
+
+
+def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:
+    """The position of each of the last `n_new` tokens, counted without padding."""
+    return (attends.long().cumsum(-1) - 1).clamp(min=0)[:, -n_new:]
+
+
+def raw_bytes(weight: Tensor) -> bytes:
+    """The numbers of a tensor, as they lie in memory."""
+    return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values.
+
+    A tensor with several names is read once, and counts under each of them: whether weights are
+    tied or equal makes no difference.
+    """
+    whole, known = hashlib.sha256(), {}
+    for name, weight in sorted(weights.items()):
+        key = (weight.device, weight.data_ptr(), tuple(weight.shape), weight.stride(), weight.dtype)
+        if weight.numel() == 0 or key not in known:
+            known[key] = hashlib.sha256(raw_bytes(weight)).hexdigest()
+        whole.update(f"{name} {weight.dtype} {tuple(weight.shape)} {known[key]}\n".encode())
+    return whole.hexdigest()

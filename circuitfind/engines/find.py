@@ -1,0 +1,258 @@
+"""Where a plain Hugging Face decoder writes into its residual stream.
+
+Found by looking at one pass of three tokens, never by a table of names. A layer is an item of the
+module list that runs once a layer. Its attention is the child whose class or name says so. The
+output projection is the last linear map that runs in it, and takes the heads side by side. The MLP
+is the last child beside the attention that holds a linear map and gives the width of the stream.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .engine import Point
+from .watch import Watched, tensor_at, three_tokens, watch
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a module is given ("in") or gives ("out").
+
+    `n_heads` is how many slices lie side by side in it. `copied` says that the model's later code
+    writes over this very tensor, so that who keeps it needs a copy.
+    """
+
+    module: nn.Module
+    side: Literal["in", "out"]
+    n_heads: int | None = None
+    copied: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sites:
+    """The layers of a model, and the place of each point in them.
+
+    `n_returned` is how many things a layer returns in a tuple; None where it returns the stream
+    alone.
+    """
+
+    blocks: tuple[nn.Module, ...]
+    places: dict[Point, Place]
+    n_heads: int
+    d_model: int
+    d_vocab: int
+    n_returned: int | None
+    parallel: bool
+
+
+def find_sites(model: nn.Module) -> Sites:
+    """The places where this model's layers read and write.
+
+    Raises:
+        ValueError: no layers are found, or the config does not say how many heads there are.
+    """
+    n_heads = _number(model, "num_attention_heads", "n_head", "n_heads", "num_heads")
+    seen = watch(model)
+    blocks = _layers(model, seen)
+    entered, left = seen[blocks[0]], seen[blocks[-1]]
+    if n_heads is None or entered.given is None or left.gave is None:
+        raise ValueError(
+            f"expected a decoder whose config gives num_attention_heads; got {_named(model)}. "
+            "Load it with the bridge engine instead."
+        )
+    d_model = entered.given.shape[-1]
+    places = {Point(len(blocks), "entry"): _place(seen, blocks[-1], "out")}
+    if embed := _embedding(model, blocks, seen):
+        places[Point(0, "embed")] = _place(seen, embed, "out")
+    for layer, block in enumerate(blocks):
+        places |= {
+            Point(layer, kind): place for kind, place in _in_layer(block, seen, n_heads, d_model)
+        }
+    return Sites(
+        blocks=blocks,
+        places=places,
+        n_heads=n_heads,
+        d_model=d_model,
+        d_vocab=seen.logits.shape[-1],
+        n_returned=left.n_returned,
+        parallel=_is_parallel(model, places),
+    )
+
+
+def _named(model: nn.Module) -> str:
+    return type(model).__name__
+
+
+def _number(model: nn.Module, *names: str) -> int | None:
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config(decoder=True)
+    found = (getattr(config, name, None) for name in names)
+    return next((value for value in found if isinstance(value, int)), None)
+
+
+def _layers(model: nn.Module, seen: Watched) -> tuple[nn.Module, ...]:
+    """The items of the largest module list that all ran and handed on a stream of one width."""
+    n_layers = _number(model, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+    def is_stack(items: nn.ModuleList) -> bool:
+        if not len(items) or not all(item in seen for item in items):
+            return False
+        streams = [side for item in items for side in (seen[item].given, seen[item].gave)]
+        return len({None if side is None else side.shape for side in streams} - {None}) == 1
+
+    lists = [part for part in model.modules() if isinstance(part, nn.ModuleList) and is_stack(part)]
+    if n_layers is not None:
+        lists = [part for part in lists if len(part) == n_layers]
+    if not lists:
+        count = "its layers" if n_layers is None else f"{n_layers} layers"
+        raise ValueError(
+            f"expected a decoder with a list of {count} that run one after another on one stream; "
+            f"found none in {_named(model)}. Load it with the bridge engine, or take another model."
+        )
+    return tuple(max(lists, key=lambda part: sum(w.numel() for w in part.parameters())))
+
+
+def _embedding(model: nn.Module, blocks: tuple[nn.Module, ...], seen: Watched) -> nn.Module | None:
+    """The module that writes what tokens bring into the stream."""
+    get = getattr(model, "get_input_embeddings", None)
+    embed = get() if get is not None else None
+    if embed is None or embed not in seen:
+        return None
+    within = {id(part) for block in blocks for part in block.modules()}
+    for part in model.modules():
+        if part in seen and id(part) not in within and seen[part].given is seen[embed].gave:
+            # A norm between the embedding and the first layer, as in BLOOM.
+            if seen[part].gave is seen[blocks[0]].given:
+                return part
+    return embed
+
+
+def _in_layer(
+    block: nn.Module, seen: Watched, n_heads: int, d_model: int
+) -> Iterator[tuple[str, Place]]:
+    """The kinds of points in a layer, each with its place."""
+    yield "entry", _place(seen, block, "in")
+    attention = _attention(block, seen, d_model)
+    if attention and (projection := _projection(attention, seen, n_heads, d_model)):
+        yield "heads", _place(seen, projection, "in", n_heads)
+    mlps = _mlps(block, attention, seen, d_model)
+    if mlps:
+        yield "mlp", _place(seen, _writer(block, mlps[-1], seen, d_model), "out")
+        # OPT has its MLP's two linear maps side by side in the layer: the first one reads.
+        if reader := next((part for part in mlps[-1:] + mlps if seen.takes(part, d_model)), None):
+            yield "mlp_in", _place(seen, reader, "in")
+
+
+def _place(
+    seen: Watched, module: nn.Module, side: Literal["in", "out"], n_heads: int | None = None
+) -> Place:
+    ran = seen[module]
+    value = ran.given if side == "in" else ran.gave
+    version = ran.given_version if side == "in" else ran.gave_version
+    return Place(module, side, n_heads, value is not None and value._version != version)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim == 2 and not isinstance(module, nn.Embedding)
+
+
+def _holds_linear(module: nn.Module) -> bool:
+    return any(map(_is_linear, module.modules()))
+
+
+def _attention(block: nn.Module, seen: Watched, d_model: int) -> nn.Module | None:
+    """The outermost module of a layer that attends and gives the width of the stream."""
+    inside = [(name, part) for name, part in block.named_modules() if part is not block]
+    inside = [(name, part) for name, part in inside if seen.gives(part, d_model)]
+    by_class = [
+        part
+        for _, part in inside
+        if re.search(r"attention|attn", type(part).__name__, re.IGNORECASE) and _holds_linear(part)
+    ]
+    by_name = [
+        part
+        for name, part in inside
+        if re.fullmatch(r"(self_)?att(n|ention)", name.split(".")[-1]) and _holds_linear(part)
+    ]
+    return next(iter(by_class or by_name), None)
+
+
+def _projection(
+    attention: nn.Module, seen: Watched, n_heads: int, d_model: int
+) -> nn.Module | None:
+    """The last linear map that runs in an attention and takes all heads side by side."""
+    maps = [part for part in attention.modules() if _is_linear(part) and seen.gives(part, d_model)]
+    maps = [part for part in maps if _width_given(part, seen) % n_heads == 0]
+    return max(maps, key=lambda part: seen[part].order, default=None)
+
+
+def _width_given(module: nn.Module, seen: Watched) -> int:
+    given = seen[module].given
+    return 1 if given is None else given.shape[-1]
+
+
+def _mlps(
+    block: nn.Module, attention: nn.Module | None, seen: Watched, d_model: int
+) -> list[nn.Module]:
+    """The children beside the attention that hold linear maps, in the order they run, up to the
+    last one that gives the width of the stream."""
+    attends = set() if attention is None else {id(part) for part in attention.modules()}
+    rest = [
+        part
+        for part in block.children()
+        if part in seen and _holds_linear(part) and not attends & set(map(id, part.modules()))
+    ]
+    rest.sort(key=lambda part: seen[part].order)
+    while rest and not seen.gives(rest[-1], d_model):
+        rest.pop()
+    return rest
+
+
+def _writer(block: nn.Module, mlp: nn.Module, seen: Watched, d_model: int) -> nn.Module:
+    """The module whose output is what the MLP adds to the stream."""
+    made, layer = seen[mlp].gave, seen[block].gave
+    if made is not None and layer is not None and torch.equal(made, layer):
+        # What the MLP gives is the whole stream: it adds to it itself, as in BLOOM and MPT.
+        maps = [part for part in mlp.modules() if _is_linear(part) and seen.gives(part, d_model)]
+        return max(maps, key=lambda part: seen[part].order, default=mlp)
+    for part in block.children():
+        # A norm between the MLP and the stream, as in Gemma 2 and OLMo 2.
+        if part is mlp or not seen.gives(part, d_model) or seen[part].n_runs > 1:
+            continue  # Phi runs one dropout twice, after its heads and after its MLP
+        if seen[part].given is made:
+            return part
+    return mlp
+
+
+def _is_parallel(model: nn.Module, places: dict[Point, Place]) -> bool:
+    """Whether the first MLP reads the same whatever the heads beside it write."""
+    heads, reader = places.get(Point(0, "heads")), places.get(Point(0, "mlp_in"))
+    if heads is None or reader is None:
+        return False
+    read: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any, kwargs: Any) -> None:
+        key = tensor_at(args, kwargs)
+        read.append((args[key] if isinstance(key, int) else kwargs[key]).clone())
+
+    def shift(module: nn.Module, args: Any) -> Any:
+        return (args[0] + 1.0, *args[1:])
+
+    with torch.no_grad():
+        handle = reader.module.register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            model(three_tokens(model), use_cache=False)
+            other = heads.module.register_forward_pre_hook(shift)
+            try:
+                model(three_tokens(model), use_cache=False)
+            finally:
+                other.remove()
+        finally:
+            handle.remove()
+    return torch.equal(read[0], read[1])

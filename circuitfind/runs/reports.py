@@ -1,0 +1,98 @@
+"""What report.json and validated.json hold; both are read as plain values, checked here first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..objective.mask import Memberships
+from ..records import Format, load_json
+from ..search.result import FrontierPoint
+from ..validate.card import FORMAT, CardRecord
+
+BOUND = ("circuit", "model", "pairs")  # what a card is about, each by a digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRecord:
+    """What a run or a part of it cost; `stages` are the parts of a run."""
+
+    tokens_forward: int
+    tokens_backward: int
+    flops: float
+    plain_tokens_forward: int
+    plain_tokens_backward: int
+    plain_flops: float
+    seconds: float
+    stages: "Mapping[str, CostRecord]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvedRecord:
+    """How many pairs of a desideratum the model solves; `missed` are the rows of the others."""
+
+    name: str
+    split: str
+    n: int
+    solved: int
+    share: float
+    low: float
+    high: float
+    missed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRecord(CardRecord):
+    """What checks of a circuit found, and what they cost.
+
+    `size` counts the circuit's sites, by kind and `of` how many.
+    """
+
+    success: bool
+    message: str
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+    cost: CostRecord | None = None
+    solved: tuple[SolvedRecord, ...] = ()
+    size: Mapping[str, int] = field(default_factory=dict)
+    mask: Memberships = field(default_factory=dict)
+    frontier: tuple[FrontierPoint, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRecord(CheckedRecord):
+    """The report of a run; `created` is a time in ISO 8601."""
+
+    created: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatedRecord(CheckedRecord):
+    """What checks of a run's circuit found after its report, and about what.
+
+    Raises:
+        ValueError: a digest is missing of what they are about.
+    """
+
+    def __post_init__(self) -> None:
+        if missing := [name for name in BOUND if name not in self.binds]:
+            raise ValueError(f"binds must have the digest of {', '.join(missing)}")
+
+
+CHECKED_FILE: Format[CheckedRecord] = Format("a report", {FORMAT: CheckedRecord}, FORMAT)
+REPORT_FILE: Format[ReportRecord] = Format("the report of a run", {FORMAT: ReportRecord}, FORMAT)
+VALIDATED_FILE: Format[ValidatedRecord] = Format(
+    "what validate writes", {FORMAT: ValidatedRecord}, FORMAT
+)
+
+
+def load_report(path: str | Path, format_: Format = REPORT_FILE) -> dict[str, Any]:
+    """The plain values of a report.json or validated.json.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file; every problem at once.
+    """
+    content = load_json(path)
+    format_.read(content, path)
+    return content

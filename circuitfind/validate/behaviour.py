@@ -1,0 +1,67 @@
+"""The model's behaviour in numbers: logit differences per pair, and the share of them that is kept.
+
+Several checks measure a circuit so, each under ablations of its own; see `ablation`.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..objective.intervals import Statistic, Values, paired_interval
+from .ablation import Outcome, ablate
+from .inputs import PAIRS_COMPARED, CheckInputs
+from .thresholds import NOISE
+
+
+def differences(outcome: Outcome) -> Values:
+    """The logit differences, per mask and pair, in double precision."""
+    return outcome.difference.double().numpy()
+
+
+def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
+    """The share f of the model's behaviour that a circuit keeps: a ratio of means over pairs."""
+    lowest = empty.mean(axis)
+    return (circuit.mean(axis) - lowest) / (whole.mean(axis) - lowest)
+
+
+def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
+    """Why m(M) - m(empty) is nothing to divide by; "" where it differs from 0."""
+
+    def gap(whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
+        return whole.mean(axis) - empty.mean(axis)
+
+    low, high = paired_interval(gap, (whole, empty), seed)
+    value = float(gap(whole, empty))
+    if (low > 0 or high < 0) and abs(value) > NOISE:
+        return ""
+    return (
+        f"ablating every site changes the logit difference by {-value:+.3f} "
+        f"({-high:+.3f} to {-low:+.3f}), which cannot be told from 0 on {len(whole)} pairs"
+    )
+
+
+def claimed_scores(inputs: CheckInputs, membership: Float[Tensor, "mask site"]) -> Values:
+    """The logit differences per mask and pair, with all outside each mask ablated as claimed.
+
+    Raises:
+        ValueError: there is nothing to measure, with the reason.
+    """
+    return differences(claimed_outcome(inputs, membership))
+
+
+def claimed_outcome(
+    inputs: CheckInputs, membership: Float[Tensor, "mask site"], n: int = PAIRS_COMPARED
+) -> Outcome:
+    """What each mask keeps on up to `n` pairs, with all outside it ablated as claimed.
+
+    Raises:
+        ValueError: there is nothing to measure, with the reason.
+    """
+    if not 0 < len(inputs.members) < len(inputs.membership):
+        size = "is empty" if not inputs.members else "has every candidate site"
+        raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
+    outcome = ablate(inputs, inputs.donor, n).outcome(membership)
+    if not bool(outcome.difference.isfinite().all()):
+        raise ValueError("some logits are not numbers; float32 may help")
+    if outcome.difference.shape[1] < 2:
+        raise ValueError("one pair is no sample")
+    return outcome

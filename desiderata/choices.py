@@ -1,0 +1,91 @@
+"""What a desideratum chooses by name or by object: the donor, and what counts as the answer."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+Donor = Literal["source", "mean", "zero", "resample"]
+DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
+TOP = "top"
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An object that stands in for a name: somebody's own donor or answer."""
+
+    @property
+    def name(self) -> str: ...
+
+
+DonorChoice = Donor | Named
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Answers that are compared with each other only, each a set of texts that count as one.
+
+    >>> alternatives([" is", (" are", " were")]).sets
+    ((' is',), (' are', ' were'))
+
+    Raises:
+        ValueError: fewer than two alternatives, an empty one, a text in two of them.
+    """
+
+    sets: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        texts = [text for one in self.sets for text in one]
+        problems = []
+        if len(self.sets) < 2:
+            problems.append(f"among needs two alternatives or more; got {len(self.sets)}")
+        if not all(self.sets) or not all(texts):
+            problems.append("among has an alternative without a text")
+        if twice := sorted({text for text in texts if texts.count(text) > 1}):
+            problems.append(f"among has {', '.join(map(repr, twice))} more than once")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def name(self) -> str:
+        """The alternatives in words."""
+        shown = [" or ".join(map(repr, one)) for one in self.sets[:4]]
+        more = len(self.sets) - len(shown)
+        return f"among {', '.join(shown)}" + (f" and {more} more" if more else "")
+
+
+AnswerChoice = str | Named
+
+
+def alternatives(among: Sequence[str | Collection[str]]) -> Alternatives:
+    """The alternatives of a list such as `[" is", " are"]`, where a set counts as one answer."""
+    sets = [(one,) if isinstance(one, str) else tuple(one) for one in among]
+    return Alternatives(tuple(sets))
+
+
+def answer_choice(
+    answer: AnswerChoice, among: Sequence[str | Collection[str]] | None
+) -> AnswerChoice:
+    """The answer that a claim asks for, given by either of its two arguments.
+
+    Raises:
+        ValueError: both are given, or alternatives that are none.
+    """
+    if among is None:
+        return answer
+    if answer != TOP:
+        raise ValueError("give the answer by `among` or by `answer`, not by both")
+    return alternatives(among)
+
+
+def name_of(choice: str | Named) -> str:
+    """The name of a choice, given by name or as an object."""
+    return choice if isinstance(choice, str) else choice.name
+
+
+def donor_problems(donor: DonorChoice) -> list[str]:
+    """What is wrong with a donor, in words."""
+    if isinstance(donor, str) and donor not in DONORS:
+        return [f"donor must be one of {', '.join(DONORS)}; got {donor!r}"]
+    if not isinstance(name_of(donor), str):
+        return [f"a donor is a name or an object with a name; got {donor!r}"]
+    return []

@@ -1,0 +1,1 @@
+"""Plug-ins of every kind, written with circuitfind's public names only."""
