@@ -90,7 +90,8 @@ def _state(descent: Descent, step: int, history: Sequence[Row]) -> dict[str, Any
 def _restore(descent: Descent, progress: Progress) -> tuple[int, list[dict[str, Any]]]:
     """The step to begin with and the history so far, with every tensor as the checkpoint has it."""
     state = progress.restore()
-    if not state:
+    # Earlier versions kept other keys; such a descent begins again and ends in the same circuit.
+    if not state or "parameters" not in state:
         return 0, []
     for kept, tensors in (("parameters", descent.parameters), ("memory", descent.memory)):
         for name, tensor in tensors.items():

@@ -356,3 +356,15 @@ def test_dcm_2023_wants_the_answer_of_every_source(planted, row):
     batches[keeps] = replace(batches[keeps], source_answer=replace(answers, known=known))
     with pytest.raises(ValueError, match="give source_answer in"):
         search(planted, batches, "dcm-2023", config=SearchConfig(steps=1))
+
+
+def test_a_checkpoint_of_an_earlier_layout_is_begun_again(planted):
+    class Earlier(Progress):
+        def restore(self):
+            return {"step": 7, "gates": torch.zeros(3), "total": torch.zeros(3)}
+
+    train, _ = wired.claim.sample(24)
+    config = SearchConfig(steps=10, rounds=1)
+    again = search(planted, train, config=config, progress=Earlier())
+    assert again.circuit == search(planted, train, config=config).circuit
+    assert again.history[0]["step"] == 0
