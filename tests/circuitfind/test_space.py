@@ -1,5 +1,7 @@
 """The search space: what selectors mean, in which order, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from circuitfind.mediators.head import HEADS, head
@@ -12,7 +14,11 @@ from circuitfind.mediators.space import (
     has_component,
     space_from_json,
 )
-from circuitfind.mediators.whole import MLPS, mlp
+from circuitfind.mediators.whole import EMBED, MLPS, mlp
+from circuitfind.search import SearchConfig, search
+from circuitfind.validate import validate
+
+from .. import planted as wired
 
 DECODER = Decoder(3, 2)
 AT = ("x", "last")
@@ -94,3 +100,20 @@ def test_a_space_is_read_back():
 def test_a_model_has_the_components_that_its_engine_offers():
     assert has_component(DECODER, head(2, 1)) and has_component(DECODER, mlp(0))
     assert not has_component(DECODER, head(2, 2)) and not has_component(DECODER, mlp(3))
+
+
+def test_a_search_over_sites_that_are_not_the_usual_ones_validates(planted):
+    """Null, ceiling and random circuits are of the space that the search had."""
+    train, held_out = wired.claim.sample(24)
+    usual = all_sites(planted.n_layers, planted.n_heads, ["last"])
+    sites = [*usual, Site(EMBED, "last")]
+    result = search(planted, train, sites=sites, config=SearchConfig(steps=20, rounds=1))
+    assert result.space is not None
+    assert str(result.mask.sites[0]) == "embed@last"
+    card = validate(planted, result.circuit, held_out, n_random=4)
+    assert card.holds and card.space == result.space.as_json()
+    member = replace(result.circuit, sites=(Site(EMBED, "last"),), scores=(0.0,))
+    assert validate(planted, member, held_out, checks=["satisfaction"]).findings
+    heads = search(planted, train, sites=["heads"], config=SearchConfig(steps=20, rounds=1))
+    assert {site.component.kind for site in heads.mask.sites} == {"head"}
+    assert heads.circuit.space is not None and heads.circuit.digest != result.circuit.digest
