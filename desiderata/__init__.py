@@ -5,9 +5,17 @@ A task is a `CausalModel`; `model.carries("x")` and `model.suffices()` are claim
 """
 
 from .causal_model import CausalModel
-from .choices import Alternatives, AnswerChoice, Donor, DonorChoice, Named, name_of
+from .choices import (
+    Alternatives,
+    AnswerChoice,
+    Donor,
+    DonorChoice,
+    Named,
+    alternatives,
+    name_of,
+)
 from .claim import Claim, GivenPairs, Sampleable, pairs_hold
-from .desideratum import Desideratum, Pair, Part, Sense
+from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .external import read_pairs
 from .lint import Problem, lint, lint_desiderata
@@ -34,6 +42,8 @@ __all__ = [
     "SavedInputs",
     "Sense",
     "Span",
+    "Texts",
+    "alternatives",
     "choice",
     "distinct",
     "fill",
@@ -46,4 +56,5 @@ __all__ = [
     "pairs_hold",
     "pool_of",
     "read_pairs",
+    "texts_of",
 ]

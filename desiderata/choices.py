@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 Donor = Literal["source", "mean", "zero", "resample"]
 DONORS: tuple[Donor, ...] = ("source", "mean", "zero", "resample")
 TOP = "top"
+NAMED = "named"
 
 
 @runtime_checkable
@@ -24,16 +25,24 @@ DonorChoice = Donor | Named
 class Alternatives:
     """Answers that are compared with each other only, each a set of texts that count as one.
 
+    Args:
+        sets: the alternatives of every pair; by default those that each pair names by itself: the
+            expected answer, the base's, the source's, and its `others`.
+        first: compare texts up to the first token that tells them apart, in place of the whole.
+
     >>> alternatives([" is", (" are", " were")]).sets
     ((' is',), (' are', ' were'))
 
     Raises:
-        ValueError: fewer than two alternatives, an empty one, a text in two of them.
+        ValueError: a single alternative, an empty one, a text in two of them.
     """
 
-    sets: tuple[tuple[str, ...], ...]
+    sets: tuple[tuple[str, ...], ...] = ()
+    first: bool = False
 
     def __post_init__(self) -> None:
+        if not self.sets:
+            return
         texts = [text for one in self.sets for text in one]
         problems = []
         if len(self.sets) < 2:
@@ -48,23 +57,39 @@ class Alternatives:
     @property
     def name(self) -> str:
         """The alternatives in words."""
-        shown = [" or ".join(map(repr, one)) for one in self.sets[:4]]
-        more = len(self.sets) - len(shown)
-        return f"among {', '.join(shown)}" + (f" and {more} more" if more else "")
+        shown = [" or ".join(map(repr, one)) for one in self.sets[:4]] or ["those each pair names"]
+        more = len(self.sets) - len(shown) if self.sets else 0
+        words = f"among {', '.join(shown)}" + (f" and {more} more" if more else "")
+        return words + (", by the first token that differs" if self.first else "")
 
 
 AnswerChoice = str | Named
+Among = Sequence[str | Collection[str]] | str | Alternatives
 
 
-def alternatives(among: Sequence[str | Collection[str]]) -> Alternatives:
-    """The alternatives of a list such as `[" is", " are"]`, where a set counts as one answer."""
+def alternatives(among: Among, *, first: bool = False) -> Alternatives:
+    """The alternatives of a list such as `[" is", " are"]`, where a set counts as one answer, or
+    of "named": those that each pair names by itself.
+
+    Args:
+        first: compare texts up to the first token that tells them apart, in place of the whole.
+
+    Raises:
+        ValueError: alternatives that are none.
+    """
+    if isinstance(among, Alternatives):
+        return among
+    if isinstance(among, str):
+        if among != NAMED:
+            raise ValueError(f"among is a list of answers, or {NAMED!r}; got {among!r}")
+        return Alternatives(first=first)
     sets = [(one,) if isinstance(one, str) else tuple(one) for one in among]
-    return Alternatives(tuple(sets))
+    if not sets:
+        raise ValueError("among needs two alternatives or more; got 0")
+    return Alternatives(tuple(sets), first)
 
 
-def answer_choice(
-    answer: AnswerChoice, among: Sequence[str | Collection[str]] | None
-) -> AnswerChoice:
+def answer_choice(answer: AnswerChoice, among: Among | None) -> AnswerChoice:
     """The answer that a claim asks for, given by either of its two arguments.
 
     Raises:

@@ -13,6 +13,7 @@ from .causal import Causal
 from .choices import (
     DONORS,
     TOP,
+    Among,
     AnswerChoice,
     DonorChoice,
     answer_choice,
@@ -62,6 +63,7 @@ class Claim:
     model: Causal
     at: tuple[str, ...]
     rules: tuple[Rule, ...]
+    read: str = "last"
 
     def split(self, seed: int = 0) -> Split:
         """The causal model's search and held-out sides for this seed."""
@@ -98,6 +100,7 @@ class Claim:
                         weight=rule.weight,
                         donor=rule.donor,
                         answer=rule.answer,
+                        read=self.read,
                     )
                 )
             sides.append(tuple(side))
@@ -226,7 +229,8 @@ def carries(
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
-    among: Sequence[str | Collection[str]] | None = None,
+    among: Among | None = None,
+    read: str = "last",
 ) -> Claim:
     """The claim that these variables' values pass through the circuit at these positions.
 
@@ -239,8 +243,10 @@ def carries(
     Args:
         keeps: the inputs to keep still; all that v does not depend on, unless named.
         at_least, weight: one number, or numbers by desideratum's name.
-        among: answers that are compared with each other only, such as `[" is", " are"]`; a set in
-            it counts as one answer. By default the answer is the most likely token of all.
+        among: answers that are compared with each other only, such as `[" is", " are"]`, or
+            "named" for those that each pair names; a set in it counts as one answer. By default
+            the answer is the most likely text of all.
+        read: where the answer is read: after the `last` token or a span.
         answer: somebody's own kind of answer (circuitfind/answers).
 
     Raises:
@@ -311,9 +317,9 @@ def carries(
     loosened += [] if follows else ["not followed"]
     loosened += [] if crossed else ["not crossed"]
     loosened += ["and nothing else does"] if complete else []
-    loosened += _choice_words(at_least, donor, answer)
+    loosened += _choice_words(at_least, donor, answer, read)
     name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
-    return Claim(name, model, positions_of(at), rules)
+    return Claim(name, model, positions_of(at), rules, read)
 
 
 def suffices(
@@ -325,7 +331,8 @@ def suffices(
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
-    among: Sequence[str | Collection[str]] | None = None,
+    among: Among | None = None,
+    read: str = "last",
 ) -> Claim:
     """The claim that the circuit alone gives the answer: everything outside it is patched from a
     source that differs in every input except those in `same`, and the base's answer stays.
@@ -344,9 +351,9 @@ def suffices(
     rule = Rule(name="suffices", part="outside", sense="keeps", vary=vary, answers_differ=True)
     rules = _with_degrees([rule], at_least, weight, donor, answer, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
-    loosened += _choice_words(at_least, donor, answer)
+    loosened += _choice_words(at_least, donor, answer, read)
     name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
-    return Claim(name, model, positions_of(at), rules)
+    return Claim(name, model, positions_of(at), rules, read)
 
 
 def pairs_hold(
@@ -360,7 +367,8 @@ def pairs_hold(
     weight: float = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
-    among: Sequence[str | Collection[str]] | None = None,
+    among: Among | None = None,
+    read: str = "last",
 ) -> GivenPairs:
     """The claim that hand-written pairs hold, as one desideratum.
 
@@ -377,6 +385,7 @@ def pairs_hold(
         weight=weight,
         donor=donor,
         answer=answer_choice(answer, among),
+        read=read,
     )
     return GivenPairs(name, (desideratum,))
 
@@ -405,7 +414,9 @@ def _renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
     return name if donor == "source" else f"{name}, donor {name_of(donor)}"
 
 
-def _choice_words(at_least: Degrees, donor: DonorChoice, answer: AnswerChoice) -> list[str]:
+def _choice_words(
+    at_least: Degrees, donor: DonorChoice, answer: AnswerChoice, read: str
+) -> list[str]:
     """A claim's degree, answer and donor in words, where they are not the usual ones."""
     words = []
     if isinstance(at_least, Mapping):
@@ -413,6 +424,7 @@ def _choice_words(at_least: Degrees, donor: DonorChoice, answer: AnswerChoice) -
     elif at_least != AT_LEAST:
         words.append(f"at least {at_least:g}")
     words += [name_of(answer)] if answer != TOP else []
+    words += [f"read at {read}"] if read != "last" else []
     return words + ([f"donor {name_of(donor)}"] if donor != "source" else [])
 
 

@@ -5,7 +5,7 @@ A desideratum is a named set of pairs. *Inside* means that the circuit takes the
 something new, and *keeps* when the base's answer must stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -19,23 +19,65 @@ PARTS: tuple[Part, ...] = ("inside", "outside")
 SENSES: tuple[Sense, ...] = ("follows", "keeps")
 AT_LEAST = 0.95
 
+Texts = str | tuple[str, ...]  # one right answer, or several that count as one
+
+
+def texts_of(answer: str | Collection[str]) -> tuple[str, ...]:
+    """The texts of an answer, sorted, each once.
+
+    >>> texts_of(" is"), texts_of([" were", " are"])
+    ((' is',), (' are', ' were'))
+    """
+    return (answer,) if isinstance(answer, str) else tuple(sorted(set(answer)))
+
+
+def as_texts(answer: str | Collection[str]) -> Texts:
+    """An answer as pairs hold it: a set of one is its text.
+
+    Raises:
+        ValueError: no text, or an empty one.
+    """
+    texts = texts_of(answer)
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"an answer is text, or several texts, none empty; got {answer!r}")
+    return texts[0] if len(texts) == 1 else texts
+
 
 @dataclass(frozen=True)
 class Pair:
     """A base and a source prompt, the answer expected under the patch, and their own answers.
 
-    `source_answer` is None where whoever wrote the pair did not say. The inputs are those of the
-    causal model, for reports; hand-written pairs have none.
+    An answer is a text, or several texts that are all right. `source_answer` is None where whoever
+    wrote the pair did not say. `others` are wrong answers, which `among` compares with. The inputs
+    are those of the causal model, for reports; hand-written pairs have none.
+
+    Raises:
+        ValueError: an answer without text.
     """
 
     base: Prompt
     source: Prompt
-    expected: str
-    base_answer: str
+    expected: Texts
+    base_answer: Texts
     _: KW_ONLY
-    source_answer: str | None = None
+    source_answer: Texts | None = None
+    others: tuple[Texts, ...] = ()
     base_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
     source_inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("expected", "base_answer"):
+            object.__setattr__(self, name, as_texts(getattr(self, name)))
+        if self.source_answer is not None:
+            object.__setattr__(self, "source_answer", as_texts(self.source_answer))
+        object.__setattr__(self, "others", tuple(map(as_texts, self.others)))
+
+    @property
+    def asked(self) -> Texts:
+        """What the answer has to be under the patch. Where everything that is right in the base is
+        among the expected answers, only those that are new tell that the answer moved."""
+        expected, own = set(texts_of(self.expected)), set(texts_of(self.base_answer))
+        return as_texts(expected - own) if own < expected else self.expected
 
     @property
     def is_novel(self) -> bool:
@@ -69,8 +111,8 @@ class Desideratum:
             Somebody's own donor is given as an object (circuitfind/donors).
         answer: what counts as the answer: `top`, the most likely of all; `Alternatives`, the most
             likely of those named; or somebody's own (circuitfind/answers).
-        read: where the answer is read: after the `last` token, or at the token of this index,
-            counted from 0 and written as text such as "1".
+        read: where the answer is read: after the `last` token, after a span's last token, or at
+            the token of this index, counted from 0 and written as text such as "1".
         mean_over: the prompts that `donor="mean"` is a mean over; by default the pairs' sources.
         exhaustive: the pairs are about every prompt that there is, so that search and held-out
             pairs may share prompts.
@@ -105,10 +147,10 @@ class Desideratum:
             problems.append(
                 f"{self.name}: sense must be one of {', '.join(SENSES)}; got {self.sense!r}"
             )
-        if self.read != "last" and not (self.read.isascii() and self.read.isdecimal()):
+        if not self.read or self.read == "all":
             problems.append(
-                f"{self.name}: read must be 'last' or the index of a token as text, such as '1'; "
-                f"got {self.read!r}"
+                f"{self.name}: read must be 'last', a span's name, or the index of a token as "
+                f"text, such as '1'; got {self.read!r}"
             )
         if problems:
             raise ValueError("; ".join(problems))

@@ -19,12 +19,18 @@ class Span:
 class Prompt:
     """A prompt's text and its named spans.
 
+    Args:
+        ids: the prompt's tokens, where they were given as such; they are taken as they are.
+        turns: (role, content) of each turn of a chat, which the model's tokenizer writes out.
+
     Raises:
         ValueError: empty text, or spans that are empty, out of range or named twice.
     """
 
     text: str
     spans: tuple[Span, ...] = ()
+    ids: tuple[int, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         problems = [] if self.text.strip() else [f"a prompt needs text; got {self.text!r}"]
