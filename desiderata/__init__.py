@@ -15,9 +15,10 @@ from .choices import (
     name_of,
 )
 from .claim import Claim, GivenPairs, Sampleable, pairs_hold
-from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of
+from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of, words_of
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .external import read_pairs
+from .limits import Limit, distribution, preference
 from .lint import Problem, lint, lint_desiderata
 from .prompt import Prompt, Span, fill, join
 from .saved import Saved, SavedInputs
@@ -32,6 +33,7 @@ __all__ = [
     "Donor",
     "DonorChoice",
     "GivenPairs",
+    "Limit",
     "Named",
     "Pair",
     "Part",
@@ -46,6 +48,7 @@ __all__ = [
     "alternatives",
     "choice",
     "distinct",
+    "distribution",
     "fill",
     "integers",
     "item_of",
@@ -55,6 +58,8 @@ __all__ = [
     "name_of",
     "pairs_hold",
     "pool_of",
+    "preference",
     "read_pairs",
     "texts_of",
+    "words_of",
 ]

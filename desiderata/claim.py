@@ -21,10 +21,12 @@ from .choices import (
     name_of,
 )
 from .desideratum import AT_LEAST, Desideratum, Pair, Part, Rule, Sense, check_degree
+from .limits import Limit
 from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
 
 DEALS = 1000  # ways of dividing given pairs that are tried
 Degrees = float | Mapping[str, float]
+Limits = Limit | Mapping[str, Limit]
 Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
 
 
@@ -101,6 +103,7 @@ class Claim:
                         donor=rule.donor,
                         answer=rule.answer,
                         read=self.read,
+                        limit=rule.limit,
                     )
                 )
             sides.append(tuple(side))
@@ -226,6 +229,7 @@ def carries(
     crossed: bool = True,
     complete: bool = False,
     at_least: Degrees = AT_LEAST,
+    bound: Limits | None = None,
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
@@ -243,6 +247,8 @@ def carries(
     Args:
         keeps: the inputs to keep still; all that v does not depend on, unless named.
         at_least, weight: one number, or numbers by desideratum's name.
+        bound: what may be lost on average, such as `preference(share=0.9)`, in place of a share of
+            pairs: of every desideratum that keeps, or limits by desideratum's name.
         among: answers that are compared with each other only, such as `[" is", " are"]`, or
             "named" for those that each pair names; a set in it counts as one answer. By default
             the answer is the most likely text of all.
@@ -310,14 +316,14 @@ def carries(
                 answers_differ=True,
             )
         )
-    rules = _with_degrees(shapes, at_least, weight, donor, answer, problems)
+    rules = _with_degrees(shapes, at_least, bound, weight, donor, answer, problems)
     loosened = (
         [] if keeps is None else [f"keeping only {', '.join(kept)}" if kept else "keeping nothing"]
     )
     loosened += [] if follows else ["not followed"]
     loosened += [] if crossed else ["not crossed"]
     loosened += ["and nothing else does"] if complete else []
-    loosened += _choice_words(at_least, donor, answer, read)
+    loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules, read)
 
@@ -328,6 +334,7 @@ def suffices(
     at: str | Sequence[str] = "all",
     same: Collection[str] = (),
     at_least: Degrees = AT_LEAST,
+    bound: Limits | None = None,
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
@@ -337,7 +344,9 @@ def suffices(
     """The claim that the circuit alone gives the answer: everything outside it is patched from a
     source that differs in every input except those in `same`, and the base's answer stays.
 
-    This is the usual faithful circuit (Wang et al. 2022, arXiv 2211.00593).
+    This is the usual faithful circuit (Wang et al. 2022, arXiv 2211.00593). With
+    `bound=preference(share=0.9)` it has to keep 0.9 of the preference for the base's answer, with
+    `bound=distribution(within=0.1)` the distribution of the next token within 0.1 nats.
 
     Raises:
         LookupError: an unknown input in `same`.
@@ -349,9 +358,9 @@ def suffices(
     vary = frozenset(model.inputs) - set(same)
     problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
     rule = Rule(name="suffices", part="outside", sense="keeps", vary=vary, answers_differ=True)
-    rules = _with_degrees([rule], at_least, weight, donor, answer, problems)
+    rules = _with_degrees([rule], at_least, bound, weight, donor, answer, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
-    loosened += _choice_words(at_least, donor, answer, read)
+    loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules, read)
 
@@ -364,6 +373,7 @@ def pairs_hold(
     part: Part = "inside",
     at: str | Sequence[str] = "last",
     at_least: float = AT_LEAST,
+    bound: Limit | None = None,
     weight: float = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
@@ -386,6 +396,7 @@ def pairs_hold(
         donor=donor,
         answer=answer_choice(answer, among),
         read=read,
+        limit=bound,
     )
     return GivenPairs(name, (desideratum,))
 
@@ -415,7 +426,7 @@ def _renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
 
 
 def _choice_words(
-    at_least: Degrees, donor: DonorChoice, answer: AnswerChoice, read: str
+    at_least: Degrees, bound: Limits | None, donor: DonorChoice, answer: AnswerChoice, read: str
 ) -> list[str]:
     """A claim's degree, answer and donor in words, where they are not the usual ones."""
     words = []
@@ -423,6 +434,10 @@ def _choice_words(
         words += [f"{name} at least {degree:g}" for name, degree in at_least.items()]
     elif at_least != AT_LEAST:
         words.append(f"at least {at_least:g}")
+    if isinstance(bound, Mapping):
+        words += [f"{name} {limit}" for name, limit in bound.items()]
+    elif bound is not None:
+        words.append(str(bound))
     words += [name_of(answer)] if answer != TOP else []
     words += [f"read at {read}"] if read != "last" else []
     return words + ([f"donor {name_of(donor)}"] if donor != "source" else [])
@@ -431,6 +446,7 @@ def _choice_words(
 def _with_degrees(
     rules: Sequence[Rule],
     at_least: Degrees,
+    bound: Limits | None,
     weight: Degrees,
     donor: DonorChoice,
     answer: AnswerChoice,
@@ -445,9 +461,18 @@ def _with_degrees(
             problems.append(
                 f"{option} names unknown desiderata {strangers}; this claim has: {', '.join(names)}"
             )
+    keeping = [rule.name for rule in rules if rule.sense == "keeps"]
+    if isinstance(bound, Mapping) and (strangers := sorted(set(bound) - set(keeping))):
+        problems.append(
+            f"bound names {strangers}, which are no desiderata that keep; this claim has: "
+            f"{', '.join(keeping) or 'none'}"
+        )
+    if isinstance(bound, Limit) and rules and not keeping:
+        problems.append("bound is on what may be lost, and no desideratum of this claim keeps")
     made = [
         replace(
             rule,
+            limit=_limit(bound, rule),
             at_least=_degree(at_least, rule.name, AT_LEAST),
             weight=_degree(weight, rule.name, 1.0),
             donor=donor,
@@ -460,6 +485,12 @@ def _with_degrees(
     if problems:
         raise ValueError("; ".join(problems))
     return tuple(made)
+
+
+def _limit(bound: Limits | None, rule: Rule) -> Limit | None:
+    if isinstance(bound, Mapping):
+        return bound.get(rule.name)
+    return bound if rule.sense == "keeps" else None
 
 
 def _degree(degrees: Degrees, name: str, default: float) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 from desiderata import Desideratum
 
@@ -119,7 +118,7 @@ class SearchProblem:
             select=select,
             bounds=bounds,
             margin=tuple(
-                config.margin * sqrt(bound.value * (1 - bound.value) / len(batch))
+                config.margin * bound.error(len(batch))
                 for bound, batch in zip(bounds, select.batches, strict=True)
             ),
             live=tuple(index for index, bound in enumerate(bounds) if not bound.vacuous),

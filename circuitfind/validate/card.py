@@ -61,12 +61,35 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a circuit loses of a desideratum that limits it, as a mean over pairs in `unit`.
+
+    `low` and `high` are its 95 % confidence bounds, each one-sided. The verdict is that of a paired
+    one-sided test at 5 %: it *holds* where the loss is below what is `allowed`, *fails* where it is
+    above, and is inconclusive where neither can be said.
+    """
+
+    __pydantic_config__ = CLOSED
+
+    limit: str
+    mean: float
+    low: float
+    high: float
+    allowed: float
+    unit: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
 class DesideratumScore:
     """A circuit's satisfaction of one desideratum; every score is a share of pairs in [0, 1].
 
     `low` and `high` are the 95 % Clopper-Pearson interval, `need` the bound that null, ceiling
     and `at_least` give, `vacuous` that the empty and the full circuit both reach it. `wrong` are
-    the rows of the pairs that do not come out as expected.
+    the rows of the pairs that do not come out as expected. `lead` is by how much the expected
+    answer is ahead, the mean over pairs in `unit`, with its 95 % bootstrap interval.
+
+    Of a desideratum with a limit, scores are the share kept of what can be lost; see `Loss`.
     """
 
     __pydantic_config__ = CLOSED
@@ -87,6 +110,11 @@ class DesideratumScore:
     ablation: str
     split: str
     wrong: tuple[int, ...] = ()
+    lead: float | None = None
+    lead_low: float | None = None
+    lead_high: float | None = None
+    unit: str = ""
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)

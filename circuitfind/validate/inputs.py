@@ -173,9 +173,15 @@ def digest_pairs(batches: tuple[Batch, ...]) -> str:
             one.read,
             list(one.at),
             one.at_least,
-            *([name_of(one.answer)] if one.answer != "top" else []),  # earlier digests had none
+            # Earlier digests had none of these.
+            *([name_of(one.answer)] if one.answer != "top" else []),
+            *([str(one.limit)] if one.limit else []),
         ]
-        + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
+        + [
+            [p.base.text, p.source.text, p.expected]
+            + ([p.base_answer, p.source_answer, *p.others] if one.answer != "top" else [])
+            for p in one.pairs
+        ]
         for one in (batch.desideratum for batch in batches)
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -333,7 +333,7 @@ def test_an_engine_without_prefixes_scores_alike(tiny, monkeypatch):
 
 def test_a_model_that_sees_what_comes_later_has_answers_of_one_token(tiny):
     model = tiny("native, bidirectional")
-    with pytest.raises(ValueError, match="attends to later tokens.*one token"):
+    with pytest.raises(ValueError, match=r"attends to later tokens.*one token"):
         encode(model, [several(("last",), "top")])
 
 

@@ -87,7 +87,7 @@ def test_an_answer_is_read_after_a_span(planted):
     ]
     batch = encode(planted, [desideratum(*rows, read="x")])[0]
     assert batch.base.reads.tolist() == [1, 0] and batch.source.reads.tolist() == [1, 2]
-    with pytest.raises(ValueError, match="no span 'y' .* its spans are: x"):
+    with pytest.raises(ValueError, match=r"no span 'y' .* its spans are: x"):
         encode(planted, [desideratum(*rows, read="y")])
 
 
