@@ -220,7 +220,7 @@ def _check(
     reached = sum(score.holds for score in card.desiderata)
     return {
         "success": card.holds,
-        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
+        "message": f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs} of "
         f"seed {settings.seed} by {model.name}",
         **card.as_json(),
         "cost": {**card.cost, "stages": {"validate": card.cost}},

@@ -47,6 +47,8 @@ class Settings:
     vetoes: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
     engine: str | None = None
+    held_out: str | None = None
+    max_bad: float | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,6 +60,8 @@ class Settings:
             )
             if value is not None and value < least
         ]
+        if self.max_bad is not None and not 0 <= self.max_bad < 1:
+            problems.append(f"max_bad is a share, from 0 to below 1; got {self.max_bad}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -109,7 +113,9 @@ class Settings:
 
     def load_claim(self) -> Sampleable:
         """The claim that these settings name, at their positions."""
-        claim = load_claim(self.task, self.model, self.donor)
+        claim = load_claim(
+            self.task, self.model, self.donor, held_out=self.held_out, max_bad=self.max_bad
+        )
         return claim.moved(self.at) if self.at else claim
 
 

@@ -16,6 +16,8 @@ from .fixed import with_fixed
 from .result import SearchConfig
 from .trials import Trials
 
+NEEDED = 3  # pairs of each desideratum, unless one or two are all there are
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchProblem:
@@ -102,7 +104,11 @@ class SearchProblem:
         candidates = space.sites(model.engine)
         config, cost = config or SearchConfig(), cost or Cost()
         config.check_sites(candidates)
-        if small := [batch.desideratum.name for batch in batches if len(batch) < 3]:
+        if small := [
+            batch.desideratum.name
+            for batch in batches
+            if len(batch) < NEEDED and not batch.desideratum.exhaustive
+        ]:
             raise ValueError(
                 f"search needs at least three pairs of each desideratum; too few: {small}"
             )
@@ -146,11 +152,18 @@ def _fit_and_select(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]
     """A third of each desideratum's pairs to fit on, and the rest to select on.
 
     Pairs come balanced over their answers in rounds, so that every third is a fair third. More are
-    for selection, which decides: its noise is what makes a circuit fail on held-out pairs.
+    for selection, which decides: its noise is what makes a circuit fail on held-out pairs. Where
+    one or two are all there are, both are on them.
     """
     fit, select = (
         [
-            batch.take([row for row in range(len(batch)) if (row % 3 == 0) == fitted])
+            batch.take(
+                [
+                    row
+                    for row in range(len(batch))
+                    if len(batch) < NEEDED or (row % 3 == 0) == fitted
+                ]
+            )
             for batch in batches
         ]
         for fitted in (True, False)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..objective.intervals import interval
 from ..objective.objective import Bound, Objective
-from .card import DesideratumScore
+from .card import HELD_OUT, SAME, DesideratumScore
 
 
 def score_desiderata(
@@ -35,7 +35,7 @@ def score_desiderata(
                 holds=count / n >= bound.value,
                 vacuous=bound.vacuous,
                 ablation=f"{desideratum.part} the circuit takes: {desideratum.donor}",
-                split="held-out",
+                split=SAME if desideratum.exhaustive else HELD_OUT,
                 wrong=tuple((~hits).nonzero()[:, 0].tolist()),
             )
         )
