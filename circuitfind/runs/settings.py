@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from desiderata import Sampleable
+from desiderata import Sampleable, is_table
 
 from ..claims import load_claim
 from ..models.loading import load_model
@@ -96,6 +96,19 @@ class Settings:
                 for one in value if isinstance(value, tuple) else (value,):
                     words += [f"--{option}", str(one)]
         return shlex.join(words)
+
+    def finding_tables(self, run: str | Path) -> "Settings":
+        """The same settings with tables of pairs that are not found from here named where they
+        stand: relative to a folder above the run, as to the one that it was started in."""
+        changes = {}
+        for name in ("task", "held_out"):
+            table = getattr(self, name)
+            if table is None or not is_table(table) or Path(table).is_file():
+                continue
+            above = (folder / table for folder in Path(run).resolve().parents)
+            if (found := next((path for path in above if path.is_file()), None)) is not None:
+                changes[name] = str(found)
+        return replace(self, **changes) if changes else self
 
     def load_model(self) -> Model:
         """The model that these settings name."""

@@ -143,10 +143,8 @@ def _layout(table: Table) -> Layout:
         if layout.fits(columns) and (layout is not OWN or not table.is_text):
             return layout
     missing = [name for name in REQUIRED if name not in columns]
-    if columns and not missing:
+    if not missing or not columns:  # without a column there is no row, which is told elsewhere
         return OWN
-    if not columns and not table.is_text:
-        return OWN  # nothing but lines that are no rows, or nothing at all
     raise ValueError(
         f"missing column(s) {', '.join(missing)}; found: {_named(columns) or 'none'}. "
         "docs/pairs.md lists the other layouts that are read"
