@@ -30,6 +30,8 @@ def parse_dcm(text: str) -> dict[str, Any] | None:
                 made[name] = json.loads(value)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{name}: not what DCM writes there ({error})") from error
+    if not isinstance(made[HEADS], list):
+        raise ValueError(f"{HEADS}: not what DCM writes there (expected a list)")
     return made
 
 

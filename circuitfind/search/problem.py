@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from desiderata import Desideratum
+from desiderata.dividing import NEEDED
 
 from ..mediators.site import Site
 from ..mediators.space import SearchSpace, Selector, space_of
@@ -15,8 +16,6 @@ from ..objective.objective import Bound, Objective
 from .fixed import with_fixed
 from .result import SearchConfig
 from .trials import Trials
-
-NEEDED = 3  # pairs of each desideratum, unless one or two are all there are
 
 
 @dataclass(frozen=True, kw_only=True)
