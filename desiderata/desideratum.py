@@ -38,6 +38,8 @@ def as_texts(answer: str | Collection[str]) -> Texts:
     Raises:
         ValueError: no text, or an empty one.
     """
+    if answer and isinstance(answer, str):
+        return answer
     texts = texts_of(answer)
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"an answer is text, or several texts, none empty; got {answer!r}")

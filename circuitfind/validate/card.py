@@ -8,6 +8,8 @@ from ..circuits.circuit import Circuit
 from ..records import CLOSED, Format, stored_as
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+HELD_OUT = "held-out"  # the split of pairs that search has not seen
+SAME = "same pairs as search"  # in its place where no pair could be held out
 AS_CLAIMED = "donors as in each desideratum"  # the ablation of checks that patch as the claim does
 
 
@@ -38,7 +40,7 @@ class Finding:
         why: str,
         *,
         ablation: str = AS_CLAIMED,
-        split: str = "held-out",
+        split: str = HELD_OUT,
         n: int = 0,
         details: Sequence[Mapping[str, Any]] = (),
     ) -> "Finding":
@@ -145,6 +147,11 @@ class Card:
             )
 
     @property
+    def pairs(self) -> str:
+        """What the card is about, in words: held-out pairs, or those that search saw."""
+        return pairs_in_words([score.split for score in self.desiderata])
+
+    @property
     def holds(self) -> bool:
         """Whether every desideratum holds on the held-out pairs."""
         return all(score.holds for score in self.desiderata)
@@ -171,6 +178,17 @@ class CardRecord:
     def card(self) -> Card:
         """The card, without its cost."""
         return Card(self.desiderata, self.checks, binds=self.binds, space=self.space)
+
+
+def pairs_in_words(splits: Sequence[str]) -> str:
+    """The pairs of these splits, as sentences and titles name them.
+
+    >>> pairs_in_words(["held-out"])
+    'held-out pairs'
+    """
+    if SAME not in splits:
+        return "held-out pairs"
+    return "the pairs that search saw (nothing held out)"
 
 
 FORMAT = "circuitfind-report/1"

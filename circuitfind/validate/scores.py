@@ -10,7 +10,7 @@ from desiderata import name_of
 from ..objective.graded import Graded, unit_of
 from ..objective.intervals import Statistic, Values, interval, mean_bounds, paired_interval
 from ..objective.objective import Bound, Objective
-from .card import DesideratumScore, Loss, Verdict
+from .card import HELD_OUT, SAME, DesideratumScore, Loss, Verdict
 
 
 def score_desiderata(
@@ -58,7 +58,7 @@ def _score(
         holds=holds,
         vacuous=bound.vacuous,
         ablation=f"{desideratum.part} the circuit takes: {name_of(desideratum.donor)}",
-        split="held-out",
+        split=SAME if desideratum.exhaustive else HELD_OUT,
         wrong=tuple((~hits).nonzero()[:, 0].tolist()),
         lead=float(leads.mean()),
         lead_low=lead_low,
