@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .models.model import Model
     from .objective.mask import Mask
     from .report.figures.plots import draw_search
+    from .runs.preview import Preview, preview
     from .search import search
     from .search.result import SearchConfig, SearchResult
     from .validate import validate
@@ -33,12 +34,14 @@ _HOME = {
     "Component": "mediators.site",
     "Mask": "objective.mask",
     "Model": "models.model",
+    "Preview": "runs.preview",
     "SearchConfig": "search.result",
     "SearchResult": "search.result",
     "Site": "mediators.site",
     "draw_search": "report.figures.plots",
     "load_circuit": "circuits.circuit",
     "load_model": "models.loading",
+    "preview": "runs.preview",
     "search": "search",
     "validate": "validate",
 }
@@ -49,12 +52,14 @@ __all__ = [
     "Component",
     "Mask",
     "Model",
+    "Preview",
     "SearchConfig",
     "SearchResult",
     "Site",
     "draw_search",
     "load_circuit",
     "load_model",
+    "preview",
     "search",
     "validate",
 ]

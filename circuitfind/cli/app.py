@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from . import bench, check, find, lists, look
+from . import bench, check, find, lists, look, preview
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +35,7 @@ COMMANDS = (
     check.check,
     lists.checks,
 )
+app.command(name="try")(preview.try_)  # `try` is a word of Python
 for command in COMMANDS:
     app.command()(command)
 

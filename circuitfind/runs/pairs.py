@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from desiderata import Problem, Sampleable, lint_desiderata
+from desiderata import Desideratum, Problem, Sampleable, lint_desiderata
 
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch, encode, fit_to_tokenizer
 from ..objective.precheck import Solved, keep_known, keep_solved, precheck
+from ..report.text.preview import refusal_text
+from .look import LOOKED_AT, look_at, unsolved
 from .settings import Settings
+from .suggestions import suggestions
 
 SPARE = 1.25  # pairs drawn for each one wanted, since those that the model fails are left out
 
@@ -36,6 +39,9 @@ def gather(
 ) -> Evidence:
     """The pairs of a claim that this model solves, encoded, for search and held out.
 
+    A few pairs of each desideratum are looked at first, and a claim that more pairs could not
+    save is refused there.
+
     Args:
         to_search: look for the pairs of search too; without, there are none.
         known: which pairs of each split this model solves, where a run with the same settings
@@ -50,6 +56,8 @@ def gather(
     problems = lint_desiderata(*sampled, n=settings.n)
     errors = [str(problem) for problem in problems if problem.level == "error"]
     cost, counts = Cost(), {}
+    if to_search and not settings.force and not (known and "search" in known):
+        _refuse_early(model, sampled[0], errors, cost)
     ready: dict[str, tuple[Batch, ...]] = {"search": ()}
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
@@ -59,7 +67,9 @@ def gather(
         else:
             ready[split], solved = keep_solved(model, batches, settings.n, cost)
         counts[split] = solved
-        errors += precheck(model, solved)
+        # What search pairs already speak against is not said of the held-out ones too.
+        failed = {error.partition(": ")[0] for error in errors}
+        errors += precheck(model, [count for count in solved if count.name not in failed])
         if unsolved := [count.name for count in solved if not count.solved]:
             raise ValueError(f"{model.name} solves no pair of {', '.join(unsolved)}")
     errors = list(dict.fromkeys(errors))
@@ -93,6 +103,21 @@ def _are_about(counts: Sequence[Solved], batches: Sequence[Batch]) -> bool:
         count.name == batch.desideratum.name and count.n <= len(batch)
         for count, batch in zip(counts, batches, strict=True)
     )
+
+
+def _refuse_early(
+    model: Model, desiderata: Sequence[Desideratum], errors: Sequence[str], cost: Cost
+) -> None:
+    """Refuse what a look at a few pairs is enough to refuse.
+
+    Raises:
+        ValueError: with every problem once, the table of what is solved, and what to try.
+    """
+    looks, unusable = look_at(model, desiderata, LOOKED_AT, cost)
+    problems = [*errors, *unusable, *unsolved(model, looks)]
+    if problems:
+        tips = list(suggestions(model, looks))
+        raise ValueError(refusal_text(problems, [look.row() for look in looks], tips))
 
 
 def _words(problems: Sequence[Problem]) -> list[str]:

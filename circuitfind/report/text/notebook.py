@@ -1,4 +1,4 @@
-"""Circuits, cards and results in a notebook: small HTML without a script.
+"""Circuits, cards, results and previews in a notebook: small HTML without a script.
 
 Names and sentences may come from anybody's file, so that all text is escaped, put on one line,
 cut, and kept from turning its surroundings right to left. Colours are the notebook's own.
@@ -13,6 +13,7 @@ from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
 from ...validate.card import Card
 from .counts import size_words
+from .preview import run_words, visible
 from .sitegraph import on_one_line
 
 LONGEST, ROWS = 600, 40  # letters of a text, rows of a table
@@ -69,6 +70,29 @@ def result_html(result: SearchResult) -> str:
         )
     circuit = circuit_html(result.circuit) if len(result.circuit) else ""
     return _box(f"Search: {MARKS[result.status]}", words, circuit)
+
+
+def preview_html(shown: Any) -> str:
+    """A preview: each desideratum's pairs with what the model says, its scores, what is wrong."""
+    made = shown.as_json()
+    pairs, scores = [], []
+    for row in made["desiderata"]:
+        for example in row["examples"]:
+            for name in ("base", "source"):
+                said = example[name]
+                top = ", ".join(f"{token!r} {share:.2f}" for token, share in said["top"])
+                wanted = example["expected"]["texts"] if name == "base" else []
+                own = said["answer"]["texts"] if said["answer"] else []
+                texts = (" or ".join(map(repr, one)) for one in (own, wanted))
+                pairs.append([row["name"], name, visible(said["text"]), *texts, top])
+        shares = ["-" if row[end] is None else f"{row[end]:.2f}" for end in ("null", "ceiling")]
+        counts = [f"{row['solved']} of {row['n']}", f"{row['preferred']} of {row['compared']}"]
+        scores.append([row["name"], *counts, *shares])
+    lines = [*made["problems"], *made["warnings"], *made["suggestions"], run_words(made)]
+    tables = _table(["desideratum", "", "prompt", "answer", "expected", "model says"], pairs)
+    tables += _table(["desideratum", "solved", "preferred", "null", "ceiling"], scores)
+    mark = "discover would refuse this" if made["refused"] else "discover would run this"
+    return _box(f"{made['claim']}, on {made['model']}: {mark}", [*filter(None, lines)], tables)
 
 
 def _box(title: str, lines: Iterable[str], body: str) -> str:
