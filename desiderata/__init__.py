@@ -4,6 +4,7 @@ A task is a `CausalModel`; `model.carries("x")` and `model.suffices()` are claim
 `claim.sample(n, seed)` gives the desiderata for search and those held out. No torch, no model.
 """
 
+from .calls import TaskError
 from .causal_model import CausalModel
 from .choices import (
     Alternatives,
@@ -18,7 +19,8 @@ from .claim import Claim, GivenPairs, Sampleable, pairs_hold
 from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .external import read_pairs
-from .lint import Problem, lint, lint_desiderata
+from .lint import lint, lint_desiderata
+from .problem import Problem
 from .prompt import Prompt, Span, fill, join
 from .saved import Saved, SavedInputs
 
@@ -42,6 +44,7 @@ __all__ = [
     "SavedInputs",
     "Sense",
     "Span",
+    "TaskError",
     "Texts",
     "alternatives",
     "choice",

@@ -1,9 +1,20 @@
 """Commands that list what there is, and lint."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from .options import AsJson, At, Pairs, Seed, Task
 from .printing import print_json, print_problems, print_rows
+
+if TYPE_CHECKING:
+    from desiderata import Problem
+
+COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
 def lint(
@@ -19,11 +30,24 @@ def lint(
     if as_json:
         print_json({"claim": claim.name, "problems": [vars(problem) for problem in problems]})
     else:
-        for problem in problems:
-            print(problem)
+        _print_problems(problems)
         print(f"{claim.name}: {len(problems)} problem(s)")
     if any(problem.level == "error" for problem in problems):
         raise typer.Exit(1)
+
+
+def _print_problems(problems: "Sequence[Problem]") -> None:
+    """A table of the problems on a terminal, and elsewhere one line each, for grep and its like."""
+    console = Console()
+    if not console.is_terminal:
+        for problem in problems:
+            print(problem)
+    elif problems:
+        table = Table("level", "desideratum", "problem")
+        for problem in problems:
+            level = Text(problem.level, style=COLOURS[problem.level])
+            table.add_row(level, Text(problem.where), Text(problem.says))
+        console.print(table)
 
 
 def tasks(as_json: AsJson = False) -> None:
