@@ -131,21 +131,24 @@ def choice(
         ValueError: no items, more than a million, an item twice, or a held-out item that is not
             among the items.
     """
-    long = isinstance(items, range) and len(items) > MOST
-    pool = items if long else tuple(islice(items, MOST + 1))  # type: ignore[assignment]
     problems = []
-    if not pool:
-        problems.append("choice() needs at least one item and got none")
-    if not long:
+    pool: Sequence[Any]
+    members: Collection[Any]
+    if isinstance(items, range) and len(items) > MOST:
+        pool = members = items
+    else:
+        pool = tuple(islice(items, MOST + 1))
+        members = set(pool)
         if len(pool) > MOST:
             problems.append(
                 f"choice() takes up to {MOST:,} items and got more; whole numbers may be given as "
                 "integers(low, high) or as a range"
             )
-        elif len(set(pool)) < len(pool):
+        elif len(members) < len(pool):
             twice = sorted(str(item) for item, count in Counter(pool).items() if count > 1)
             problems.append(f"choice() needs different items; given twice: {', '.join(twice)}")
-    members = pool if long else set(pool)
+    if not pool:
+        problems.append("choice() needs at least one item and got none")
     if strangers := [item for item in held_out if item not in members]:
         problems.append(f"held_out items must be among the items; these are not: {strangers}")
     if held_out and len(pool) <= len(set(held_out)) and not set(pool) - set(held_out):

@@ -148,7 +148,6 @@ def _same_text(desideratum: Desideratum) -> Iterator[Problem]:
 def _spans(desideratum: Desideratum) -> Iterator[Problem]:
     """Positions that prompts do not have, with those that they have."""
     prompts = [prompt for pair in desideratum.pairs for prompt in (pair.base, pair.source)]
-    known = dict.fromkeys(span.name for prompt in prompts for span in prompt.spans)
     names = [name for name in (*desideratum.at, desideratum.read) if name not in ("last", "all")]
     for name in dict.fromkeys(names):
         if name not in desideratum.at and name.isdecimal():  # read at the token of this index
@@ -160,7 +159,8 @@ def _spans(desideratum: Desideratum) -> Iterator[Problem]:
                 if len(lack) == len(prompts)
                 else (f"{len(lack)} of {len(prompts)} prompts, such as {lack[0].text!r}, have")
             )
-            spans = ", ".join(span for span in known if span != name) or "none"
+            known = dict.fromkeys(span.name for prompt in lack for span in prompt.spans)
+            spans = ", ".join(known) or "none"
             yield Problem(
                 "error",
                 desideratum.name,

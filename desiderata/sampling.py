@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 from typing import Any, Generic
 
 from .causal import Causal, Model
-from .desideratum import Pair, Rule
+from .desideratum import Pair, Rule, Texts
 from .domains import MOST, SPLIT_FROM, Choice, ItemOf, Values, pool_of
 from .positions import with_computed
 
@@ -153,7 +153,7 @@ def sample_pairs(
     model = split.held_out if held_out else split.search
     rng = random.Random(f"{split.seed}/{held_out}/{rule.name}")
     reasons: Counter[str] = Counter()
-    by_answer: dict[str, list[Pair]] = defaultdict(list)
+    by_answer: dict[Texts, list[Pair]] = defaultdict(list)
     seen: set[tuple[str, str]] = set()
     for _ in range(DRAWS_PER_PAIR * max(n, 50)):
         # Three candidates for each place let the balance choose among answers.
