@@ -1,6 +1,7 @@
 """Claims from a user's own Python file, which is run as `python file.py` would run it."""
 
 import hashlib
+import importlib
 import importlib.util
 import sys
 import traceback
@@ -102,12 +103,13 @@ def _siblings(folder: Path) -> Iterator[None]:
     aside = {
         key: module
         for key, module in list(sys.modules.items())
-        if key.split(".")[0] in names and not _is_in(module, folder)
+        if key.split(".")[0] in names and not _is_in(key, folder)
     }
     before = dict(sys.modules)
     finder = _Siblings(folder, names)
     for key in aside:
         del sys.modules[key]
+    importlib.invalidate_caches()  # of what stood in the folder when it was last read
     sys.meta_path.insert(0, finder)
     sys.path.append(str(folder))
     try:
@@ -116,9 +118,8 @@ def _siblings(folder: Path) -> Iterator[None]:
         sys.meta_path.remove(finder)
         if str(folder) in sys.path:
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(str(folder))]
-        for key, module in list(sys.modules.items()):
-            if key not in before and _is_in(module, folder):
-                del sys.modules[key]
+        for key in [key for key in sys.modules if key not in before and _is_in(key, folder)]:
+            del sys.modules[key]
         sys.modules.update(aside)
 
 
@@ -150,9 +151,12 @@ def _names_of(folder: Path) -> set[str]:
     }
 
 
-def _is_in(module: ModuleType | None, folder: Path) -> bool:
-    """Whether a module's file, or its package's, is in this folder."""
-    file = getattr(module, "__file__", None)
-    if not file:
-        file = next(iter(getattr(module, "__path__", ())), None)
-    return bool(file) and folder in Path(file).resolve().parents
+def _is_in(name: str, folder: Path) -> bool:
+    """Whether an imported module, or the package that it is in, stands directly in this folder."""
+    root = sys.modules.get(name.split(".")[0])
+    file = getattr(root, "__file__", None)
+    if file and Path(file).name == "__init__.py":
+        file = Path(file).parent
+    if not file:  # a package without __init__.py, or a module of Python that has no file
+        file = next(iter(getattr(root, "__path__", ())), None)
+    return bool(file) and Path(file).resolve().parent == folder
