@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
+from rich.console import Console
 
 from circuitfind.claims import load_claim
+from circuitfind.cli import lists
+from desiderata import Claim, pool_of
 
 TASK = """
 from desiderata import CausalModel, choice
@@ -37,7 +42,11 @@ def task(imports="", names='["x", "y"]'):
 
 
 def items(path):
-    return load_claim(f"{path}:claim").model.inputs["a"].items
+    claim = load_claim(f"{path}:claim")
+    assert isinstance(claim, Claim)
+    pool = pool_of(claim.model.inputs["a"])
+    assert pool is not None
+    return pool.items
 
 
 def state():
@@ -159,3 +168,21 @@ def test_lint_loads_no_torch(write):
     )
     assert made.stdout.endswith("False\n"), made.stderr
     assert "carries answer at last" in made.stdout
+
+
+def test_lint_prints_a_table_on_a_terminal_and_a_line_for_each_problem_elsewhere(
+    write, monkeypatch, capsys
+):
+    path = str(
+        write("mine.py", task(names="list('abcdefghijkl')").replace('answer")', 'answer", at="b")'))
+    )
+    with pytest.raises(typer.Exit):
+        lists.lint(path, n=192)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("error: follows answer and crossed answer: the prompts have no span")
+    assert lines[-1] == "carries answer at b: 2 problem(s)" and len(lines) == 3
+    monkeypatch.setattr(lists, "Console", partial(Console, force_terminal=True, width=80))
+    with pytest.raises(typer.Exit):
+        lists.lint(path, n=192)
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("level", "desideratum", "problem", "no span 'b'", "│"))

@@ -12,6 +12,7 @@ from desiderata import (
     Desideratum,
     Pair,
     Prompt,
+    Texts,
     choice,
     distinct,
     integers,
@@ -210,7 +211,10 @@ def wide_boxes() -> CausalModel:
 
 
 def pair(
-    number: Any, expected: str = "new", base_answer: str = "old", source_answer: str | None = None
+    number: Any,
+    expected: Texts = "new",
+    base_answer: Texts = "old",
+    source_answer: str | None = None,
 ) -> Pair:
     """A hand-written pair whose two prompts show the number."""
     return Pair(
@@ -234,7 +238,7 @@ def items_of(domain: Domain) -> tuple[Any, ...]:
     pool = pool_of(domain)
     if pool is None:
         raise TypeError(f"{domain} has no pool of its own")
-    return pool.items
+    return tuple(pool.items)
 
 
 def texts(desiderata: Collection[Desideratum]) -> set[str]:

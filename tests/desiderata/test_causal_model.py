@@ -372,7 +372,7 @@ def test_conditions_and_prompts_that_raise():
     with pytest.raises(TaskError, match=r"line \d+: condition\(double=2\) raised RuntimeError: no"):
         doubling(where=condition).allows({"x": 1})
 
-    def prompt(x):
+    def prompt(x) -> Any:
         return None if x == 1 else x.upper()
 
     values = {"x": 2, "double": 4}

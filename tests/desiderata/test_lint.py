@@ -15,6 +15,7 @@ from desiderata import (
     GivenPairs,
     Pair,
     Prompt,
+    Texts,
     choice,
     fill,
     integers,
@@ -45,7 +46,7 @@ def with_pairs(made, *more):
     return desideratum(*made.pairs, *more, name=made.name, part=made.part, sense=made.sense)
 
 
-def reusing(base, source, expected="new", base_answer="old"):
+def reusing(base, source, expected: Texts = "new", base_answer: Texts = "old"):
     return Pair(base=base.base, source=source.source, expected=expected, base_answer=base_answer)
 
 
