@@ -4,6 +4,7 @@ A task is a `CausalModel`; `model.carries("x")` and `model.suffices()` are claim
 `claim.sample(n, seed)` gives the desiderata for search and those held out. No torch, no model.
 """
 
+from .calls import TaskError
 from .causal_model import CausalModel
 from .choices import (
     Alternatives,
@@ -19,7 +20,8 @@ from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of, words_
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
 from .given import GivenPairs, pairs_hold
 from .limits import Limit, distribution, preference
-from .lint import Problem, lint, lint_desiderata
+from .lint import lint, lint_desiderata
+from .problem import Problem
 from .prompt import Prompt, Span, fill, join
 from .saved import Saved, SavedInputs
 from .tables import is_table, read_pairs
@@ -46,6 +48,7 @@ __all__ = [
     "SavedInputs",
     "Sense",
     "Span",
+    "TaskError",
     "Texts",
     "TokenIds",
     "alternatives",

@@ -4,6 +4,7 @@ import random
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from .desideratum import Texts
 from .domains import Domain, Values
 from .prompt import Prompt
 
@@ -59,8 +60,11 @@ class Causal(Protocol):
         """The prompt for these values of all variables."""
         ...
 
-    def write_answer(self, values: Values) -> str:
-        """How the answer is written after the prompt."""
+    def write_answer(self, values: Values) -> Texts:
+        """How the answer is written after the prompt: a text, or several that are all right.
+
+        Empty where there is no right answer.
+        """
         ...
 
     def narrowed(self: Model, domains: Mapping[str, Domain]) -> Model:

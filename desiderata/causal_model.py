@@ -1,24 +1,22 @@
 """The causal model of a task: inputs, mechanisms, a prompt; what an interchange would answer."""
 
-import inspect
+import math
+import numbers
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cache
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from typing import Any, TypeVar
 
+from .calls import SHOWN, TaskError, call, called, parents_of, place_of, shown, words_of
 from .claim import Claim, carries, suffices
-from .domains import Distinct, Domain, ItemOf, Values, pool_of
-from .prompt import Prompt, fill, template_names
+from .desideratum import Texts
+from .domains import Domain, Values, pool_of
+from .model_problems import model_problems
+from .prompt import Prompt, fill, root_of, template_names, template_values, write_each
 
 Narrowed = TypeVar("Narrowed", bound="CausalModel")
-
-
-@cache
-def parents_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a function's parameters: the variables that it reads."""
-    return tuple(inspect.signature(function).parameters)
+SEVERAL = (list, tuple, set, frozenset)  # values of an answer that are several right ones
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,15 @@ class CausalModel:
         prompt: a template, or a function of variables that returns a template's `fill`, a
             `Prompt`, or text without spans.
         where: conditions that values must meet, each a function of variables.
-        answer: the variable that the prompt's continuation gives.
-        completion: how the answer is written after the prompt, a template over the variables
-            (by default the answer alone); begin it with a space where the prompt does not end
-            with one.
+        answer: the variable that the prompt's continuation gives. By default it is the one called
+            `answer`, or else the only one that the completion names. Its value is a text, a
+            number, or a list or set of them, which are then all right.
+        completion: how the answer is written after the prompt, a template over the variables. By
+            default it is the answer alone, after a space where the model's tokenizer needs one.
 
     Raises:
         ValueError: with every problem at once: names used twice, unknown parents, cycles, no
-            answer, a prompt that mentions unknown variables.
+            answer, a prompt that mentions unknown variables, an input without a value.
     """
 
     inputs: Mapping[str, Domain]
@@ -47,7 +46,7 @@ class CausalModel:
     prompt: str | Callable[..., Prompt | str]
     _: KW_ONLY
     where: Callable[..., bool] | Sequence[Callable[..., bool]] = ()
-    answer: str = "answer"
+    answer: str = ""
     completion: str = ""
     parents: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
     order: tuple[str, ...] = field(init=False, repr=False)
@@ -55,57 +54,40 @@ class CausalModel:
     def __post_init__(self) -> None:
         conditions = (self.where,) if callable(self.where) else tuple(self.where)
         object.__setattr__(self, "where", conditions)
-        if not self.completion:
-            object.__setattr__(self, "completion", f"{{{self.answer}}}")
+        if problems := model_problems(self):
+            raise ValueError("this causal model cannot work: " + "; ".join(problems))
+        object.__setattr__(self, "answer", self.answer or self._inferred_answer())
         parents = {name: domain.parents for name, domain in self.inputs.items()}
         parents |= {function.__name__: parents_of(function) for function in self.mechanisms}
         object.__setattr__(self, "parents", parents)
-        if problems := self._problems():
-            raise ValueError("this causal model cannot work: " + "; ".join(problems))
         object.__setattr__(self, "order", tuple(TopologicalSorter(parents).static_order()))
 
-    def _problems(self) -> list[str]:
-        names = [*self.inputs, *(function.__name__ for function in self.mechanisms)]
-        problems = [
-            f"the name {name!r} is used {names.count(name)} times; variables need different names"
-            for name in dict.fromkeys(names)
-            if names.count(name) > 1
-        ]
-        known = ", ".join(dict.fromkeys(names))
-        readers = {f"{name!r}": parents for name, parents in self.parents.items()}
-        readers |= {f"condition {n}": parents_of(f) for n, f in enumerate(self.where, 1)}  # type: ignore[arg-type]
-        readers["the prompt"] = _names_read(self.prompt)
-        readers["the completion"] = _names_read(self.completion)
-        for reader, parents in readers.items():
-            strangers = [parent for parent in parents if parent not in names]
-            if strangers:
-                problems.append(
-                    f"{reader} reads unknown variable(s) {', '.join(strangers)}; known: {known}"
-                )
-        for name, domain in self.inputs.items():
-            if isinstance(domain, ItemOf) and not isinstance(
-                self.inputs.get(domain.name), Distinct | type(None)
-            ):
-                problems.append(
-                    f"{name!r} is an item of {domain.name!r}, which must be a distinct(...) input"
-                )
-        if self.answer not in names:
-            problems.append(f"there is no variable {self.answer!r} to answer with; known: {known}")
-        try:
-            TopologicalSorter(self.parents).prepare()
-        except CycleError as error:
-            problems.append(f"the variables form a cycle: {' <- '.join(error.args[1])}")
-        return problems
+    def _inferred_answer(self) -> str:
+        """The variable called `answer`, or the only one that the completion names."""
+        named = template_names(self.completion)
+        has_answer = "answer" in self.inputs or any(
+            function.__name__ == "answer" for function in self.mechanisms
+        )
+        return "answer" if has_answer else named[0] if len(named) == 1 else ""
+
+    @property
+    def written(self) -> str:
+        """The template of what follows the prompt: the completion, or the answer alone."""
+        return self.completion or f"{{{self.answer}}}"
 
     def run(self, inputs: Values, forced: Values | None = None) -> dict[str, Any]:
-        """The value of every variable on these inputs, with some variables forced."""
+        """The value of every variable on these inputs, with some variables forced.
+
+        Raises:
+            TaskError: a mechanism raises; the message has its file, line and inputs.
+        """
         functions = {function.__name__: function for function in self.mechanisms}
         values: dict[str, Any] = {}
         for name in self.order:
             if forced is not None and name in forced:
                 values[name] = forced[name]
             elif name in functions:
-                values[name] = functions[name](*(values[parent] for parent in self.parents[name]))
+                values[name] = call(functions[name], values)
             else:
                 values[name] = inputs[name]
         return values
@@ -150,21 +132,31 @@ class CausalModel:
     def allows(self, inputs: Values, values: Values | None = None) -> bool:
         """Whether the inputs lie in their domains and the values (by default those that the
         inputs lead to) meet the conditions."""
-        if not all(domain.accepts(inputs[name], inputs) for name, domain in self.inputs.items()):
+        if not self._admits(inputs):
             return False
         return self.meets_conditions(self.run(inputs) if values is None else values)
 
     def takes(self, base: Values, forced: Values) -> bool:
-        """Whether the forced inputs lie in their domains beside the base's other inputs."""
-        inputs = {**base, **{name: forced[name] for name in forced if name in self.inputs}}
-        return all(domain.accepts(inputs[name], inputs) for name, domain in self.inputs.items())
+        """Whether the forced inputs lie in their domains beside the base's other inputs, and meet
+        the conditions on inputs."""
+        return self._admits(
+            {**base, **{name: forced[name] for name in forced if name in self.inputs}}
+        )
+
+    def _admits(self, inputs: Values) -> bool:
+        """Whether inputs lie in their domains and meet the conditions that read inputs only, which
+        may keep from a mechanism what it cannot take."""
+        return all(
+            domain.accepts(inputs[name], inputs) for name, domain in self.inputs.items()
+        ) and all(
+            call(condition, inputs)
+            for condition in self.where  # type: ignore[union-attr]
+            if all(name in self.inputs for name in parents_of(condition))
+        )
 
     def meets_conditions(self, values: Values) -> bool:
         """Whether these values of all variables meet every condition."""
-        return all(
-            condition(*(values[name] for name in parents_of(condition)))
-            for condition in self.where  # type: ignore[union-attr]
-        )
+        return all(call(condition, values) for condition in self.where)  # type: ignore[union-attr]
 
     def draw(
         self, rng: random.Random, base: Values | None = None, vary: Collection[str] = ()
@@ -180,23 +172,77 @@ class CausalModel:
             if base is not None and name not in vary:
                 inputs[name] = base[name]
             else:
-                inputs[name] = self.inputs[name].draw(rng, inputs)
+                inputs[name] = self._drawn(name, rng, inputs)
         return inputs if self.allows(inputs) else None
+
+    def _drawn(self, name: str, rng: random.Random, inputs: Values) -> Any:
+        domain = self.inputs[name]
+        try:
+            return domain.draw(rng, inputs)
+        except Exception as error:  # a domain of somebody's own
+            raise TaskError(
+                f"{name!r} cannot be drawn from {SHOWN.repr(domain)}: {words_of(error)}"
+            ) from error
 
     def narrowed(self: Narrowed, domains: Mapping[str, Domain]) -> Narrowed:
         """The same model with other domains for some inputs."""
         return replace(self, inputs={**self.inputs, **domains})
 
     def render(self, values: Values) -> Prompt:
-        """The prompt for these values of all variables."""
-        if isinstance(self.prompt, str):
-            return fill(self.prompt, **values)
-        made = self.prompt(*(values[name] for name in parents_of(self.prompt)))
-        return made if isinstance(made, Prompt) else Prompt(made)
+        """The prompt for these values of all variables.
 
-    def write_answer(self, values: Values) -> str:
-        """How the answer is written after the prompt."""
-        return fill(self.completion, **values).text
+        Raises:
+            TaskError: the prompt cannot be written.
+        """
+        if isinstance(self.prompt, str):
+            try:
+                return fill(self.prompt, **values)
+            except Exception as error:  # no such item, a format that does not fit, no text
+                named = shown(values, template_names(self.prompt))
+                raise TaskError(
+                    f"the prompt {self.prompt!r} cannot be written for {named}: {words_of(error)}"
+                ) from error
+        made = call(self.prompt, values)
+        if isinstance(made, str) and made.strip():
+            return Prompt(made)
+        if isinstance(made, Prompt):
+            return made
+        raise TaskError(
+            f"{place_of(self.prompt)}{called(self.prompt, values)} gives {SHOWN.repr(made)}; a "
+            "prompt is text, or what fill(...) and join(...) return"
+        )
+
+    def write_answer(self, values: Values) -> Texts:
+        """How the answer is written after the prompt: a text, or several that are all right.
+
+        A list, tuple or set that the completion names stands for each of its items; the result is
+        empty where it has none.
+
+        Raises:
+            TaskError: a value that is no text, no number, and no list or set of them.
+        """
+        items = self.answer_items(values)
+        for name, several in items.items():
+            for item in several:
+                if problem := _no_answer(item):
+                    raise TaskError(f"{self._source_of(root_of(name), values)} {problem}")
+        texts = write_each(self.written, items)
+        return texts[0] if len(texts) == 1 else texts
+
+    def answer_items(self, values: Values) -> dict[str, tuple[Any, ...]]:
+        """The right values of each field of the completion, by the field."""
+        named = template_values(self.written, values)
+        return {
+            field: tuple(value) if isinstance(value, SEVERAL) else (value,)
+            for field, value in named.items()
+        }
+
+    def _source_of(self, name: str, values: Values) -> str:
+        """What gives a variable its value, as the start of a sentence."""
+        for function in self.mechanisms:
+            if function.__name__ == name:
+                return f"{place_of(function)}{called(function, values)}"
+        return f"the input {name!r}"
 
     def carries(self, variables: str | Sequence[str], **options: Any) -> Claim:
         """The claim that the circuit carries these variables; see `desiderata.claim.carries`."""
@@ -207,5 +253,14 @@ class CausalModel:
         return suffices(self, **options)
 
 
-def _names_read(writer: str | Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(template_names(writer)) if isinstance(writer, str) else parents_of(writer)
+def _no_answer(value: Any) -> str:
+    """What is wrong with one right value of the answer; empty where nothing is."""
+    if isinstance(value, str):
+        return "" if value else "gives an empty text; an answer needs a character"
+    is_number = isinstance(value, numbers.Number)
+    if is_number and not (isinstance(value, numbers.Real) and not math.isfinite(value)):
+        return ""
+    return (
+        f"gives {SHOWN.repr(value)} ({type(value).__name__}) for the answer; an answer is text, a "
+        "number, or a list or set of them"
+    )

@@ -89,6 +89,15 @@ def alternatives(among: Among, *, first: bool = False) -> Alternatives:
     return Alternatives(tuple(sets), first)
 
 
+ASKED = {"top": TOP, "among": Alternatives(), "among-first": Alternatives(first=True)}
+
+
+def answer_named(name: str) -> AnswerChoice:
+    """The answer that a word on a command line names: top, among, among-first, or one that somebody
+    installed."""
+    return ASKED.get(name, name)
+
+
 def answer_choice(answer: AnswerChoice, among: Among | None) -> AnswerChoice:
     """The answer that a claim asks for, given by either of its two arguments.
 

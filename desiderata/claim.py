@@ -22,7 +22,9 @@ from .choices import (
 )
 from .desideratum import AT_LEAST, Desideratum, Rule, check_degree
 from .limits import Limit
-from .sampling import Split, sample_pairs, split_content
+from .opponents import with_opponents
+from .positions import check_positions
+from .sampling import BREAKS_CONDITION, WIDEN, NoPairs, Split, sample_pairs, split_content
 
 Degrees = float | Mapping[str, float]
 Limits = Limit | Mapping[str, Limit]
@@ -46,6 +48,8 @@ class Sampleable(Protocol):
     def moved(self, at: str | Sequence[str]) -> "Sampleable": ...
 
     def ablated(self, donor: DonorChoice) -> "Sampleable": ...
+
+    def answered(self, answer: AnswerChoice) -> "Sampleable": ...
 
 
 class SamplingError(ValueError):
@@ -78,17 +82,23 @@ class Claim:
         """Desiderata for search and desiderata held out, each with up to `n` pairs.
 
         Raises:
-            SamplingError: a rule without a single pair; every such rule at once.
+            SamplingError: n is less than 1, or a rule without a single pair; every such rule at
+                once.
+            TaskError: one of the task's functions raises, or a position such as `labels[position]`
+                points outside its list.
         """
+        if n < 1:
+            raise SamplingError([f"n must be at least 1 pair; got {n}"])
         split = self.split(seed)
-        sides, problems = [], []
+        positions = tuple(dict.fromkeys([*self.at, self.read]))
+        sides, failed = [], []
         for held_out in (False, True):
             side = []
             for rule in self.rules:
                 try:
-                    pairs = sample_pairs(split, rule, n, held_out)
-                except ValueError as error:
-                    problems.append(str(error))
+                    pairs = sample_pairs(split, rule, n, held_out, positions)
+                except NoPairs as error:
+                    failed.append(error)
                     continue
                 side.append(
                     Desideratum(
@@ -106,13 +116,27 @@ class Claim:
                     )
                 )
             sides.append(tuple(side))
-        if problems:
-            raise SamplingError(problems)
-        return sides[0], sides[1]
+        if failed:
+            raise SamplingError(_told_once(failed))
+        search, held_out = with_opponents(sides)
+        return search, held_out
+
+    def answered(self, answer: AnswerChoice) -> "Claim":
+        """The same claim with another answer, which its name then tells."""
+        rules = tuple(replace(rule, answer=answer) for rule in self.rules)
+        before = self.rules[0].answer
+        name = self.name if before == TOP else self.name.replace(f", {name_of(before)}", "")
+        return replace(
+            self, rules=rules, name=name if answer == TOP else f"{name}, {name_of(answer)}"
+        )
 
     def moved(self, at: str | Sequence[str]) -> "Claim":
-        """The same claim about other positions."""
-        return replace(self, at=positions_of(at))
+        """The same claim about other positions.
+
+        Raises:
+            LookupError: a position such as `labels[position]` without such a variable or list.
+        """
+        return replace(self, at=_checked(self.model, at))
 
     @property
     def _donor(self) -> DonorChoice:
@@ -155,6 +179,9 @@ def carries(
     answer stays).
 
     Args:
+        at: which sites may be patched, by position: the `last` token, `all`, a span such as
+            `query` or `labels.0`, or one that the inputs decide: `labels[position]` is the item
+            of `labels` that `position` points to, in each prompt by its own values.
         keeps: the inputs to keep still; all that v does not depend on, unless named.
         at_least, weight: one number, or numbers by desideratum's name.
         bound: what may be lost on average, such as `preference(share=0.9)`, in place of a share of
@@ -162,11 +189,12 @@ def carries(
         among: answers that are compared with each other only, such as `[" is", " are"]`, or
             "named" for those that each pair names; a set in it counts as one answer. By default
             the answer is the most likely text of all.
-        read: where the answer is read: after the `last` token or a span.
+        read: where the answer is read: after the `last` token or a span, also a span such as
+            `labels[position]`.
         answer: somebody's own kind of answer (circuitfind/answers).
 
     Raises:
-        LookupError: an unknown variable.
+        LookupError: an unknown variable, also in a position such as `labels[position]`.
         ValueError: every contradiction among the arguments at once.
     """
     answer = answer_choice(answer, among)
@@ -235,7 +263,7 @@ def carries(
     loosened += ["and nothing else does"] if complete else []
     loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
-    return Claim(name, model, positions_of(at), rules, read)
+    return Claim(name, model, _checked(model, at, read), rules, read)
 
 
 def suffices(
@@ -259,7 +287,7 @@ def suffices(
     `bound=distribution(within=0.1)` the distribution of the next token within 0.1 nats.
 
     Raises:
-        LookupError: an unknown input in `same`.
+        LookupError: an unknown input in `same`, an unknown variable in a position.
         ValueError: every contradiction among the arguments at once.
     """
     answer = answer_choice(answer, among)
@@ -272,7 +300,7 @@ def suffices(
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
     loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
-    return Claim(name, model, positions_of(at), rules, read)
+    return Claim(name, model, _checked(model, at, read), rules, read)
 
 
 def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
@@ -285,6 +313,30 @@ def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
     if not positions or not all(positions):
         raise ValueError(f"at needs position names: last, all, or a span's name; got {at!r}")
     return positions
+
+
+def _checked(model: Causal, at: str | Sequence[str], read: str = "last") -> tuple[str, ...]:
+    """The position names of `at`, once they and `read` are known to name variables."""
+    positions = positions_of(at)
+    check_positions(model, [*positions, read])
+    return positions
+
+
+def _told_once(failed: Sequence[NoPairs]) -> list[str]:
+    """One sentence for each rule without pairs, whatever sides it lacks; and one in all where no
+    setting of the inputs meets the conditions."""
+    if all(set(one.reasons) == {BREAKS_CONDITION} for one in failed):
+        rules = " and ".join(dict.fromkeys(repr(one.rule) for one in failed))
+        drawn = sum(one.reasons.total() for one in failed)
+        return [
+            f"no pair can be made for {rules}: none of {drawn} settings of the inputs that were "
+            "drawn meets the conditions (where=...)"
+        ]
+    told = []
+    for rule in dict.fromkeys(one.rule for one in failed):
+        mine = [one for one in failed if one.rule == rule]
+        told.append(f"desideratum {rule!r}: {', and '.join(one.says for one in mine)}. {WIDEN}")
+    return told
 
 
 def check_donor(donor: DonorChoice) -> None:

@@ -5,8 +5,12 @@
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 Values = Mapping[str, Any]
@@ -14,6 +18,8 @@ Values = Mapping[str, Any]
 # Pools of words this large are split between search and held-out data unless told otherwise:
 # with fewer, one side would be left with too few values to make pairs from.
 SPLIT_FROM = 12
+# Whole numbers may be any number of values; other pools are held in memory, and divided.
+MOST = 1_000_000
 
 
 @runtime_checkable
@@ -30,9 +36,9 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """One item of a finite pool."""
+    """One item of a finite pool: a tuple, or a range of whole numbers."""
 
-    items: tuple[Any, ...]
+    items: Sequence[Any]
     held_out: tuple[Any, ...] = ()
     split: bool = False
     one_token: bool = False
@@ -42,7 +48,17 @@ class Choice:
         return rng.choice(self.items)
 
     def accepts(self, value: Any, values: Values) -> bool:
-        return value in self.items
+        return value in self._members
+
+    @cached_property
+    def _members(self) -> Collection[Any]:
+        """The items, so that one among many is found at once."""
+        return self.items if isinstance(self.items, range) else frozenset(self.items)
+
+    @property
+    def can_be_divided(self) -> bool:
+        """Whether its items can be dealt out one by one."""
+        return len(self.items) <= MOST
 
     @property
     def pool(self) -> "Choice":
@@ -71,7 +87,7 @@ class Distinct:
 
     def accepts(self, value: Any, values: Values) -> bool:
         return len(value) == self.n == len(set(value)) and all(
-            item in self.pool.items for item in value
+            self.pool.accepts(item, values) for item in value
         )
 
     def narrowed(self, items: Iterable[Any]) -> "Distinct":
@@ -112,18 +128,30 @@ def choice(
         one_token: keep only items that the model at hand writes as one token in context.
 
     Raises:
-        ValueError: no items, an item twice, or a held-out item that is not among the items.
+        ValueError: no items, more than a million, an item twice, or a held-out item that is not
+            among the items.
     """
-    pool = tuple(items)
     problems = []
+    pool: Sequence[Any]
+    members: Collection[Any]
+    if isinstance(items, range) and len(items) > MOST:
+        pool = members = items
+    else:
+        pool = tuple(islice(items, MOST + 1))
+        members = set(pool)
+        if len(pool) > MOST:
+            problems.append(
+                f"choice() takes up to {MOST:,} items and got more; whole numbers may be given as "
+                "integers(low, high) or as a range"
+            )
+        elif len(members) < len(pool):
+            twice = sorted(str(item) for item, count in Counter(pool).items() if count > 1)
+            problems.append(f"choice() needs different items; given twice: {', '.join(twice)}")
     if not pool:
         problems.append("choice() needs at least one item and got none")
-    if len(set(pool)) < len(pool):
-        twice = sorted({str(item) for item in pool if pool.count(item) > 1})
-        problems.append(f"choice() needs different items; given twice: {', '.join(twice)}")
-    if strangers := [item for item in held_out if item not in pool]:
+    if strangers := [item for item in held_out if item not in members]:
         problems.append(f"held_out items must be among the items; these are not: {strangers}")
-    if held_out and not [item for item in pool if item not in held_out]:
+    if held_out and len(pool) <= len(set(held_out)) and not set(pool) - set(held_out):
         problems.append("held_out leaves no item for search; keep at least one")
     if problems:
         raise ValueError("; ".join(problems))
@@ -136,11 +164,14 @@ def integers(low: int, high: int, *, split: bool = False) -> Choice:
     """The domain of the whole numbers from `low` to `high`, both included.
 
     Raises:
-        ValueError: `low` is greater than `high`.
+        ValueError: `low` is greater than `high`, or more numbers than a machine can count.
     """
     if low > high:
         raise ValueError(f"integers(low, high) needs low <= high; got {low} and {high}")
-    return Choice(tuple(range(low, high + 1)), split=split)
+    if high - low >= sys.maxsize:
+        raise ValueError(f"integers(low, high) takes up to {sys.maxsize} numbers; got {high - low}")
+    numbers = range(low, high + 1)
+    return Choice(numbers if len(numbers) > MOST else tuple(numbers), split=split)
 
 
 def distinct(pool: Choice | Iterable[Any], n: int) -> Distinct:
@@ -163,5 +194,6 @@ def item_of(name: str) -> ItemOf:
 
 
 def pool_of(domain: Domain) -> Choice | None:
-    """The pool that a domain draws its items from; None where it draws from another input."""
+    """The pool that a domain draws its items from; None where it draws from another input, and
+    for domains of your own."""
     return domain.pool if isinstance(domain, Choice | Distinct) else None

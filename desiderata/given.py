@@ -8,9 +8,19 @@ from functools import cached_property
 
 from .choices import TOP, Among, AnswerChoice, DonorChoice, answer_choice
 from .claim import Sample, SamplingError, check_donor, positions_of, renamed
-from .desideratum import AT_LEAST, Desideratum, Pair, Part, Sense
+from .desideratum import (
+    AT_LEAST,
+    Desideratum,
+    Pair,
+    Part,
+    Sense,
+    Texts,
+    as_texts,
+    texts_of,
+)
 from .dividing import Groups, groups_sharing_prompts, held_out_groups
 from .limits import Limit
+from .opponents import with_opponents
 from .prompt import Prompt, Span
 
 MAX_BAD = 0.2  # share of rows that may be left out, unless the user says otherwise
@@ -83,6 +93,7 @@ class GivenPairs:
                 replace(_drawn(one, one.pairs, n, f"{seed}/{one.name}/both"), exhaustive=True)
                 for one in self.desiderata
             )
+            both = with_opponents([both])[0]
             return both, both
         groups, sides = self._groups, []
         for held_out in (False, True):
@@ -91,7 +102,8 @@ class GivenPairs:
                 pairs = [pair for pair in one.pairs if (groups[pair.base.text] in kept) == held_out]
                 side.append(_drawn(one, pairs, n, f"{seed}/{one.name}/{held_out}"))
             sides.append(tuple(side))
-        return sides[0], sides[1]
+        search, held_out = with_opponents(sides)
+        return search, held_out
 
     def _as_given(self, n: int, seed: int) -> Sample:
         names = [one.name for one in self.desiderata]
@@ -108,6 +120,7 @@ class GivenPairs:
             tuple(_drawn(one, one.pairs, n, f"{seed}/{one.name}/{held_out}") for one in side)
             for held_out, side in ((False, self.desiderata), (True, [theirs[n] for n in names]))
         )
+        first, second = with_opponents([first, second])
         return first, second
 
     @cached_property
@@ -177,6 +190,30 @@ class GivenPairs:
             return replace(one, pairs=tuple(pairs))
 
         return self._each(each)
+
+    def written(self, write: Callable[[Prompt | str], Prompt | str]) -> "GivenPairs":
+        """The same pairs with prompts and answers that were given as tokens, or prompts given as
+        turns of a chat, in the text that a tokenizer writes for them.
+
+        Args:
+            write: the prompt, or the answer, with its text.
+        """
+
+        def texts(answer: Texts) -> Texts:
+            return as_texts([str(write(text)) for text in texts_of(answer)])
+
+        def pair(one: Pair) -> Pair:
+            return replace(
+                one,
+                base=write(one.base),
+                source=write(one.source),
+                expected=texts(one.expected),
+                base_answer=texts(one.base_answer),
+                source_answer=None if one.source_answer is None else texts(one.source_answer),
+                others=tuple(map(texts, one.others)),
+            )
+
+        return self._each(lambda one: replace(one, pairs=tuple(map(pair, one.pairs))))
 
     def without(self, find: Callable[[Desideratum], Mapping[int, str]]) -> "GivenPairs":
         """The same pairs without those that cannot be used, which the notes then count.

@@ -1,9 +1,12 @@
 """Prompts: text with named spans, made from a template or from parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from string import Formatter
 from typing import Any
+
+FORMATTER = Formatter()
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,60 @@ def fill(template: str, /, **values: Any) -> Prompt:
     >>> fill("{x} + {y} =", x=2, y=3).text
     '2 + 3 ='
     """
-    formatter = Formatter()
     parts: list[str | tuple[str, Any]] = []
-    for literal, field, spec, conversion in formatter.parse(template):
+    for literal, field, spec, conversion in FORMATTER.parse(template):
         parts.append(literal)
-        if field is None:
-            continue
-        value, _ = formatter.get_field(field, (), values)
-        value = formatter.convert_field(value, conversion)  # type: ignore[arg-type]
-        name = field.replace("[", ".").replace("]", "")
-        parts.append((name, format(value, spec or "")))
+        if field is not None:
+            value, _ = FORMATTER.get_field(field, (), values)
+            parts.append((_span_name(field), _written(value, spec, conversion)))
     return join(parts)
 
 
-def template_names(template: str) -> set[str]:
-    """The names of the variables that a template mentions."""
-    fields = (field for _, field, _, _ in Formatter().parse(template) if field is not None)
-    return {field.split("[")[0].split(".")[0] for field in fields}
+def write_each(template: str, items: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Every text that the template makes with one of the items of each of its fields, sorted.
+
+    >>> write_each(" {digit}", {"digit": [8, 9]})
+    (' 8', ' 9')
+    """
+    parsed = list(FORMATTER.parse(template))
+    texts = set()
+    for chosen in product(*items.values()):
+        values = dict(zip(items, chosen, strict=True))
+        texts.add(
+            "".join(
+                literal if field is None else literal + _written(values[field], spec, conversion)
+                for literal, field, spec, conversion in parsed
+            )
+        )
+    return tuple(sorted(texts))
+
+
+def template_values(template: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each field of a template, such as `x` or `labels[0]`, by the field."""
+    fields = dict.fromkeys(field for _, field, _, _ in FORMATTER.parse(template) if field)
+    return {field: FORMATTER.get_field(field, (), values)[0] for field in fields}
+
+
+def template_names(template: str) -> tuple[str, ...]:
+    """The names of the variables that a template mentions, in order."""
+    fields = (field for _, field, _, _ in FORMATTER.parse(template) if field is not None)
+    return tuple(dict.fromkeys(root_of(field) for field in fields))
+
+
+def template_spans(template: str) -> tuple[str, ...]:
+    """The names of the spans that a template's prompts have, later mentions numbered."""
+    fields = [field for _, field, _, _ in FORMATTER.parse(template) if field is not None]
+    return tuple(span.name for span in join((_span_name(field), "x") for field in fields).spans)
+
+
+def root_of(field: str) -> str:
+    """The variable that a field reads: `labels` of `labels[0]`."""
+    return field.split("[")[0].split(".")[0]
+
+
+def _span_name(field: str) -> str:
+    return field.replace("[", ".").replace("]", "")
+
+
+def _written(value: Any, spec: str | None, conversion: str | None) -> str:
+    return format(FORMATTER.convert_field(value, conversion), spec or "")  # type: ignore[arg-type]

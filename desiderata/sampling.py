@@ -3,18 +3,38 @@
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Generic
 
 from .causal import Causal, Model
-from .desideratum import Pair, Rule
-from .domains import SPLIT_FROM, Choice, Values, pool_of
+from .desideratum import Pair, Rule, Texts
+from .domains import MOST, SPLIT_FROM, Choice, ItemOf, Values, pool_of
+from .positions import with_computed
 
 DRAWS_PER_PAIR = 200  # draws allowed for each pair asked for, refused ones included
 REPEATS_PER_PAIR = 4  # this many pairs drawn again for each one asked for: there are no more
 HELD_OUT_SHARE = 1 / 3
+BREAKS_CONDITION = "base outside the conditions"
+
+
+class NoPairs(ValueError):
+    """A rule of which one side of the split has not a single pair; `reasons` counts why."""
+
+    def __init__(self, rule: str, held_out: bool, reasons: Counter[str]) -> None:
+        self.rule, self.held_out, self.reasons = rule, held_out, reasons
+        super().__init__(f"desideratum {rule!r}: {self.says}. {WIDEN}")
+
+    @property
+    def says(self) -> str:
+        """The side, and why draws were refused, in words."""
+        refused = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        side = "held-out" if self.held_out else "search"
+        return f"no {side} pair can be made ({refused})"
+
+
+WIDEN = "Widen the domains, loosen the conditions, or leave this desideratum out of the claim"
 
 
 @dataclass(frozen=True)
@@ -52,17 +72,21 @@ def split_content(model: Model, seed: int) -> Split[Model]:
     divided = False
     for name, pool in pools.items():
         domain = model.inputs[name]
-        need = getattr(domain, "n", 1)
-        out = [item for item in pool.items if item in kept]
-        stay = [item for item in pool.items if item not in kept]
         if pool.split or pool.held_out:
+            if not pool.can_be_divided:
+                notes.append(undivided(name, pool))
+                continue
+            need = getattr(domain, "n", 1)
+            out = [item for item in pool.items if item in kept]
+            stay = [item for item in pool.items if item not in kept]
             if len(out) >= need and len(stay) >= need:
                 search[name], held_out[name] = domain.narrowed(stay), domain.narrowed(out)  # type: ignore[attr-defined]
                 divided = True
             else:
                 # What was named as held out stays out of search even where it is too little to
                 # make held-out pairs of.
-                if len(safe := [item for item in pool.items if item not in pool.held_out]) >= need:
+                named = set(pool.held_out)
+                if len(safe := [item for item in pool.items if item not in named]) >= need:
                     search[name] = domain.narrowed(safe)  # type: ignore[attr-defined]
                 notes.append(
                     f"{name}: shared by search and held-out pairs, because {len(pool.items)} "
@@ -75,9 +99,24 @@ def split_content(model: Model, seed: int) -> Split[Model]:
             f"{', '.join(whole)}: shared by search and held-out pairs (numbers and pools of fewer "
             f"than {SPLIT_FROM} words are not divided unless split=True)"
         )
+    notes += [
+        undivided(name)
+        for name, domain in model.inputs.items()
+        if name not in pools and not isinstance(domain, ItemOf)
+    ]
     if not divided:
         notes.append("no content is divided: whole settings of the inputs are, one side or other")
     return Split(model.narrowed(search), model.narrowed(held_out), tuple(notes), not divided, seed)
+
+
+def undivided(name: str, pool: Choice | None = None) -> str:
+    """Why an input's values are shared by search and held-out pairs, in words."""
+    why = (
+        "its domain is your own and has no pool"
+        if pool is None
+        else f"it has {len(pool.items):,} values, of which up to {MOST:,} can be divided"
+    )
+    return f"{name}: shared by search and held-out pairs, because {why}"
 
 
 def _held_out_items(pools: Iterable[Choice], seed: int) -> set[Any]:
@@ -87,7 +126,7 @@ def _held_out_items(pools: Iterable[Choice], seed: int) -> set[Any]:
         kept.update(pool.held_out)
         dealt.update(pool.held_out)
     for pool in pools:
-        if not pool.split:
+        if not pool.split or not pool.can_be_divided:
             continue
         fresh = sorted((item for item in pool.items if item not in dealt), key=repr)
         random.Random(f"split/{seed}").shuffle(fresh)
@@ -96,26 +135,31 @@ def _held_out_items(pools: Iterable[Choice], seed: int) -> set[Any]:
     return kept
 
 
-def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair, ...]:
+def sample_pairs(
+    split: Split, rule: Rule, n: int, held_out: bool, positions: Collection[str] = ()
+) -> tuple[Pair, ...]:
     """Up to `n` different pairs for a rule, balanced over the expected answers.
 
-    Fewer come back where the causal model has fewer; the same seed gives the same pairs.
+    Fewer come back where the causal model has fewer; the same seed gives the same pairs. Prompts
+    have a span for each of the `positions` that their own inputs decide, such as
+    `labels[position]`.
 
     Raises:
-        ValueError: not one pair exists; the message counts why draws were refused.
+        NoPairs: not one pair exists; the message counts why draws were refused.
+        TaskError: one of the task's functions raises, or a position is not there.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 pair; got {n}")
     model = split.held_out if held_out else split.search
     rng = random.Random(f"{split.seed}/{held_out}/{rule.name}")
     reasons: Counter[str] = Counter()
-    by_answer: dict[str, list[Pair]] = defaultdict(list)
+    by_answer: dict[Texts, list[Pair]] = defaultdict(list)
     seen: set[tuple[str, str]] = set()
     for _ in range(DRAWS_PER_PAIR * max(n, 50)):
         # Three candidates for each place let the balance choose among answers.
         if len(seen) >= 3 * n:
             break
-        made = _draw_pair(split, model, rule, rng, held_out)
+        made = _draw_pair(split, model, rule, rng, held_out, positions)
         if isinstance(made, str):
             reasons[made] += 1
         elif (key := (made.base.text, made.source.text)) in seen:
@@ -126,24 +170,24 @@ def sample_pairs(split: Split, rule: Rule, n: int, held_out: bool) -> tuple[Pair
             seen.add(key)
             by_answer[made.expected].append(made)
     if not seen:
-        refused = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        side = "held-out" if held_out else "search"
-        raise ValueError(
-            f"desideratum {rule.name!r}: no {side} pair can be made ({refused}). Widen the "
-            "domains, loosen the conditions, or leave this desideratum out of the claim"
-        )
+        raise NoPairs(rule.name, held_out, reasons)
     rounds = zip_longest(*by_answer.values())
     balanced = [pair for pair in chain.from_iterable(rounds) if pair is not None]
     return tuple(balanced[:n])
 
 
 def _draw_pair(
-    split: Split, model: Causal, rule: Rule, rng: random.Random, held_out: bool
+    split: Split,
+    model: Causal,
+    rule: Rule,
+    rng: random.Random,
+    held_out: bool,
+    positions: Collection[str],
 ) -> Pair | str:
     """A pair, or the reason why this draw gives none."""
     base = model.draw(rng)
     if base is None:
-        return "base outside the conditions"
+        return BREAKS_CONDITION
     source = model.draw(rng, base, rule.vary)
     if source is None:
         return "source outside the conditions"
@@ -161,6 +205,8 @@ def _draw_pair(
         return "interchange outside the conditions"
     expected, base_answer = model.write_answer(crossed), model.write_answer(at_base)
     source_answer = model.write_answer(at_source)
+    if not (expected and base_answer and source_answer):
+        return "no right answer"
     if rule.sense == "follows" and expected == base_answer:
         return "the answer did not move"
     if rule.must_be_novel and expected == source_answer:
@@ -168,8 +214,8 @@ def _draw_pair(
     if rule.answers_differ and base_answer == source_answer:
         return "both prompts answer the same"
     return Pair(
-        base=model.render(at_base),
-        source=model.render(at_source),
+        base=with_computed(model.render(at_base), positions, at_base),
+        source=with_computed(model.render(at_source), positions, at_source),
         expected=expected,
         base_answer=base_answer,
         source_answer=source_answer,

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .choices import DonorChoice, donor_problems, name_of
+from .choices import TOP, AnswerChoice, DonorChoice, donor_problems, name_of
 from .claim import Sample, SamplingError, positions_of
 from .desideratum import Desideratum, Pair
 from .prompt import Prompt
@@ -124,6 +124,17 @@ class SavedInputs:
     def moved(self, at: str | Sequence[str]) -> "SavedInputs":
         """The same claim about other positions."""
         return replace(self, at=positions_of(at))
+
+    def answered(self, answer: AnswerChoice) -> "SavedInputs":
+        """The same claim: what was saved are the most likely words, and there is nothing else to
+        ask.
+
+        Raises:
+            ValueError: another answer than `top`.
+        """
+        if answer != TOP:
+            raise ValueError("saved inputs have the most likely word, so that the answer is top")
+        return self
 
     def ablated(self, donor: DonorChoice) -> "SavedInputs":
         """The same claim with another donor."""

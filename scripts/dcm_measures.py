@@ -12,7 +12,8 @@ from torch import Tensor
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.models.model import Model
 from circuitfind.objective.cost import Cost
-from circuitfind.objective.encoding import Batch, encode, fit_to_tokenizer
+from circuitfind.objective.encoding import Batch, encode
+from circuitfind.objective.fitting import fit_to_tokenizer
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective, slack
 from circuitfind.objective.precheck import keep_solved

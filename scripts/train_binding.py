@@ -33,7 +33,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from circuitfind.models.adapter import FORMAT, apply_adapter
 from circuitfind.models.smollm2 import fetch_smollm2
-from desiderata import CausalModel
+from desiderata import CausalModel, texts_of
 from desiderata.sampling import split_content
 from tasks import binding, ioi, words
 
@@ -156,7 +156,8 @@ def draw_rows(model: CausalModel, n: int, rng: random.Random) -> list[tuple[str,
     while len(rows) < n:
         if (inputs := model.draw(rng)) is not None:
             values = model.run(inputs)
-            rows.append((model.render(values).text, model.write_answer(values)))
+            (answer,) = texts_of(model.write_answer(values))
+            rows.append((model.render(values).text, answer))
     return rows
 
 

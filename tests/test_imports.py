@@ -45,6 +45,7 @@ ROOMS = (
     "models",
     "answers",
     "donors",
+    "task_files",
     "claims",
     "objective",
     "circuits",

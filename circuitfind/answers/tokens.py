@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from desiderata import texts_of
+from desiderata import Prompt, Texts, texts_of
 
 from ..models.model import Model
 from .answer import Question
@@ -82,6 +82,20 @@ def _after(model: Model, context: Ids, whole: Ids, answer: str) -> Ids | str:
         f"the answer {answer!r} merges with the end of its prompt into one token; move the "
         "space between them from the prompt's end to the answer's start, or the reverse"
     )
+
+
+def merging(model: Model, asked: Sequence[tuple[Prompt, Sequence[Texts]]]) -> list[int]:
+    """Which of these prompts have an answer that changes the prompt's own tokens, by index."""
+    questions = [
+        Question(prompt.text, None, tuple(answers), prompt.ids) for prompt, answers in asked
+    ]
+    found, problems = spelled(model, questions)
+    if not problems:
+        return []
+    wanted = [{t for answer in one.named for t in texts_of(answer)} for one in questions]
+    return [
+        row for row, (mine, texts) in enumerate(zip(found, wanted, strict=True)) if texts - {*mine}
+    ]
 
 
 def kl(

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from .options import (
+    Answer,
     AsJson,
     At,
     HeldOut,
@@ -73,6 +74,7 @@ def discover(
     engine: Annotated[
         str | None, typer.Option("--engine", help="hooks or bridge; by default what fits.")
     ] = None,
+    answer: Answer = None,
     train: Train = None,
     held_out: HeldOut = None,
     max_bad: MaxBad = None,
@@ -110,6 +112,7 @@ def discover(
         vetoes=tuple(veto or ()),
         sites=tuple(sites or ()),
         engine=engine,
+        answer=answer,
         held_out=held_out,
         max_bad=max_bad,
     )

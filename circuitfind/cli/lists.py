@@ -1,9 +1,20 @@
 """Commands that list what there is, and lint."""
 
-import typer
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .options import AsJson, At, HeldOut, MaxBad, Pairs, Seed, Task, Train, task_of
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .options import Answer, AsJson, At, HeldOut, MaxBad, Pairs, Seed, Task, Train, task_of
 from .printing import print_json, print_problems, print_rows
+
+if TYPE_CHECKING:
+    from desiderata import Problem
+
+COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
 def lint(
@@ -11,6 +22,7 @@ def lint(
     n: Pairs = 192,
     seed: Seed = 0,
     at: At = None,
+    answer: Answer = None,
     train: Train = None,
     held_out: HeldOut = None,
     max_bad: MaxBad = None,
@@ -19,10 +31,12 @@ def lint(
     """Say what is wrong with a task's desiderata, and how pairs are read, before any model runs."""
     from desiderata import GivenPairs
     from desiderata import lint as find_problems
+    from desiderata.choices import answer_named
 
     from ..claims import load_claim
 
     claim = load_claim(task_of(task, train), held_out=held_out, max_bad=max_bad)
+    claim = claim.answered(answer_named(answer)) if answer else claim
     problems = find_problems(claim.moved(at) if at else claim, n, seed)
     notes = claim.notes(seed) if isinstance(claim, GivenPairs) else ()
     if as_json:
@@ -32,11 +46,24 @@ def lint(
     else:
         for note in notes:
             print(f"note: {note}")
-        for problem in problems:
-            print(problem)
+        _print_problems(problems)
         print(f"{claim.name}: {len(problems)} problem(s)")
     if any(problem.level == "error" for problem in problems):
         raise typer.Exit(1)
+
+
+def _print_problems(problems: "Sequence[Problem]") -> None:
+    """A table of the problems on a terminal, and elsewhere one line each, for grep and its like."""
+    console = Console()
+    if not console.is_terminal:
+        for problem in problems:
+            print(problem)
+    elif problems:
+        table = Table("level", "desideratum", "problem")
+        for problem in problems:
+            level = Text(problem.level, style=COLOURS[problem.level])
+            table.add_row(level, Text(problem.where), Text(problem.says))
+        console.print(table)
 
 
 def tasks(as_json: AsJson = False) -> None:

@@ -22,6 +22,14 @@ MaxBad = Annotated[
     float | None,
     typer.Option("--max-bad", help="Share of given pairs that may be left out as unusable (0.2)."),
 ]
+Answer = Annotated[
+    str | None,
+    typer.Option(
+        "--answer",
+        help="What counts: top (the most likely text), among (ahead of the other answers that the "
+        "pair names), or among-first (the same, by the first token that differs).",
+    ),
+]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="Built-in name, model folder, or hub name.")

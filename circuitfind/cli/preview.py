@@ -5,14 +5,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import AsJson, At, ModelName, Seed, Task
+from .options import Answer, AsJson, At, HeldOut, MaxBad, ModelName, Seed, Task, Train, task_of
 from .printing import print_json
 
 
 def try_(
-    task: Task,
+    task: Task = None,
     model: ModelName = "binder",
     at: At = None,
+    answer: Answer = None,
+    train: Train = None,
+    held_out: HeldOut = None,
+    max_bad: MaxBad = None,
     n: Annotated[
         int, typer.Option("--n", min=1, help="Pairs of each desideratum to look at.")
     ] = 16,
@@ -54,9 +58,12 @@ def try_(
     from ..runs.settings import Settings
 
     settings = Settings(
-        task=task,
+        task=task_of(task, train),
         model=model,
         at=tuple(at or ()),
+        answer=answer,
+        held_out=held_out,
+        max_bad=max_bad,
         seed=seed,
         donor=donor,
         engine=engine,

@@ -4,7 +4,6 @@ Prompts are padded on the left, so that every prompt ends in the last column and
 differ within a batch and between base and source.
 """
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,17 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from desiderata import (
-    Choice,
-    Claim,
-    Desideratum,
-    Pair,
-    Prompt,
-    Sampleable,
-    Span,
-    Texts,
-    pool_of,
-)
+from desiderata import Desideratum, Pair, Prompt, Span, Texts
 
 from ..answers.answer import Answer, Question, Target, UnusableAnswers
 from ..answers.known import answer_of
@@ -35,7 +24,6 @@ from ..models.prompts import Prompts
 from ..problems import listed
 
 SHOWN = 8  # unknown words spelled out before the rest are counted
-DRAWS_PER_ITEM = 20  # prompts drawn per item when looking for items of one token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,50 +175,6 @@ def token_of(prompt: Prompt, tokens: Tokens, position: str) -> int:
     if not inside:
         raise LookupError(f"no token covers the span {position!r} of {prompt.text!r}")
     return inside[-1]
-
-
-def fit_to_tokenizer(model: Model, claim: Sampleable) -> tuple[Sampleable, tuple[str, ...]]:
-    """The claim with only those items that this model writes as one token, where its domains
-    ask for that; and in words what was left out.
-
-    Raises:
-        ValueError: too few items are left for a domain.
-    """
-    if not isinstance(claim, Claim):
-        return claim, ()
-    narrowed, notes, problems = {}, [], []
-    for name, domain in claim.model.inputs.items():
-        pool = pool_of(domain)
-        if pool is None or not pool.one_token:
-            continue
-        kept = _one_token_items(model, claim, name, pool)
-        left_out = [str(item) for item in pool.items if item not in kept]
-        if len(kept) < 2 * getattr(domain, "n", 1):
-            problems.append(
-                f"{name}: only {len(kept)} of {len(pool.items)} items are one token for "
-                f"{model.name}; add others"
-            )
-        elif left_out:
-            narrowed[name] = domain.narrowed(kept)  # type: ignore[attr-defined]
-            notes.append(f"{name}: left out, not one token here: {', '.join(left_out)}")
-    if problems:
-        raise ValueError("; ".join(problems))
-    return replace(claim, model=claim.model.narrowed(narrowed)), tuple(notes)
-
-
-def _one_token_items(model: Model, claim: Claim, name: str, pool: Choice) -> set:
-    """The items that are one token wherever drawn prompts have them."""
-    rng = random.Random(f"one token/{name}")
-    drawn = (claim.model.draw(rng) for _ in range(DRAWS_PER_ITEM * len(pool.items)))
-    settings = [inputs for inputs in drawn if inputs is not None]
-    prompts = [claim.model.render(claim.model.run(inputs)) for inputs in settings]
-    kept = set(pool.items)
-    for prompt, tokens in zip(prompts, model.tokenize([p.text for p in prompts]), strict=True):
-        for span in prompt.spans:
-            item = prompt.text[span.start : span.end]
-            if span.name.split(".")[0] == name and len(_tokens_in(tokens, span)) != 1:
-                kept -= {candidate for candidate in kept if str(candidate) == item}
-    return kept
 
 
 def _tokens_in(tokens: Tokens, span: Span) -> list[int]:

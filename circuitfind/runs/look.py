@@ -11,10 +11,12 @@ from torch import Tensor
 
 from desiderata import Alternatives, Desideratum, Pair, Prompt, Texts, texts_of
 
-from ..answers.answer import Target
+from ..answers.answer import Question, Target
+from ..answers.spelling import spell
 from ..answers.top import Top
 from ..models.model import Model
 from ..models.prompts import Prompts
+from ..objective.continuing import untouched
 from ..objective.cost import Cost
 from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
@@ -24,13 +26,14 @@ LOOKED_AT = 16  # pairs of each desideratum
 FEW_SETS = 4  # alternatives that pairs which name only one are compared by, and a suggestion lists
 
 Alternative = tuple[str, ...]
-Logits = Float[Tensor, "pair d_vocab"]
+Logits = Float[Tensor, "pair *place d_vocab"]
 
 
 @dataclass(frozen=True)
 class Heard:
     """Pairs as a batch, and the output after each of their prompts, unpatched."""
 
+    model: Model
     batch: Batch
     base: Logits
     source: Logits
@@ -44,8 +47,15 @@ class Heard:
         """
         batch = scored or self.batch
         index = list(range(len(batch))) if rows is None else list(rows)
-        right = batch.answer.hit(self.base[index][None], batch.base_answer)[0]
-        there = batch.answer.hit(self.source[index][None], batch.source_answer)[0]
+        base, source = self.base[index], self.source[index]
+        if scored and scored.continued is not None:  # other tokens have to be run
+            base, source = (
+                _outputs(self.model, scored, one, Cost()) for one in (scored.base, scored.source)
+            )
+        elif scored:
+            base, source = first_places(base), first_places(source)
+        right = batch.answer.hit(base[None], batch.base_answer)[0]
+        there = batch.answer.hit(source[None], batch.source_answer)[0]
         return (right & (there | ~batch.source_answer.known.to(there.device))).tolist()
 
 
@@ -170,6 +180,10 @@ def log_odds(
     batch = _among(model, desideratum, asked, sets) if sets else None
     if batch is None:
         return ()
+    if batch.continued is not None:
+        found = _outputs(model, batch, batch.base, Cost())[None]
+        return tuple(zip(sets, batch.answer.lead(found, batch.expected)[0].tolist(), strict=True))
+    output = output if output.ndim == 1 else output[0]
     leads = batch.answer.lead(output.expand(len(sets), *output.shape)[None], batch.expected)[0]
     return tuple(zip(sets, leads.tolist(), strict=True))
 
@@ -183,12 +197,17 @@ def unsolved(model: Model, looks: Iterable[Look]) -> Iterator[str]:
         )
 
 
+def first_places(output: Logits) -> Float[Tensor, "pair d_vocab"]:
+    """The logits after each prompt, without those after an answer's own tokens."""
+    return output if output.ndim == 2 else output[:, 0]
+
+
 class _Unscored(Top):
     """The most likely token, of which nobody says what it should be."""
 
-    def encode(self, model: Model, contexts: Sequence[str], answers: Sequence[Any]) -> Target:
-        ids = torch.zeros(len(contexts), dtype=torch.long, device=model.device)
-        return Target((ids,), ids.bool())
+    def encode(self, model: Model, questions: Sequence[Question]) -> Target:
+        known = torch.zeros(len(questions), dtype=torch.bool, device=model.device)
+        return Target((), known, spell([[[0]]] * len(questions), model.device))
 
 
 def _look(
@@ -203,7 +222,7 @@ def _look(
     heard = None
     if shown is not None:
         base, source = (_outputs(model, shown, one, cost) for one in (shown.base, shown.source))
-        heard = Heard(shown, base, source)
+        heard = Heard(model, shown, base, source)
     return Look(
         desideratum=made,
         heard=heard,
@@ -220,10 +239,8 @@ def _outputs(model: Model, batch: Batch, prompts: Prompts, cost: Cost) -> Logits
     """The raw output where the answer to each of these prompts of a batch is read, unpatched."""
     pieces = []
     for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
-        tokens, attends = prompts.tokens[rows], prompts.attends[rows]
-        reads = None if prompts.reads is None else prompts.reads[rows]
-        pieces.append(model.engine.forward(tokens, attends, reads=reads)[0])
-        cost.add(model, *tokens.shape, context=tokens.shape[1])
+        continued = batch.continued and batch.continued.take(rows)
+        pieces.append(untouched(model, prompts.take(rows), continued, cost))
     return torch.cat(pieces)
 
 

@@ -9,7 +9,8 @@ from desiderata import Desideratum, Problem, Sampleable, lint_desiderata
 
 from ..models.model import Model
 from ..objective.cost import Cost
-from ..objective.encoding import Batch, encode, fit_to_tokenizer
+from ..objective.encoding import Batch, encode
+from ..objective.fitting import fit_to_tokenizer
 from ..objective.precheck import Solved, keep_known, keep_solved, precheck
 from ..report.text.preview import refusal_text
 from .look import LOOKED_AT, look_at, unsolved

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from desiderata import Sampleable, is_table
+from desiderata.choices import answer_named
 
 from ..claims import load_claim
 from ..models.loading import load_model
@@ -47,6 +48,7 @@ class Settings:
     vetoes: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
     engine: str | None = None
+    answer: str | None = None
     held_out: str | None = None
     max_bad: float | None = None
 
@@ -129,6 +131,7 @@ class Settings:
         claim = load_claim(
             self.task, self.model, self.donor, held_out=self.held_out, max_bad=self.max_bad
         )
+        claim = claim.answered(answer_named(self.answer)) if self.answer else claim
         return claim.moved(self.at) if self.at else claim
 
 

@@ -6,7 +6,7 @@ from desiderata import texts_of
 from desiderata.choices import NAMED
 
 from ..models.model import Model
-from .look import Look
+from .look import Look, first_places
 
 LIKELIER = 2.0  # times as likely with a space as without, from where on the space is missing
 
@@ -43,7 +43,7 @@ def missing_space(model: Model, looks: Iterable[Look]) -> str | None:
     for look in looks:
         if not look.failing or look.heard is None:
             continue
-        for pair, output in zip(look.pairs, look.heard.base, strict=True):
+        for pair, output in zip(look.pairs, first_places(look.heard.base), strict=True):
             text = texts_of(pair.base_answer)[0]
             n += 1
             trailing += pair.base.text[-1:] == " "

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from circuitfind.objective.cost import Cost
-from circuitfind.objective.encoding import encode, fit_to_tokenizer, token_of
+from circuitfind.objective.encoding import encode, token_of
+from circuitfind.objective.fitting import fit_to_tokenizer
 from circuitfind.objective.precheck import Solved, keep_known, keep_solved, precheck, solves
 from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, choice, fill, pool_of
 

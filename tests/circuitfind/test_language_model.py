@@ -8,7 +8,8 @@ from circuitfind.mediators.space import all_sites
 from circuitfind.models.loading import load_model
 from circuitfind.models.smollm2 import cached_smollm2
 from circuitfind.objective.cost import Cost
-from circuitfind.objective.encoding import encode, fit_to_tokenizer
+from circuitfind.objective.encoding import encode
+from circuitfind.objective.fitting import fit_to_tokenizer
 from circuitfind.objective.patching import prepare, run
 from circuitfind.objective.precheck import solves
 

@@ -12,6 +12,7 @@ from desiderata import (
     Desideratum,
     Pair,
     Prompt,
+    Texts,
     choice,
     distinct,
     integers,
@@ -47,7 +48,7 @@ class Law:
     admits: Callable[[dict[str, Any], dict[str, Any], Any], bool] = lambda b, s, expected: True
 
 
-def lawful_pairs(case: Case, law: Law, side: str) -> Iterator[tuple[str, str, str]]:
+def lawful_pairs(case: Case, law: Law, side: str) -> Iterator[tuple[str, str, Any]]:
     """Base text, source text and expected answer of every pair that there is, by brute force."""
     for base, source in product(case.settings[side], repeat=2):
         differing = {name for name in base if base[name] != source[name]}
@@ -55,10 +56,19 @@ def lawful_pairs(case: Case, law: Law, side: str) -> Iterator[tuple[str, str, st
             continue
         at_base, at_source = case.evaluate(base, {}), case.evaluate(source, {})
         crossed = case.evaluate(base, {name: at_source[name] for name in law.forced})
-        if not all(map(case.is_allowed, (at_base, at_source, crossed))):
+        runs = (at_base, at_source, crossed)
+        if not all(map(case.is_allowed, runs)) or any(run["answer"] == [] for run in runs):
             continue
         if law.admits(at_base, at_source, crossed["answer"]):
-            yield case.write(base), case.write(source), str(crossed["answer"])
+            yield case.write(base), case.write(source), written(crossed["answer"])
+
+
+def written(answer: Any) -> str | tuple[str, ...]:
+    """An answer as pairs hold it: the text, or the texts where several are right."""
+    if not isinstance(answer, list | tuple | set | frozenset):
+        return str(answer)
+    texts = sorted({str(item) for item in answer})
+    return texts[0] if len(texts) == 1 else tuple(texts)
 
 
 def arithmetic() -> Case:
@@ -147,7 +157,43 @@ def boxes() -> Case:
     )
 
 
-CASES = {"arithmetic": arithmetic(), "boxes": boxes()}
+def later() -> Case:
+    """The digits after one that is shown, up to one that is shown; there may be none. Two of four
+    nouns are held out."""
+
+    def answer(digit: int, last: int) -> list[int]:
+        return [after for after in range(10) if digit < after <= last]
+
+    def evaluate(inputs: Mapping[str, Any], forced: Mapping[str, Any]) -> dict[str, Any]:
+        values = {**inputs, **forced}
+        found = list(range(values["digit"] + 1, values["last"] + 1))
+        return {"answer": found, **values}
+
+    nouns = {"search": ("war", "siege"), "held-out": ("strike", "feud")}
+    model = CausalModel(
+        inputs={
+            "noun": choice(["war", "siege", "strike", "feud"], held_out=nouns["held-out"]),
+            "digit": integers(2, 6),
+            "last": integers(5, 7),
+        },
+        mechanisms=[answer],
+        prompt="{noun} from {digit}, at most {last}, to ",
+    )
+    return Case(
+        model=model,
+        settings={
+            side: [
+                {"noun": noun, "digit": digit, "last": last}
+                for noun, digit, last in product(nouns[side], range(2, 7), range(5, 8))
+            ]
+            for side in SIDES
+        },
+        evaluate=evaluate,
+        write=lambda values: "{noun} from {digit}, at most {last}, to ".format(**values),
+    )
+
+
+CASES = {"arithmetic": arithmetic(), "boxes": boxes(), "later": later()}
 
 
 def wide_boxes() -> CausalModel:
@@ -165,7 +211,10 @@ def wide_boxes() -> CausalModel:
 
 
 def pair(
-    number: Any, expected: str = "new", base_answer: str = "old", source_answer: str | None = None
+    number: Any,
+    expected: Texts = "new",
+    base_answer: Texts = "old",
+    source_answer: str | None = None,
 ) -> Pair:
     """A hand-written pair whose two prompts show the number."""
     return Pair(
@@ -189,7 +238,7 @@ def items_of(domain: Domain) -> tuple[Any, ...]:
     pool = pool_of(domain)
     if pool is None:
         raise TypeError(f"{domain} has no pool of its own")
-    return pool.items
+    return tuple(pool.items)
 
 
 def texts(desiderata: Collection[Desideratum]) -> set[str]:

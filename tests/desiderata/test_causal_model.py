@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from desiderata import (
     CausalModel,
     Prompt,
+    TaskError,
     choice,
     distinct,
     fill,
@@ -229,3 +231,197 @@ def test_which_pools_are_split_unless_told_otherwise(domain, is_split):
 def test_integers_include_both_ends():
     assert integers(-1, 2).items == (-1, 0, 1, 2)
     assert integers(4, 4).items == (4,)
+
+
+# Which variable is the answer.
+
+
+def named(name, function=lambda x: x):
+    """A mechanism of this name that reads x."""
+
+    def mechanism(x):
+        return function(x)
+
+    mechanism.__name__ = name
+    return mechanism
+
+
+@pytest.mark.parametrize(
+    "names, options, answer, written",
+    [
+        (["number", "verb"], {"completion": " {verb}"}, "verb", " {verb}"),
+        (["number", "verb"], {"completion": " {number}"}, "number", " {number}"),
+        (["verb", "answer"], {}, "answer", "{answer}"),
+        (["verb", "answer"], {"completion": " {verb} {x}"}, "answer", " {verb} {x}"),
+        (["verb", "answer"], {"completion": " {verb}"}, "answer", " {verb}"),
+        (["verb"], {"answer": "verb"}, "verb", "{verb}"),
+        (["verb"], {"completion": " {x}"}, "x", " {x}"),
+        (["verb"], {"completion": " {verb} {verb}."}, "verb", " {verb} {verb}."),
+    ],
+)
+def test_the_answer_is_inferred_from_its_name_or_the_completion(names, options, answer, written):
+    model = CausalModel(
+        inputs={"x": integers(1, 9)}, mechanisms=[*map(named, names)], prompt="{x}", **options
+    )
+    assert (model.answer, model.written) == (answer, written)
+    narrower = model.narrowed({"x": integers(1, 3)})
+    assert (narrower.answer, narrower.completion) == (answer, model.completion)
+
+
+@pytest.mark.parametrize("completion", ["", " {verb} {number}", " yes"])
+def test_an_answer_that_is_not_clear_says_what_to_pass(completion):
+    with pytest.raises(ValueError) as caught:
+        CausalModel(
+            inputs={"x": integers(1, 9)},
+            mechanisms=[named("number"), named("verb")],
+            prompt="{x}",
+            completion=completion,
+        )
+    assert str(caught.value) == (
+        "this causal model cannot work: it is not clear which variable is the answer; pass "
+        "answer='verb', or call the function `answer`. Its variables are: x, number, verb"
+    )
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"inputs": {"x": ["a", "b"]}}, "the input 'x' needs a domain: choice.*; got list"),
+        ({"mechanisms": [partial(max, 1)]}, r"def verb\(number\): ...; got functools.partial"),
+        ({"mechanisms": ["answer"]}, r"def verb\(number\): ...; got 'answer'"),
+        ({"prompt": "{x"}, "the prompt is no template: expected '}'"),
+        ({"prompt": "{} {x}"}, "the prompt has a field without a name"),
+        ({"completion": " {answer"}, "the completion is no template"),
+    ],
+)
+def test_what_is_no_domain_no_function_and_no_template(options, says):
+    usual = {"inputs": {"x": integers(1, 9)}, "mechanisms": [named("answer")], "prompt": "{x}"}
+    with pytest.raises(ValueError, match=f"^this causal model cannot work: .*{says}"):
+        CausalModel(**{**usual, **options})
+
+
+# Several right answers.
+
+
+@pytest.mark.parametrize(
+    "completion, value, written",
+    [
+        ("{answer}", [3, 1, 2, 1], ("1", "2", "3")),
+        (" {answer}.", {"b", "a"}, (" a.", " b.")),
+        (" {answer}", (5,), " 5"),
+        (" {answer}", frozenset({7}), " 7"),
+        (" {answer}", [], ()),
+        (" {answer:02d}", [3, 11], (" 03", " 11")),
+        (" {answer} and {answer}", [1, 2], (" 1 and 1", " 2 and 2")),
+        (" {answer} of {x}", [1, 2], (" 1 of 4", " 2 of 4")),
+        (" {answer[1]}", [1, 2], " 2"),
+        (" {answer!r}", "a", " 'a'"),
+    ],
+)
+def test_a_list_or_set_in_the_completion_is_several_right_answers(completion, value, written):
+    model = CausalModel(
+        inputs={"x": integers(1, 9)},
+        mechanisms=[named("answer", lambda x: value)],
+        prompt="{x}",
+        completion=completion,
+    )
+    assert model.write_answer(model.run({"x": 4})) == written
+
+
+# What goes wrong in a task's own functions.
+
+
+def at(function, more=1):
+    return f"test_causal_model.py, line {function.__code__.co_firstlineno + more}: "
+
+
+def capital(country):
+    return {"France": "Paris"}[country]
+
+
+def test_a_mechanism_that_raises_is_named_with_file_line_and_inputs():
+    model = CausalModel(
+        inputs={"country": choice(["France", "Spain"])},
+        mechanisms=[capital],
+        prompt="{country}",
+        answer="capital",
+    )
+    with pytest.raises(TaskError) as caught:
+        model.run({"country": "Spain"})
+    assert str(caught.value) == f"{at(capital)}capital(country='Spain') raised KeyError: 'Spain'"
+    with pytest.raises(TaskError, match=r"raised KeyError: 'Spain'$"):
+        model.carries("capital", crossed=False).sample(8)
+
+
+def test_the_line_is_the_last_one_in_the_functions_own_file():
+    def inner(x):
+        return 1 / x
+
+    def answer(x):
+        return inner(x)
+
+    with pytest.raises(TaskError) as caught:
+        CausalModel(inputs={"x": integers(0, 1)}, mechanisms=[answer], prompt="{x}").run({"x": 0})
+    assert str(caught.value).startswith(f"{at(inner)}answer(x=0) raised ZeroDivisionError")
+
+
+def test_conditions_and_prompts_that_raise():
+    def condition(double):
+        raise RuntimeError("no")
+
+    with pytest.raises(TaskError, match=r"line \d+: condition\(double=2\) raised RuntimeError: no"):
+        doubling(where=condition).allows({"x": 1})
+
+    def prompt(x) -> Any:
+        return None if x == 1 else x.upper()
+
+    values = {"x": 2, "double": 4}
+    with pytest.raises(TaskError, match=r"prompt\(x=2\) raised AttributeError"):
+        doubling(prompt).render(values)
+    with pytest.raises(TaskError, match=r"prompt\(x=1\) gives None; a prompt is text"):
+        doubling(prompt).render({**values, "x": 1})
+    with pytest.raises(TaskError, match=r"'\{x\[3\]\}' cannot be written for x=\(1,\): IndexError"):
+        doubling("{x[3]}").render({**values, "x": (1,)})
+    with pytest.raises(TaskError, match="span 'x' must lie inside the prompt and not be empty"):
+        doubling("a{x}").render({**values, "x": ""})
+
+
+def test_functions_without_a_file_and_long_inputs():
+    made: dict[str, Any] = {}
+    exec("def answer(x):\n    return x.name", made)
+    model = CausalModel(inputs={"x": integers(1, 9)}, mechanisms=[made["answer"]], prompt="{x}")
+    with pytest.raises(TaskError, match=r"^answer\(x=1\) raised AttributeError: 'int' object"):
+        model.run({"x": 1})
+    with pytest.raises(TaskError) as caught:
+        model.run({"x": list(range(10_000))})
+    assert len(str(caught.value)) < 200
+
+
+def test_a_condition_on_inputs_keeps_from_mechanisms_what_they_cannot_take():
+    def answer(x, y):
+        return y // x
+
+    model = CausalModel(
+        inputs={"x": integers(0, 3), "y": integers(0, 9)},
+        mechanisms=[answer],
+        prompt="{y} over {x}",
+        where=lambda x: x != 0,
+    )
+    assert not model.allows({"x": 0, "y": 1})
+    for made in (one for side in model.carries("x").sample(30) for one in side):
+        assert all(pair.base_inputs["x"] and pair.source_inputs["x"] for pair in made.pairs)
+
+
+def test_a_domain_of_ones_own_that_raises_is_named():
+    class Broken:
+        parents = ()
+
+        def draw(self, rng, values):
+            raise IndexError("nothing left")
+
+        def accepts(self, value, values):
+            return True
+
+    model = CausalModel(inputs={"x": Broken()}, mechanisms=[named("answer")], prompt="{x}")
+    with pytest.raises(TaskError, match=r"'x' cannot be drawn from .*IndexError: nothing left"):
+        model.draw(random.Random(0))

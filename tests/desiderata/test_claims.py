@@ -33,6 +33,7 @@ def answers_differ(base, source, expected):
 
 
 LETTERED = ("x", "y", "op", "style")
+DATED = ("noun", "digit", "last")
 BOXED = ("labels", "objects", "query")
 LAWS = {
     ("arithmetic", "x"): {
@@ -49,6 +50,13 @@ LAWS = {
         "keeps style": Law(["style"], []),
         "crossed x and y": Law(LETTERED, ["x", "y"], moves_to_something_new("x")),
         "nothing else carries x and y": Law(["x", "y"], [], answers_differ),
+    },
+    ("later", "digit"): {
+        "follows digit": Law(["digit"], ["digit"], moves("digit")),
+        "keeps noun": Law(["noun"], []),
+        "keeps last": Law(["last"], []),
+        "crossed digit": Law(DATED, ["digit"], moves_to_something_new("digit")),
+        "nothing else carries digit": Law(["digit"], [], answers_differ),
     },
     ("boxes", "position"): {
         "follows position": Law(["labels", "query"], ["position"], moves("position")),

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from desiderata import texts_of
 from desiderata.sampling import split_content
 from tasks import binding
 from tasks.arithmetic import HELD_OUT_TEMPLATE, TEMPLATES
@@ -29,7 +30,8 @@ def rows(model, seed=0):
     while len(made) < N:
         if (inputs := model.draw(rng)) is not None:
             values = model.run(inputs)
-            made.append((model.render(values).text, model.write_answer(values)))
+            (answer,) = texts_of(model.write_answer(values))
+            made.append((model.render(values).text, answer))
     return made
 
 

@@ -21,7 +21,8 @@ from desiderata import Claim, Desideratum, Pair, Prompt, Sampleable
 
 from ...claims import installed_claims, load_claim
 from ...models.model import Model
-from ...objective.encoding import encode, fit_to_tokenizer
+from ...objective.encoding import encode
+from ...objective.fitting import fit_to_tokenizer
 from ...objective.intervals import interval
 from ...objective.objective import Objective
 from ...objective.precheck import SOLVED_AT_LEAST
