@@ -17,6 +17,7 @@ from desiderata import (
     read_pairs,
 )
 from desiderata.choices import DONORS as BUILT_IN
+from desiderata.given import MAX_BAD
 
 from .donors.known import DONORS
 from .models.loading import load_saved
@@ -80,8 +81,8 @@ def _chosen(donor: str | DonorChoice) -> DonorChoice:
 def _from_tables(path: str, held_out: str | None, max_bad: float | None) -> Sampleable:
     if missing := [one for one in (path, held_out) if one and not Path(one).is_file()]:
         raise LookupError(f"no file {' and no file '.join(missing)}")
-    options = {} if max_bad is None else {"max_bad": max_bad}
-    return read_pairs(path, held_out=held_out, **options)
+    share = MAX_BAD if max_bad is None else max_bad
+    return read_pairs(path, held_out=held_out, max_bad=share)
 
 
 def _load(reference: str) -> Sampleable:
