@@ -84,7 +84,8 @@ def _chosen(donor: str | DonorChoice) -> DonorChoice:
 def _from_tables(path: str, held_out: str | None, max_bad: float | None) -> Sampleable:
     if missing := [one for one in (path, held_out) if one and not Path(one).is_file()]:
         raise LookupError(f"no file {' and no file '.join(missing)}")
-    return read_pairs(path, held_out=held_out, max_bad=MAX_BAD if max_bad is None else max_bad)
+    share = MAX_BAD if max_bad is None else max_bad
+    return read_pairs(path, held_out=held_out, max_bad=share)
 
 
 def _load(reference: str) -> Sampleable:

@@ -160,7 +160,7 @@ def _json(text: str, suffix: str) -> Table:
         return _rows(text, found)
     keyed = {plain(key): value for key, (_, value) in found.items()}
     for key, (place, value) in found.items():
-        if plain(key) in HOLDERS and isinstance(value, list):
+        if plain(key) in HOLDERS and isinstance(value, list) and "base" not in keyed:
             head = {name: value for name, value in keyed.items() if name != plain(key)}
             return _rows(text, elements(text, place), head)
     if (columns := _columns(keyed)) is not None:

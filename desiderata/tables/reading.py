@@ -2,13 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..choices import TOP, Alternatives, Among, AnswerChoice, answer_choice
 from ..claim import positions_of
-from ..desideratum import AT_LEAST, Desideratum, Pair, Texts, as_texts, texts_of
+from ..desideratum import AT_LEAST, Desideratum, Pair
 from ..given import MAX_BAD, GivenPairs
 from .auto_circuit import AUTO_CIRCUIT
 from .cells import Cells
@@ -28,6 +28,7 @@ from .eap_ig import EAP_IG, EWOK
 from .encodings import read_text
 from .feature_circuits import FEATURE_CIRCUITS
 from .layout import Layout, Made
+from .merging import Key, key_of, merged_rows
 from .mib import MIB
 
 LAYOUTS = (OWN, FEATURE_CIRCUITS, AUTO_CIRCUIT, EAP_IG, EWOK, MIB)
@@ -83,7 +84,7 @@ def read_pairs(
     labels = _labels(made for sheet in sheets for _, made in sheet.made)
     sides, origins, notes = [], {}, []
     for sheet, file in zip(sheets, (path, held_out), strict=False):
-        merged, remarks = _merged(sheet.made)
+        merged, remarks = merged_rows(sheet.made)
         origins |= {(m.pair.base.text, m.pair.source.text): where for where, m in merged}
         prefix = f"{Path(str(file)).name}: " if len(sheets) > 1 else ""
         notes += [f"{prefix}{note}" for note in (*sheet.notes, *remarks)]
@@ -246,16 +247,9 @@ def _names_wrong(sheet: Sheet) -> bool:
     )
 
 
-Key = tuple[str, str, str]
-
-
-def _key(made: Made) -> Key:
-    return made.name or made.sense, made.part, made.sense
-
-
 def _labels(every: Iterable[Made]) -> dict[Key, str]:
     """The name of each desideratum: its own, with part and sense where the same name has more."""
-    keys = dict.fromkeys(map(_key, every))
+    keys = dict.fromkeys(map(key_of, every))
     names = Counter(name for name, _, _ in keys)
     return {key: key[0] if names[key[0]] == 1 else f"{key[0]} ({key[1]} {key[2]})" for key in keys}
 
@@ -263,65 +257,5 @@ def _labels(every: Iterable[Made]) -> dict[Key, str]:
 def _grouped(every: Iterable[Made]) -> dict[Key, list[Pair]]:
     grouped: dict[Key, list[Pair]] = defaultdict(list)
     for made in every:
-        grouped[_key(made)].append(made.pair)
+        grouped[key_of(made)].append(made.pair)
     return grouped
-
-
-def _merged(
-    rows: Sequence[tuple[str, Made]],
-) -> tuple[list[tuple[str, Made]], tuple[str, ...]]:
-    """The rows with those of the same prompts, desideratum and part as one pair, whose answers
-    are sets; and in words how many there were. Rows that turn each other's answers around stay:
-    they contradict each other."""
-    alike: dict[tuple[Any, ...], list[tuple[str, Made]]] = defaultdict(list)
-    for where, made in rows:
-        alike[(made.pair.base, made.pair.source, *_key(made))].append((where, made))
-    merged, same, sets = [], 0, 0
-    for several in alike.values():
-        if len(several) == 1:
-            merged += several
-            continue
-        pairs = list(dict.fromkeys(made.pair for _, made in several))
-        where, first = several[0]
-        both = replace(first, pair=_together(pairs))
-        if both.sense != first.sense:
-            merged += several
-            continue
-        same += len(several) - len(pairs)
-        sets += len(pairs) - 1
-        merged.append((where, both))
-    notes = []
-    if sets:
-        notes.append(
-            f"{sets:,} row(s) have the prompts of another and other answers: such rows are one "
-            "pair, whose answers are sets"
-        )
-    if same:
-        notes.append(f"{same:,} row(s) are there before; each pair counts once")
-    return merged, tuple(notes)
-
-
-def _together(pairs: Sequence[Pair]) -> Pair:
-    """One pair with the answers of all these, as sets."""
-    if len(pairs) == 1:
-        return pairs[0]
-    expected = as_texts(_texts(pair.expected for pair in pairs))
-    right = {*texts_of(expected)}
-    others = [
-        tuple(text for text in texts_of(other) if text not in right)
-        for pair in pairs
-        for other in pair.others
-    ]
-    return replace(
-        pairs[0],
-        expected=expected,
-        base_answer=as_texts(_texts(pair.base_answer for pair in pairs)),
-        source_answer=as_texts(theirs)
-        if (theirs := _texts(pair.source_answer for pair in pairs))
-        else None,
-        others=tuple(dict.fromkeys(as_texts(texts) for texts in others if texts)),
-    )
-
-
-def _texts(answers: Iterable[Texts | None]) -> set[str]:
-    return {text for answer in answers if answer is not None for text in texts_of(answer)}
