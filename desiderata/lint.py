@@ -11,6 +11,7 @@ from .claim import Claim, Sampleable, SamplingError
 from .desideratum import Desideratum, Pair, Texts, texts_of
 from .lint_model import lint_model
 from .problem import Problem
+from .token_ids import TokenIds
 
 # The most common expected answer may be this many times its fair share before it is reported:
 # a circuit that always gave that answer would otherwise look good.
@@ -191,6 +192,8 @@ def _glued(pair: Pair) -> tuple[str, str] | None:
         (pair.source, pair.source_answer or ()),
     ):
         for text in texts_of(answer):
+            if isinstance(text, TokenIds):
+                continue
             if not prompt.ids and not prompt.turns and _cased(prompt.text[-1]) and _cased(text[0]):
                 return prompt.text.split()[-1], text
     return None

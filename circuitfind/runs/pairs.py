@@ -55,7 +55,9 @@ def gather(
     fitted, notes = fit_to_tokenizer(model, claim)
     sampled = fitted.sample(ceil(SPARE * settings.n), settings.seed)
     problems = lint_desiderata(*sampled, n=settings.n)
-    errors = [str(problem) for problem in problems if problem.level == "error"]
+    errors = [
+        f"{problem.where}: {problem.says}" for problem in problems if problem.level == "error"
+    ]
     cost, counts = Cost(), {}
     if to_search and not settings.force and not (known and "search" in known):
         _refuse_early(model, sampled[0], errors, cost)

@@ -16,6 +16,7 @@ from desiderata import (
     Pair,
     Prompt,
     Texts,
+    TokenIds,
     choice,
     fill,
     integers,
@@ -219,6 +220,7 @@ def test_sets_that_one_text_meets_are_unbalanced():
         ("gave it to ", "Kyle", None),
         ("from 17", "th", None),
         ("x =", "five", None),
+        ("gave it to", TokenIds([464]), None),  # its text is a stand-in
         ("the year 17", "43", None),
         ("\u6771\u4eac", "\u5927", None),  # no spaces between words there
         ("\u043a\u043e\u0442", "\u0438", "'\u043a\u043e\u0442' and '\u0438'"),
