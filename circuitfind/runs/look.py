@@ -284,7 +284,7 @@ def _unknown_spans(made: Desideratum) -> Iterator[str]:
     for name in made.at:
         if name not in (*spans, "last", "all"):
             yield (
-                f"no prompt has a span {name!r} to patch at; there are: "
+                f"no span {name!r} in any prompt to patch at; there are: "
                 f"{', '.join([*spans, 'last', 'all'])}"
             )
 
