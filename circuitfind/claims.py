@@ -2,11 +2,20 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from desiderata import DonorChoice, Sampleable, SavedInputs, name_of, read_pairs
+from desiderata import (
+    DonorChoice,
+    GivenPairs,
+    Sampleable,
+    SavedInputs,
+    is_table,
+    name_of,
+    read_pairs,
+)
 from desiderata.choices import DONORS as BUILT_IN
 
 from .donors.known import DONORS
@@ -14,7 +23,6 @@ from .models.loading import load_saved
 
 GROUP = "circuitfind.tasks"
 SAVED = "suffices"  # the claim that a native model's saved inputs make
-TABLES = (".csv", ".jsonl", ".ndjson")
 
 
 def installed_claims() -> dict[str, EntryPoint]:
@@ -23,7 +31,12 @@ def installed_claims() -> dict[str, EntryPoint]:
 
 
 def load_claim(
-    reference: str, model: str | None = None, donor: str | DonorChoice | None = None
+    reference: str,
+    model: str | None = None,
+    donor: str | DonorChoice | None = None,
+    *,
+    held_out: str | None = None,
+    max_bad: float | None = None,
 ) -> Sampleable:
     """The claim that a name, a `file.py:name`, or a table of pairs stands for.
 
@@ -32,17 +45,29 @@ def load_claim(
     Args:
         model: the model's name; `suffices` is about the inputs that are saved beside it.
         donor: another donor than the claim's own, by name or as an object.
+        held_out: a table of the pairs to hold out, where the reference is a table.
+        max_bad: the share of given pairs that may be left out because they cannot be used.
 
     Raises:
         LookupError: no such task, file, or name in the file; no inputs saved beside the model; no
             such donor.
-        ValueError: a file that fails, a name in it that is not a claim.
+        ValueError: a file that fails, a name in it that is not a claim; a table that cannot be
+            read; pairs to hold out of a claim that is no table.
     """
+    if held_out is not None and not is_table(reference):
+        raise ValueError(
+            f"--held-out goes with a table of the pairs to search on, not with {reference!r}"
+        )
     if reference == SAVED:
         if model is None:
             raise LookupError(f"{SAVED} is about the inputs saved beside a model; name the model")
         return SavedInputs(load_saved(model), _chosen(donor or "source"))
-    claim = _load(reference)
+    if is_table(reference):
+        claim = _from_tables(reference, held_out, max_bad)
+    else:
+        claim = _load(reference)
+    if max_bad is not None and isinstance(claim, GivenPairs):
+        claim = replace(claim, max_bad=max_bad)
     return claim.ablated(_chosen(donor)) if donor else claim
 
 
@@ -52,11 +77,14 @@ def _chosen(donor: str | DonorChoice) -> DonorChoice:
     return next((name for name in BUILT_IN if name == name_of(found)), found)
 
 
+def _from_tables(path: str, held_out: str | None, max_bad: float | None) -> Sampleable:
+    if missing := [one for one in (path, held_out) if one and not Path(one).is_file()]:
+        raise LookupError(f"no file {' and no file '.join(missing)}")
+    options = {} if max_bad is None else {"max_bad": max_bad}
+    return read_pairs(path, held_out=held_out, **options)
+
+
 def _load(reference: str) -> Sampleable:
-    if Path(reference).suffix in TABLES:
-        if not Path(reference).is_file():
-            raise LookupError(f"no file {reference}")
-        return read_pairs(reference)
     path, _, name = reference.rpartition(":")
     if path.endswith(".py") or reference.endswith(".py"):
         return _from_file(Path(path or reference), name if path else "claim")
@@ -64,7 +92,7 @@ def _load(reference: str) -> Sampleable:
     if reference not in known:
         raise LookupError(
             f"no task {reference!r}; installed: {', '.join(known) or 'none'}. A task of your own "
-            "is given as path/to/task.py:claim, pairs as path/to/pairs.csv"
+            "is given as path/to/task.py:claim, pairs as path/to/pairs.csv, .tsv, .json or .jsonl"
         )
     return _checked(known[reference].load(), reference)
 

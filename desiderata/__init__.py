@@ -14,13 +14,16 @@ from .choices import (
     alternatives,
     name_of,
 )
-from .claim import Claim, GivenPairs, Sampleable, pairs_hold
-from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of
+from .claim import Claim, Sampleable
+from .desideratum import Desideratum, Pair, Part, Sense, Texts, texts_of, words_of
 from .domains import Choice, choice, distinct, integers, item_of, pool_of
-from .external import read_pairs
+from .given import GivenPairs, pairs_hold
+from .limits import Limit, distribution, preference
 from .lint import Problem, lint, lint_desiderata
 from .prompt import Prompt, Span, fill, join
 from .saved import Saved, SavedInputs
+from .tables import is_table, read_pairs
+from .token_ids import TokenIds
 
 __all__ = [
     "Alternatives",
@@ -32,6 +35,7 @@ __all__ = [
     "Donor",
     "DonorChoice",
     "GivenPairs",
+    "Limit",
     "Named",
     "Pair",
     "Part",
@@ -43,11 +47,14 @@ __all__ = [
     "Sense",
     "Span",
     "Texts",
+    "TokenIds",
     "alternatives",
     "choice",
     "distinct",
+    "distribution",
     "fill",
     "integers",
+    "is_table",
     "item_of",
     "join",
     "lint",
@@ -55,6 +62,8 @@ __all__ = [
     "name_of",
     "pairs_hold",
     "pool_of",
+    "preference",
     "read_pairs",
     "texts_of",
+    "words_of",
 ]

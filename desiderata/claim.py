@@ -1,12 +1,12 @@
 """Claims: a causal statement about the circuit that compiles into desiderata.
 
 `carries(v)` says that v's value passes through the circuit, `suffices()` that the circuit alone
-does the task, `GivenPairs` that somebody else's pairs hold. Each is sampled in the same way.
+does the task, `GivenPairs` (given.py) that somebody else's pairs hold. Each is sampled in the same
+way.
 """
 
-import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from .causal import Causal
@@ -20,11 +20,12 @@ from .choices import (
     donor_problems,
     name_of,
 )
-from .desideratum import AT_LEAST, Desideratum, Pair, Part, Rule, Sense, check_degree
-from .sampling import HELD_OUT_SHARE, Split, sample_pairs, split_content
+from .desideratum import AT_LEAST, Desideratum, Rule, check_degree
+from .limits import Limit
+from .sampling import Split, sample_pairs, split_content
 
-DEALS = 1000  # ways of dividing given pairs that are tried
 Degrees = float | Mapping[str, float]
+Limits = Limit | Mapping[str, Limit]
 Sample = tuple[tuple[Desideratum, ...], tuple[Desideratum, ...]]
 
 
@@ -101,6 +102,7 @@ class Claim:
                         donor=rule.donor,
                         answer=rule.answer,
                         read=self.read,
+                        limit=rule.limit,
                     )
                 )
             sides.append(tuple(side))
@@ -122,98 +124,9 @@ class Claim:
         Raises:
             ValueError: an unknown donor.
         """
-        _check_donor(donor)
+        check_donor(donor)
         rules = tuple(replace(rule, donor=donor) for rule in self.rules)
-        return replace(self, rules=rules, name=_renamed(self.name, self._donor, donor))
-
-
-@dataclass(frozen=True)
-class GivenPairs:
-    """Desiderata that somebody wrote by hand or in a file, split here into search and held out.
-
-    A pair goes to one side with every other pair that shares a prompt with it.
-    """
-
-    name: str
-    desiderata: tuple[Desideratum, ...]
-    at: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        positions = [name for desideratum in self.desiderata for name in desideratum.at]
-        object.__setattr__(self, "at", tuple(dict.fromkeys(positions)))
-
-    def notes(self, seed: int = 0) -> tuple[str, ...]:
-        """What search and held-out pairs share, in words."""
-        return ("pairs given as they are: prompts are divided, names and values are not",)
-
-    def sample(self, n: int, seed: int = 0) -> Sample:
-        """Desiderata for search and desiderata held out, each with up to `n` of the given pairs,
-        drawn at random and in the order given.
-
-        Raises:
-            SamplingError: a desideratum whose pairs cannot be divided.
-        """
-        groups = _groups_sharing_prompts(self.desiderata)
-        kept = self._held_out_groups(groups, seed)
-        sides, problems = [], []
-        for held_out in (False, True):
-            side = []
-            for desideratum in self.desiderata:
-                pairs = [
-                    pair
-                    for pair in desideratum.pairs
-                    if (groups[pair.base.text] in kept) == held_out
-                ]
-                if pairs:
-                    rng = random.Random(f"given/{seed}/{desideratum.name}/{held_out}")
-                    drawn = sorted(rng.sample(range(len(pairs)), min(n, len(pairs))))
-                    side.append(replace(desideratum, pairs=tuple(pairs[row] for row in drawn)))
-                else:
-                    problems.append(
-                        f"{desideratum.name}: its {len(desideratum.pairs)} pair(s) cannot be "
-                        "divided into search and held-out ones that share no prompt. Add pairs"
-                    )
-            sides.append(tuple(side))
-        if problems:
-            raise SamplingError(list(dict.fromkeys(problems)))
-        return sides[0], sides[1]
-
-    def _held_out_groups(self, groups: Mapping[str, str], seed: int) -> set[str]:
-        """A third of the groups, such that every desideratum has pairs on both sides if it can."""
-        order, rng, kept = sorted(set(groups.values())), random.Random(f"given/{seed}"), set()
-        for _ in range(DEALS):
-            rng.shuffle(order)
-            kept = set(order[: max(1, round(len(order) * HELD_OUT_SHARE))])
-            sides = [
-                {groups[pair.base.text] in kept for pair in desideratum.pairs}
-                for desideratum in self.desiderata
-            ]
-            if all(len(side) == 2 for side in sides):
-                break
-        return kept
-
-    def moved(self, at: str | Sequence[str]) -> "GivenPairs":
-        """The same pairs patched at other positions."""
-        positions = positions_of(at)
-        return GivenPairs(
-            self.name, tuple(replace(desideratum, at=positions) for desideratum in self.desiderata)
-        )
-
-    @property
-    def _donor(self) -> DonorChoice:
-        return self.desiderata[0].donor
-
-    def ablated(self, donor: DonorChoice) -> "GivenPairs":
-        """The same pairs with another donor, which the claim's name then tells.
-
-        Raises:
-            ValueError: an unknown donor.
-        """
-        _check_donor(donor)
-        return GivenPairs(
-            _renamed(self.name, self._donor, donor),
-            tuple(replace(desideratum, donor=donor) for desideratum in self.desiderata),
-        )
+        return replace(self, rules=rules, name=renamed(self.name, self._donor, donor))
 
 
 def carries(
@@ -226,6 +139,7 @@ def carries(
     crossed: bool = True,
     complete: bool = False,
     at_least: Degrees = AT_LEAST,
+    bound: Limits | None = None,
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
@@ -243,6 +157,8 @@ def carries(
     Args:
         keeps: the inputs to keep still; all that v does not depend on, unless named.
         at_least, weight: one number, or numbers by desideratum's name.
+        bound: what may be lost on average, such as `preference(share=0.9)`, in place of a share of
+            pairs: of every desideratum that keeps, or limits by desideratum's name.
         among: answers that are compared with each other only, such as `[" is", " are"]`, or
             "named" for those that each pair names; a set in it counts as one answer. By default
             the answer is the most likely text of all.
@@ -310,14 +226,14 @@ def carries(
                 answers_differ=True,
             )
         )
-    rules = _with_degrees(shapes, at_least, weight, donor, answer, problems)
+    rules = _with_degrees(shapes, at_least, bound, weight, donor, answer, problems)
     loosened = (
         [] if keeps is None else [f"keeping only {', '.join(kept)}" if kept else "keeping nothing"]
     )
     loosened += [] if follows else ["not followed"]
     loosened += [] if crossed else ["not crossed"]
     loosened += ["and nothing else does"] if complete else []
-    loosened += _choice_words(at_least, donor, answer, read)
+    loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"carries {label} at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules, read)
 
@@ -328,6 +244,7 @@ def suffices(
     at: str | Sequence[str] = "all",
     same: Collection[str] = (),
     at_least: Degrees = AT_LEAST,
+    bound: Limits | None = None,
     weight: Degrees = 1.0,
     donor: DonorChoice = "source",
     answer: AnswerChoice = TOP,
@@ -337,7 +254,9 @@ def suffices(
     """The claim that the circuit alone gives the answer: everything outside it is patched from a
     source that differs in every input except those in `same`, and the base's answer stays.
 
-    This is the usual faithful circuit (Wang et al. 2022, arXiv 2211.00593).
+    This is the usual faithful circuit (Wang et al. 2022, arXiv 2211.00593). With
+    `bound=preference(share=0.9)` it has to keep 0.9 of the preference for the base's answer, with
+    `bound=distribution(within=0.1)` the distribution of the next token within 0.1 nats.
 
     Raises:
         LookupError: an unknown input in `same`.
@@ -349,45 +268,11 @@ def suffices(
     vary = frozenset(model.inputs) - set(same)
     problems = [] if vary else ["suffices() needs an input in which source and base may differ"]
     rule = Rule(name="suffices", part="outside", sense="keeps", vary=vary, answers_differ=True)
-    rules = _with_degrees([rule], at_least, weight, donor, answer, problems)
+    rules = _with_degrees([rule], at_least, bound, weight, donor, answer, problems)
     loosened = [f"same {', '.join(sorted(same))}"] if same else []
-    loosened += _choice_words(at_least, donor, answer, read)
+    loosened += _choice_words(at_least, bound, donor, answer, read)
     name = ", ".join([f"suffices at {' and '.join(positions_of(at))}", *loosened])
     return Claim(name, model, positions_of(at), rules, read)
-
-
-def pairs_hold(
-    name: str,
-    pairs: Sequence[Pair],
-    *,
-    sense: Sense,
-    part: Part = "inside",
-    at: str | Sequence[str] = "last",
-    at_least: float = AT_LEAST,
-    weight: float = 1.0,
-    donor: DonorChoice = "source",
-    answer: AnswerChoice = TOP,
-    among: Among | None = None,
-    read: str = "last",
-) -> GivenPairs:
-    """The claim that hand-written pairs hold, as one desideratum.
-
-    Raises:
-        ValueError: every problem with the arguments at once.
-    """
-    desideratum = Desideratum(
-        name=name,
-        part=part,
-        sense=sense,
-        pairs=tuple(pairs),
-        at=positions_of(at),
-        at_least=at_least,
-        weight=weight,
-        donor=donor,
-        answer=answer_choice(answer, among),
-        read=read,
-    )
-    return GivenPairs(name, (desideratum,))
 
 
 def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
@@ -402,12 +287,17 @@ def positions_of(at: str | Sequence[str]) -> tuple[str, ...]:
     return positions
 
 
-def _check_donor(donor: DonorChoice) -> None:
+def check_donor(donor: DonorChoice) -> None:
+    """Raise unless this is a donor.
+
+    Raises:
+        ValueError: an unknown donor.
+    """
     if problems := donor_problems(donor):
         raise ValueError("; ".join(problems))
 
 
-def _renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
+def renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
     """A claim's name with this donor in place of the one before; `source` is not named."""
     for other in (*DONORS, name_of(before)):
         name = name.removesuffix(f", donor {other}")
@@ -415,7 +305,7 @@ def _renamed(name: str, before: DonorChoice, donor: DonorChoice) -> str:
 
 
 def _choice_words(
-    at_least: Degrees, donor: DonorChoice, answer: AnswerChoice, read: str
+    at_least: Degrees, bound: Limits | None, donor: DonorChoice, answer: AnswerChoice, read: str
 ) -> list[str]:
     """A claim's degree, answer and donor in words, where they are not the usual ones."""
     words = []
@@ -423,6 +313,10 @@ def _choice_words(
         words += [f"{name} at least {degree:g}" for name, degree in at_least.items()]
     elif at_least != AT_LEAST:
         words.append(f"at least {at_least:g}")
+    if isinstance(bound, Mapping):
+        words += [f"{name} {limit}" for name, limit in bound.items()]
+    elif bound is not None:
+        words.append(str(bound))
     words += [name_of(answer)] if answer != TOP else []
     words += [f"read at {read}"] if read != "last" else []
     return words + ([f"donor {name_of(donor)}"] if donor != "source" else [])
@@ -431,6 +325,7 @@ def _choice_words(
 def _with_degrees(
     rules: Sequence[Rule],
     at_least: Degrees,
+    bound: Limits | None,
     weight: Degrees,
     donor: DonorChoice,
     answer: AnswerChoice,
@@ -445,9 +340,18 @@ def _with_degrees(
             problems.append(
                 f"{option} names unknown desiderata {strangers}; this claim has: {', '.join(names)}"
             )
+    keeping = [rule.name for rule in rules if rule.sense == "keeps"]
+    if isinstance(bound, Mapping) and (strangers := sorted(set(bound) - set(keeping))):
+        problems.append(
+            f"bound names {strangers}, which are no desiderata that keep; this claim has: "
+            f"{', '.join(keeping) or 'none'}"
+        )
+    if isinstance(bound, Limit) and rules and not keeping:
+        problems.append("bound is on what may be lost, and no desideratum of this claim keeps")
     made = [
         replace(
             rule,
+            limit=_limit(bound, rule),
             at_least=_degree(at_least, rule.name, AT_LEAST),
             weight=_degree(weight, rule.name, 1.0),
             donor=donor,
@@ -462,20 +366,11 @@ def _with_degrees(
     return tuple(made)
 
 
+def _limit(bound: Limits | None, rule: Rule) -> Limit | None:
+    if isinstance(bound, Mapping):
+        return bound.get(rule.name)
+    return bound if rule.sense == "keeps" else None
+
+
 def _degree(degrees: Degrees, name: str, default: float) -> float:
     return degrees.get(name, default) if isinstance(degrees, Mapping) else degrees
-
-
-def _groups_sharing_prompts(desiderata: Sequence[Desideratum]) -> dict[str, str]:
-    """For each prompt text, the name of its group: texts linked by pairs are in one group."""
-    parent: dict[str, str] = {}
-
-    def root(text: str) -> str:
-        while parent.setdefault(text, text) != text:
-            text = parent[text]
-        return text
-
-    for desideratum in desiderata:
-        for pair in desideratum.pairs:
-            parent[root(pair.source.text)] = root(pair.base.text)
-    return {text: root(text) for text in parent}

@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from .choices import TOP, AnswerChoice, DonorChoice, donor_problems
+from .limits import Limit
 from .prompt import Prompt
 
 Part = Literal["inside", "outside"]
@@ -37,10 +38,24 @@ def as_texts(answer: str | Collection[str]) -> Texts:
     Raises:
         ValueError: no text, or an empty one.
     """
+    if answer and isinstance(answer, str):
+        return answer
     texts = texts_of(answer)
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"an answer is text, or several texts, none empty; got {answer!r}")
     return texts[0] if len(texts) == 1 else texts
+
+
+def words_of(answer: Texts, shown: int = 4) -> str:
+    """An answer in words: the text itself, or several with "or" between them.
+
+    >>> words_of((" are", " were"))
+    'are or were'
+    """
+    if isinstance(answer, str):
+        return answer
+    more = f" or {len(answer) - shown} more" if len(answer) > shown else ""
+    return " or ".join(text.strip() for text in answer[:shown]) + more
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,8 @@ class Desideratum:
         read: where the answer is read: after the `last` token, after a span's last token, or at
             the token of this index, counted from 0 and written as text such as "1".
         mean_over: the prompts that `donor="mean"` is a mean over; by default the pairs' sources.
+        limit: what may be lost on average, in place of a share of pairs, for desiderata that keep;
+            `at_least` is then unused.
         exhaustive: the pairs are about every prompt that there is, so that search and held-out
             pairs may share prompts.
 
@@ -134,6 +151,7 @@ class Desideratum:
     read: str = "last"
     mean_over: tuple[Prompt, ...] = ()
     exhaustive: bool = False
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         problems = check_degree(self.name, self.at_least, self.weight, self.donor)
@@ -146,6 +164,11 @@ class Desideratum:
         if self.sense not in SENSES:
             problems.append(
                 f"{self.name}: sense must be one of {', '.join(SENSES)}; got {self.sense!r}"
+            )
+        if self.limit and self.sense != "keeps":
+            problems.append(
+                f"{self.name}: a limit is on what may be lost, and this desideratum "
+                f"{self.sense}; limits are for those that keep"
             )
         if not self.read or self.read == "all":
             problems.append(
@@ -182,3 +205,4 @@ class Rule:
     weight: float = 1.0
     donor: DonorChoice = "source"
     answer: AnswerChoice = TOP
+    limit: Limit | None = None

@@ -28,8 +28,10 @@ def planted_model() -> Model:
 
 def shifted(target: Target) -> Target:
     """The target with other tokens in the place of its own."""
-    (ids,) = target.tensors
-    return replace(target, tensors=((ids + 1) % len(VALUES),))
+    assert target.spelling is not None
+    ids = (target.spelling.ids + 1) % len(VALUES)
+    keys = tuple(frozenset({(token,)}) for token in ids[:, 0, 0].tolist())
+    return replace(target, spelling=replace(target.spelling, ids=ids), keys=keys)
 
 
 def word_tokenizer(words: list[str]) -> Any:

@@ -80,7 +80,8 @@ class BruteForce:
     def __init__(self, bridge, batch, mlps):
         self.bridge, self.batch, self.mlps = bridge, batch, mlps
         self.n_layers, self.n_heads = bridge.cfg.n_layers, bridge.cfg.n_heads
-        (self.own,), (self.other,) = batch.base_answer.tensors, batch.source_answer.tensors
+        targets = batch.base_answer, batch.source_answer
+        self.own, self.other = (one.spelling.ids[:, 0, 0] for one in targets)
         self.base_cache = self._cached(batch.base)
         self.source_cache = self._cached(batch.source)
         self.rows = torch.arange(len(batch))
@@ -484,9 +485,12 @@ def test_the_seed_fixes_the_interval(loud):
 
 def test_pairs_without_a_lead_are_left_out(planted):
     circuit, batch = circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",))
-    (ids,), (own,) = batch.source_answer.tensors, batch.base_answer.tensors
-    same = torch.where(torch.arange(len(ids)) == 0, own, ids)  # the first pair's answers are one
-    mixed = replace(batch, source_answer=replace(batch.source_answer, tensors=(same,)))
+    target, own = batch.source_answer, batch.base_answer
+    ids = target.spelling.ids.clone()
+    ids[0] = own.spelling.ids[0]  # the first pair's answers are one
+    spelling = replace(target.spelling, ids=ids)
+    same = replace(target, spelling=spelling, keys=(own.keys[0], *target.keys[1:]))
+    mixed = replace(batch, source_answer=same)
     (edge,) = find_edges(planted, circuit, mixed)
     expected = lost_by_pair(lambda base, source: source.answer, (0,))[1:]
     assert (edge.n, edge.effect) == (2, pytest.approx(np.mean(expected), abs=1e-4))

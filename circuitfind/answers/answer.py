@@ -1,28 +1,54 @@
 """Answers: what counts as the behaviour. An answer reads a model's output and says how far it is
 from what was expected."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from desiderata import Texts
+
 from ..models.model import Model
+from .spelling import Spelling
 
 Output = Float[Tensor, "mask pair *output"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt's answer, as it is asked for.
+
+    Args:
+        context: the prompt's text up to where its answer is read.
+        answer: the text that is right, or several; None where nobody gave it.
+        named: the other answers that the pair names, for answers that choose among them.
+        ids: the context's tokens, where the prompt was given as such.
+    """
+
+    context: str
+    answer: Texts | None
+    named: tuple[Texts, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Target:
     """What each pair's output is scored for, as tensors with a row a pair.
 
-    `known` is False where nobody gave the answer, such as a source's that a table leaves out.
+    Args:
+        known: False where nobody gave the answer, such as a source's that a table leaves out.
+        spelling: for answers that are texts, their tokens and where in an output each is scored.
+        keys: for each pair something that is equal where the same is expected; by default the
+            tensors are compared.
     """
 
     tensors: tuple[Shaped[Tensor, " pair *_"], ...]
     known: Bool[Tensor, " pair"]
+    spelling: Spelling | None = None
+    keys: tuple[Hashable, ...] = ()
 
     def __len__(self) -> int:
         return len(self.known)
@@ -30,14 +56,25 @@ class Target:
     def take(self, rows: Int[Tensor, " kept"]) -> "Target":
         """The targets of these rows, in this order."""
         rows = rows.to(self.known.device)
-        return Target(tuple(one[rows] for one in self.tensors), self.known[rows])
+        spelling = self.spelling and self.spelling.take(rows)
+        keys = tuple(self.keys[row] for row in rows.tolist()) if self.keys else ()
+        return Target(tuple(one[rows] for one in self.tensors), self.known[rows], spelling, keys)
 
     def differs(self, other: "Target") -> Bool[Tensor, " pair"]:
         """Which rows are scored for something else than the other target's."""
         apart = self.known != other.known
+        if self.keys:
+            pairs = zip(self.keys, other.keys, strict=True)
+            return apart | torch.tensor([mine != its for mine, its in pairs], device=apart.device)
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             apart = apart | (mine != theirs).reshape(len(apart), -1).any(dim=1)
         return apart
+
+    def placed(self, places: Int[Tensor, "pair text token"]) -> "Target":
+        """The same targets with the places of their tokens in an output."""
+        if self.spelling is None:
+            return self
+        return replace(self, spelling=replace(self.spelling, places=places))
 
 
 class UnusableAnswers(ValueError):
@@ -60,14 +97,8 @@ class Answer(Protocol):
     name: str
     unit: str  # of `lead` and `contrast`, such as "logits"
 
-    def encode(
-        self, model: Model, contexts: Sequence[str], answers: Sequence[str | None]
-    ) -> Target:
-        """What the outputs after these contexts are scored for.
-
-        Args:
-            contexts: the text of each prompt up to where its answer is read.
-            answers: the answer in words, None where nobody gave it.
+    def encode(self, model: Model, questions: Sequence[Question]) -> Target:
+        """What the outputs after these questions' contexts are scored for.
 
         Raises:
             UnusableAnswers: answers that this model cannot be scored for, all at once.

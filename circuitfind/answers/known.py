@@ -19,7 +19,7 @@ def answer_of(desideratum: Desideratum) -> Answer:
     """
     asked = desideratum.answer
     if isinstance(asked, Alternatives):
-        return Among(asked.sets)
+        return Among(asked.sets, asked.first)
     made = ANSWERS.named(asked) if isinstance(asked, str) else asked
     if not isinstance(made, Answer):
         raise TypeError(f"an answer has encode, hit, lead and more; got {made!r}")

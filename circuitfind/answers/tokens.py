@@ -1,44 +1,93 @@
-"""What answers that are tokens share: token ids in their context, and a distribution's numbers."""
+"""What answers that are texts share: their tokens in context, and a distribution's numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models.model import Model, Tokens
+from desiderata import texts_of
+
+from ..models.model import Model
+from .answer import Question
+from .spelling import Logits, by_place
+
+Ids = tuple[int, ...]
 
 
-def next_ids(model: Model, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int | str]:
-    """The token id of each answer after its context, or what is wrong with it in words."""
-    wanted = list(dict.fromkeys(wanted))
-    texts = list(dict.fromkeys(text for one in wanted for text in (one[0], one[0] + one[1])))
-    tokens = dict(zip(texts, model.tokenize(texts), strict=True))
+def spelled(
+    model: Model, questions: Sequence[Question], extra: Iterable[str] = ()
+) -> tuple[list[dict[str, Ids]], list[str]]:
+    """The tokens of each question's texts after its context, by text; and what is wrong in words.
+
+    Args:
+        extra: texts that every question is about, besides its answer and those that it names.
+    """
+    extra = tuple(extra)
+    wanted = [
+        list(
+            dict.fromkeys(
+                [*texts_of(q.answer or ()), *(t for n in q.named for t in texts_of(n)), *extra]
+            )
+        )
+        for q in questions
+    ]
+    given = {q.context: q.ids for q in questions if q.ids}
+    plain = {q.context: None for q in questions if not q.ids}
+    texts = {
+        q.context + text: None
+        for q, mine in zip(questions, wanted, strict=True)
+        if not q.ids
+        for text in mine
+    }
+    tokens = dict(zip([*plain, *texts], model.tokenize([*plain, *texts]), strict=True))
+    alone = _alone(
+        model, {t for q, mine in zip(questions, wanted, strict=True) if q.ids for t in mine}
+    )
+    made: list[dict[str, Ids]] = []
+    problems: dict[str, None] = {}
+    for question, mine in zip(questions, wanted, strict=True):
+        row: dict[str, Ids] = {}
+        for text in mine:
+            if question.context in given:
+                ids: Ids | str = alone[text]
+            else:
+                context, whole = tokens[question.context].ids, tokens[question.context + text].ids
+                ids = _after(model, context, whole, text)
+            if isinstance(ids, str) or not ids:
+                problems[ids or f"the answer {text!r} is no token: the tokenizer drops it"] = None  # type: ignore[index]
+            else:
+                row[text] = ids
+        made.append(row)
+    return made, list(problems)
+
+
+def _alone(model: Model, texts: Iterable[str]) -> dict[str, Ids]:
+    """The tokens of texts by themselves, for prompts whose tokens were given."""
     return {
-        (context, answer): _next_id(tokens[context], tokens[context + answer], answer)
-        for context, answer in wanted
+        text: tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts
     }
 
 
-def _next_id(context: Tokens, whole: Tokens, answer: str) -> int | str:
-    if whole.ids[: len(context.ids)] != context.ids:
+def _after(model: Model, context: Ids, whole: Ids, answer: str) -> Ids | str:
+    if whole[: len(context)] == context:
+        return whole[len(context) :]
+    special = getattr(model.tokenizer, "all_special_ids", ())
+    if context and context[-1] in special and whole[-1:] == context[-1:]:
+        ending = model.tokenizer.convert_ids_to_tokens(context[-1])
         return (
-            f"the answer {answer!r} merges with the end of its prompt into one token; move the "
-            "space between them from the prompt's end to the answer's start, or the reverse"
+            f"the tokenizer ends every text with {ending}, so that nothing can follow a prompt; "
+            "load it without (such as add_eos_token=False)"
         )
-    extra = whole.ids[len(context.ids) :]
-    if len(extra) != 1:
-        return f"the answer {answer!r} is {len(extra)} tokens after its prompt; it must be one"
-    return extra[0]
+    return (
+        f"the answer {answer!r} merges with the end of its prompt into one token; move the "
+        "space between them from the prompt's end to the answer's start, or the reverse"
+    )
 
 
 def kl(
-    untouched: Float[Tensor, "pair d_vocab"], output: Float[Tensor, "mask pair d_vocab"]
+    untouched: Float[Tensor, "pair *place d_vocab"], output: Logits
 ) -> Float[Tensor, "mask pair"]:
-    """KL(untouched || output) of the next token's distribution, in nats."""
-    before, after = untouched.log_softmax(-1), output.log_softmax(-1)
+    """KL(untouched || output) of the next token after the prompt, in nats."""
+    before = by_place(untouched[None])[0, :, 0].log_softmax(-1)
+    after = by_place(output)[:, :, 0].log_softmax(-1)
     return (before.exp() * (before - after)).sum(-1).clamp(min=0)
-
-
-def most_likely(model: Model, output: Float[Tensor, "pair d_vocab"]) -> list[str]:
-    """The most likely next token of each pair, as the tokenizer writes it."""
-    return [model.tokenizer.decode([token]) for token in output.argmax(-1).tolist()]

@@ -15,6 +15,7 @@ from ..mediators.site import Site
 from ..models.model import Model
 from ..records import shown, together
 from .circuit import Circuit
+from .foreign_dcm import parse_dcm
 from .foreign_formats import Wanted, is_position, reader_of, twice
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
@@ -186,6 +187,11 @@ def _parsed(text: str, name: str, problems: list[str]) -> Any:
             problems.extend(f"listed twice: {shown(key)}" for key in twice(key for key, _ in pairs))
         return made
 
+    try:
+        if (dcm := parse_dcm(text)) is not None:
+            return dcm
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     if text.lstrip()[:1] not in ("[", "{", '"'):
         return [word for word in re.split(r"[\s,]+", text) if word]
     try:

@@ -17,6 +17,8 @@ from ..mediators.space import Decoder, all_sites, has_component
 from ..mediators.whole import MLPS, mlp
 from ..records import LONGEST, shown
 from .circuit import FORMAT
+from .foreign_dcm import HEADS as DCM_HEADS
+from .foreign_dcm import is_dcm, words_for
 
 # The names of auto-circuit and circuitkit; EAP-IG's and MIB's are ours. Six digits are enough.
 _N = r"(\d{1,6})"
@@ -61,6 +63,8 @@ def reader_of(read: Any) -> Callable[[Any, Wanted, list[str]], Found]:
         return _read_list
     if not isinstance(read, dict):
         return _read_unknown
+    if is_dcm(read):
+        return _read_dcm
     values, nodes = list(read.values()), read.get("nodes")
     if read.get("format") == FORMAT:
         return _read_own
@@ -82,7 +86,8 @@ def reader_of(read: Any) -> Callable[[Any, Wanted, list[str]], Found]:
 def _read_unknown(read: Any, wanted: Wanted, problems: list[str]) -> Found:
     problems.append(
         "expected site names, [layer, head] pairs, groups of either, a graph of MIB or EAP-IG "
-        "with nodes and edges, auto-circuit's scores by module, or circuitkit's *_scores.json; "
+        "with nodes and edges, auto-circuit's scores by module, circuitkit's *_scores.json, or "
+        "DCM's result files; "
         f"got {shown(read)}"
     )
     return {}, "nothing known"
@@ -95,6 +100,13 @@ def _read_list(read: Any, wanted: Wanted, problems: list[str]) -> Found:
     found = _members(read, wanted, problems)
     _refuse_top(wanted, problems)
     return dict.fromkeys(found, 0.0), f"a list of {len(found)} sites, without scores"
+
+
+def _read_dcm(read: Any, wanted: Wanted, problems: list[str]) -> Found:
+    """The heads that DCM found, all at one position, which its file does not name."""
+    found = _members(read[DCM_HEADS], wanted, problems)
+    _refuse_top(wanted, problems)
+    return dict.fromkeys(found, 0.0), words_for(read, len(found))
 
 
 def _read_groups(read: Any, wanted: Wanted, problems: list[str]) -> Found:

@@ -6,12 +6,25 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import AsJson, At, ModelName, Pairs, Random, RunPath, Seed, Task
+from .options import (
+    AsJson,
+    At,
+    HeldOut,
+    MaxBad,
+    ModelName,
+    Pairs,
+    Random,
+    RunPath,
+    Seed,
+    Task,
+    Train,
+    task_of,
+)
 from .printing import print_json, show_run, slug
 
 
 def discover(
-    task: Task,
+    task: Task = None,
     model: ModelName = "binder",
     method: Annotated[
         str, typer.Option("--method", help="See `circuitfind methods`.")
@@ -60,6 +73,9 @@ def discover(
     engine: Annotated[
         str | None, typer.Option("--engine", help="hooks or bridge; by default what fits.")
     ] = None,
+    train: Train = None,
+    held_out: HeldOut = None,
+    max_bad: MaxBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
@@ -67,6 +83,7 @@ def discover(
     from ..runs import run
     from ..runs.settings import Settings
 
+    task = task_of(task, train)
     settings = Settings(
         task=task,
         model=model,
@@ -93,6 +110,8 @@ def discover(
         vetoes=tuple(veto or ()),
         sites=tuple(sites or ()),
         engine=engine,
+        held_out=held_out,
+        max_bad=max_bad,
     )
     folder = out or Path("runs") / slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(Console(stderr=True)) as shown:

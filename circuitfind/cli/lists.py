@@ -2,23 +2,36 @@
 
 import typer
 
-from .options import AsJson, At, Pairs, Seed, Task
+from .options import AsJson, At, HeldOut, MaxBad, Pairs, Seed, Task, Train, task_of
 from .printing import print_json, print_problems, print_rows
 
 
 def lint(
-    task: Task, n: Pairs = 192, seed: Seed = 0, at: At = None, as_json: AsJson = False
+    task: Task = None,
+    n: Pairs = 192,
+    seed: Seed = 0,
+    at: At = None,
+    train: Train = None,
+    held_out: HeldOut = None,
+    max_bad: MaxBad = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a task's desiderata, before any model runs."""
+    """Say what is wrong with a task's desiderata, and how pairs are read, before any model runs."""
+    from desiderata import GivenPairs
     from desiderata import lint as find_problems
 
     from ..claims import load_claim
 
-    claim = load_claim(task)
+    claim = load_claim(task_of(task, train), held_out=held_out, max_bad=max_bad)
     problems = find_problems(claim.moved(at) if at else claim, n, seed)
+    notes = claim.notes(seed) if isinstance(claim, GivenPairs) else ()
     if as_json:
-        print_json({"claim": claim.name, "problems": [vars(problem) for problem in problems]})
+        told = {"notes": list(notes)} if notes else {}
+        problems_told = [vars(problem) for problem in problems]
+        print_json({"claim": claim.name, "problems": problems_told, **told})
     else:
+        for note in notes:
+            print(f"note: {note}")
         for problem in problems:
             print(problem)
         print(f"{claim.name}: {len(problems)} problem(s)")

@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 Task = Annotated[
-    str, typer.Argument(help="An installed task, path/to/task.py:claim, or pairs.csv / .jsonl.")
+    str | None,
+    typer.Argument(
+        help="An installed task, path/to/task.py:claim, or a table of pairs: .csv, .tsv, .json, "
+        ".jsonl, also with .gz (docs/pairs.md)."
+    ),
+]
+Train = Annotated[
+    str | None, typer.Option("--train", help="A table of pairs to search on, in place of TASK.")
+]
+HeldOut = Annotated[
+    str | None, typer.Option("--held-out", help="A table of the pairs to hold out.")
+]
+MaxBad = Annotated[
+    float | None,
+    typer.Option("--max-bad", help="Share of given pairs that may be left out as unusable (0.2)."),
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 ModelName = Annotated[
@@ -19,3 +33,20 @@ Pairs = Annotated[int, typer.Option("--n", help="Pairs per desideratum, search a
 Seed = Annotated[int, typer.Option("--seed")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Random = Annotated[int, typer.Option("--n-random", help="Random circuits to compare with.")]
+
+
+def task_of(task: str | None, train: str | None) -> str:
+    """The task that TASK and --train name together.
+
+    Raises:
+        ValueError: none, two different ones, or a --train that is no table.
+    """
+    from desiderata import is_table
+
+    if task is None and train is None:
+        raise typer.BadParameter("name a TASK, or a table of pairs with --train")
+    if task and train and task != train:
+        raise ValueError(f"name one: {task!r} as TASK, or {train!r} with --train")
+    if train and not is_table(train):
+        raise ValueError(f"--train is a table of pairs (docs/pairs.md); got {train!r}")
+    return task or train or ""

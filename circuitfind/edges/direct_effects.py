@@ -125,6 +125,12 @@ def _mean(values: Values, *, axis: int = -1) -> Statistic:
 
 def _with_lead(batch: Batch) -> Batch:
     """The pairs with a lead, patched from their sources."""
+    if batch.continued is not None:
+        raise ValueError(
+            f"{batch.desideratum.name}: paths are measured where one token is read, and answers "
+            "here have several; compare them by their first token that differs "
+            "(alternatives(..., first=True), --answer among-first)"
+        )
     apart = batch.source_answer.differs(batch.base_answer)
     has_lead = batch.source_answer.known & apart
     if int(has_lead.sum()) < 2:

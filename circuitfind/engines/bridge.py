@@ -143,8 +143,8 @@ class BridgeEngine(Engine):
         prefix: Any = None,
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
-        reads: Int[Tensor, " row"] | None = None,
-    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
+        reads: Int[Tensor, " row *read"] | None = None,
+    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
         layer, given = entry or (0, inputs)

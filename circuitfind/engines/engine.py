@@ -120,8 +120,8 @@ class Engine(ABC):
         prefix: Any = None,
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
-        reads: Int[Tensor, " row"] | None = None,
-    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
+        reads: Int[Tensor, " row *read"] | None = None,
+    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
         """The logits after the last token, and the prefix if it is to be kept.
 
         Edits at one point apply in their order. An edit in a layer before `entry` never runs.
@@ -134,7 +134,7 @@ class Engine(ABC):
             entry: a layer to begin at and the residual stream that enters it. Earlier layers do
                 not run.
             reads: the column of these tokens at which each row's logits are wanted, instead of
-                the last one.
+                the last one, or several columns for each row.
 
         Raises:
             ValueError: an edit at a point that the model does not have, or one that writes where
@@ -171,13 +171,14 @@ def looked(new: Tensor | None) -> None:
 
 
 def logits_at(
-    logits: Float[Tensor, "row pos d_vocab"], reads: Int[Tensor, " row"] | None
-) -> Float[Tensor, "row d_vocab"]:
-    """Each row's logits at the column it is read at; at the last one where no columns are given."""
+    logits: Float[Tensor, "row pos d_vocab"], reads: Int[Tensor, " row *read"] | None
+) -> Float[Tensor, "row *read d_vocab"]:
+    """Each row's logits at the column it is read at, or at several columns; at the last one where
+    no columns are given."""
     if reads is None:
         return logits[:, -1]
     rows = torch.arange(len(logits), device=logits.device)
-    return logits[rows, reads.to(logits.device)]
+    return logits[rows if reads.ndim == 1 else rows[:, None], reads.to(logits.device)]
 
 
 def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:

@@ -127,8 +127,8 @@ class HooksEngine(Engine):
         prefix: Any = None,
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
-        reads: Int[Tensor, " row"] | None = None,
-    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
+        reads: Int[Tensor, " row *read"] | None = None,
+    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
         options = self._options(inputs, attends, keep_prefix or prefix is not None)

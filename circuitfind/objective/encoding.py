@@ -7,15 +7,27 @@ differ within a batch and between base and source.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from desiderata import Choice, Claim, Desideratum, Prompt, Sampleable, Span, pool_of
+from desiderata import (
+    Choice,
+    Claim,
+    Desideratum,
+    Pair,
+    Prompt,
+    Sampleable,
+    Span,
+    Texts,
+    pool_of,
+)
 
-from ..answers.answer import Answer, Target, UnusableAnswers
+from ..answers.answer import Answer, Question, Target, UnusableAnswers
 from ..answers.known import answer_of
+from ..answers.spelling import Continuations, lay_out
 from ..donors.donor import Donor
 from ..donors.known import donor_of
 from ..models.model import Model, Tokens
@@ -31,7 +43,8 @@ class Batch:
     """A desideratum's pairs as tensors, and what its answers and its patched sites are.
 
     `donated` are the prompts that sites take from: a row a pair where the donor is aligned, shared
-    by all pairs where it is not.
+    by all pairs where it is not. `continued` are the tokens to run after each prompt, where answers
+    have several; they are never patched.
     """
 
     desideratum: Desideratum
@@ -43,6 +56,7 @@ class Batch:
     answer: Answer
     donor: Donor
     donated: Prompts
+    continued: Continuations | None = None
 
     def __len__(self) -> int:
         return len(self.expected)
@@ -60,6 +74,7 @@ class Batch:
             base_answer=self.base_answer.take(index),
             source_answer=self.source_answer.take(index),
             donated=self.donated.take(index) if self.donor.aligned else self.donated,
+            continued=self.continued and self.continued.take(index),
         )
 
     def taking(self, donor: Donor) -> "Batch":
@@ -81,7 +96,7 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
     pairs = [pair for desideratum in desiderata for pair in desideratum.pairs]
     prompts = {prompt.text: prompt for pair in pairs for prompt in (pair.base, pair.source)}
     prompts |= {prompt.text: prompt for made in desiderata for prompt in made.mean_over}
-    tokens = _tokenize(model, prompts)
+    tokens = _tokenize(model, prompts.values())
     unusable: dict[str, None] = {}
     targets = [_targets(model, desideratum, tokens, unusable) for desideratum in desiderata]
     problems = dict.fromkeys([*_unknown_words(model, tokens), *sorted(unusable)])
@@ -100,7 +115,10 @@ def encode(model: Model, desiderata: Sequence[Desideratum]) -> tuple[Batch, ...]
         _batch(model, desideratum, tokens, scored, columns)
         for desideratum, scored in zip(desiderata, targets, strict=True)
     )
-    if misaligned := [problem for batch in made for problem in _misaligned(batch)]:
+    misaligned = [problem for batch in made for problem in _misaligned(batch)]
+    if not model.engine.sizes.causal and any(batch.continued is not None for batch in made):
+        misaligned.append("the model attends to later tokens, so that answers must be one token")
+    if misaligned:
         raise ValueError(f"{model.name}: {listed(misaligned)}")
     return made
 
@@ -113,31 +131,48 @@ def _targets(
     pairs, found = desideratum.pairs, []
     answer = answer_of(desideratum)
     for prompts, texts in (
-        ([pair.base for pair in pairs], [pair.expected for pair in pairs]),
+        ([pair.base for pair in pairs], [pair.asked for pair in pairs]),
         ([pair.base for pair in pairs], [pair.base_answer for pair in pairs]),
-        ([pair.source for pair in pairs], [pair.source_answer or None for pair in pairs]),
+        ([pair.source for pair in pairs], [pair.source_answer for pair in pairs]),
     ):
-        contexts = []
-        for prompt, text in zip(prompts, texts, strict=True):
-            context = _context(prompt.text, tokens[prompt.text], desideratum.read)
-            if context is None and text is not None:
-                problems[
-                    f"an answer is to be read at token {desideratum.read} of {prompt.text!r}, "
-                    f"which has {len(tokens[prompt.text].ids)} tokens (counted from 0)"
-                ] = None
-            contexts.append(prompt.text if context is None else context)
+        questions = []
+        for pair, prompt, text in zip(pairs, prompts, texts, strict=True):
+            made = tokens[prompt.text]
+            column = _read_column(prompt, made, desideratum.read)
+            if isinstance(column, str):
+                if text is not None:
+                    problems[column] = None
+                column = len(made.ids) - 1
+            context, ids = prompt.text, made.ids
+            if desideratum.read != "last":
+                context, ids = context[: made.offsets[column][1]], ids[: column + 1]
+            questions.append(Question(context, text, _named(pair), ids if prompt.ids else ()))
         try:
-            found.append(answer.encode(model, contexts, texts))
+            found.append(answer.encode(model, questions))
         except UnusableAnswers as error:
             problems |= dict.fromkeys(error.problems)
     return tuple(found)
 
 
-def _context(text: str, tokens: Tokens, read: str) -> str | None:
-    """The text up to the token that an answer is read at; None where there is no such token."""
-    if read == "last":
-        return text
-    return text[: tokens.offsets[int(read)][1]] if int(read) < len(tokens.ids) else None
+def _named(pair: Pair) -> tuple[Texts, ...]:
+    """The answers that a pair names, each once."""
+    named = [pair.asked, pair.base_answer, pair.source_answer, *pair.others]
+    return tuple(dict.fromkeys(one for one in named if one is not None))
+
+
+def _read_column(prompt: Prompt, tokens: Tokens, read: str) -> int | str:
+    """The index of the token that an answer is read at, or why there is none in words."""
+    if read == "last" or not (read.isascii() and read.isdecimal()):
+        try:
+            return token_of(prompt, tokens, read)
+        except LookupError as error:
+            return str(error)
+    if int(read) < len(tokens.ids):
+        return int(read)
+    return (
+        f"an answer is to be read at token {read} of {prompt.text!r}, "
+        f"which has {len(tokens.ids)} tokens (counted from 0)"
+    )
 
 
 def token_of(prompt: Prompt, tokens: Tokens, position: str) -> int:
@@ -207,9 +242,16 @@ def _tokens_in(tokens: Tokens, span: Span) -> list[int]:
     ]
 
 
-def _tokenize(model: Model, texts: Iterable[str]) -> dict[str, Tokens]:
-    texts = list(dict.fromkeys(texts))
-    return dict(zip(texts, model.tokenize(texts), strict=True))
+def _tokenize(model: Model, prompts: Iterable[Prompt]) -> dict[str, Tokens]:
+    given = {prompt.text: _as_given(model, prompt) for prompt in prompts if prompt.ids}
+    texts = [prompt.text for prompt in prompts if not prompt.ids]
+    return given | dict(zip(texts, model.tokenize(texts), strict=True))
+
+
+def _as_given(model: Model, prompt: Prompt) -> Tokens:
+    """The tokens of a prompt that was given as such, each with its characters in the text."""
+    ends = [len(model.tokenizer.decode(prompt.ids[:n])) for n in range(len(prompt.ids) + 1)]
+    return Tokens(prompt.ids, tuple(pairwise(ends)))
 
 
 def _unknown_words(model: Model, tokens: dict[str, Tokens]) -> Iterable[str]:
@@ -278,7 +320,7 @@ def _batch(
     source = prompts([pair.source for pair in desideratum.pairs])
     mean_over = prompts(desideratum.mean_over) if desideratum.mean_over else None
     donor = donor_of(desideratum)
-    expected, base_answer, source_answer = targets
+    continued, (expected, base_answer, source_answer) = _laid_out(targets)
     return Batch(
         desideratum=desideratum,
         base=base,
@@ -289,7 +331,17 @@ def _batch(
         answer=answer_of(desideratum),
         donor=donor,
         donated=donor.prompts(base, source, mean_over),
+        continued=continued,
     )
+
+
+def _laid_out(targets: Sequence[Target]) -> tuple[Continuations | None, Sequence[Target]]:
+    """The tokens to run after each prompt, and the targets with the places of theirs."""
+    spellings = [one.spelling for one in targets if one.spelling is not None]
+    if len(spellings) < len(targets):
+        return None, targets
+    continued, places = lay_out(spellings)
+    return continued, [one.placed(at) for one, at in zip(targets, places, strict=True)]
 
 
 def _prompts(
@@ -313,8 +365,9 @@ def _prompts(
     attends = (torch.arange(width) >= pads[:, None]).long()
     reads = None
     if desideratum.read != "last":
+        found = [_read_column(prompt, tokens[prompt.text], desideratum.read) for prompt in side]
         # A source without that token has no answer there, so where it is read is all the same.
-        at = [min(int(desideratum.read), len(row) - 1) for row in rows]
+        at = [len(row) - 1 if isinstance(c, str) else c for c, row in zip(found, rows, strict=True)]
         reads = (torch.tensor(at) + pads).to(model.device)
     return Prompts(
         table.to(model.device),

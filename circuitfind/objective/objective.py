@@ -19,6 +19,7 @@ from ..mediators.site import Site
 from ..models.model import Model
 from .cost import Cost
 from .encoding import Batch
+from .graded import Graded, concatenated, losses
 from .mask import gates_of
 from .patching import Prepared, masks_per_pass, pack, prepare, record_base, run, run_together
 
@@ -30,7 +31,7 @@ MARGIN = 2.0  # the lead that search wants, in the answer's unit; more earns not
 class Bound:
     """What a desideratum has to reach, from its scores with no site patched and with all.
 
-    Scores are shares of pairs whose most likely next token is the expected one. `null` is that
+    Scores are shares of pairs that come out as expected. `null` is that
     of the empty circuit, `ceiling` that of the circuit of all sites; which is the better one
     depends on sense and part. The bound is `worst + at_least * (best - worst)`.
 
@@ -38,6 +39,9 @@ class Bound:
     end can give (`crossed`, when the answer depends on more than the variable), the scale is
     absolute: from 0 to 1, all pairs being ones that the model solves unpatched. `vacuous` then
     says that both ends reach the bound already, `unreached` that neither end does.
+
+    Of a desideratum with a limit, scores are the share kept of what can be lost, and `spread` is
+    the standard error of such a score at its bound.
     """
 
     null: float
@@ -45,12 +49,17 @@ class Bound:
     at_least: float
     absolute: bool
     novel: bool
+    spread: float | None = None
 
     @property
     def value(self) -> float:
         """The satisfaction to reach, a share in [0, 1]."""
         worst, best = sorted((self.null, self.ceiling))
         return self.at_least if self.absolute else worst + self.at_least * (best - worst)
+
+    def error(self, n: int) -> float:
+        """The standard error of a score at the bound, on `n` pairs."""
+        return math.sqrt(self.value * (1 - self.value) / n) if self.spread is None else self.spread
 
     @property
     def vacuous(self) -> bool:
@@ -85,11 +94,15 @@ class NotANumber(FloatingPointError):
 
 
 class Piece(NamedTuple):
-    """Some pairs of the desideratum with this index, and their output under each membership."""
+    """Some pairs of the desideratum with this index, and their output under each membership.
+
+    `number` counts the pieces of one desideratum.
+    """
 
     index: int
     batch: Batch
     output: Output
+    number: int = 0
 
 
 class Objective:
@@ -116,6 +129,8 @@ class Objective:
         self.open = torch.tensor([n for n, s in enumerate(sites) if s not in self.decided]).long()
         self.sites = tuple(self.every[n] for n in self.open.tolist())
         self.batches = tuple(batches)
+        self._untouched: dict[tuple[int, int], Tensor] = {}
+        self._graded: dict[int, Graded] = {}
         self._columns: list[Tensor] = []
         self._prepared: list[list[Prepared]] = []
         for index, batch in enumerate(batches):
@@ -140,7 +155,7 @@ class Objective:
         """The same desiderata on their first pieces, as many as have up to `n` pairs together and
         one at least. Nothing is prepared again."""
         made = copy(self)
-        made._prepared = []
+        made._prepared, made._graded, made._untouched = [], {}, {}
         for pieces in self._prepared:
             ends = accumulate(len(piece.batch) for piece in pieces)
             kept = sum(end <= n for end in ends)
@@ -164,16 +179,20 @@ class Objective:
         A caller that wants gradients goes backward after each pass, so that no graph outlives it.
         In a small model a pass holds as many desiderata as fit.
         """
-        pieces = [(index, prepared) for index in indices for prepared in self._prepared[index]]
-        for group in pack([prepared for _, prepared in pieces], len(membership)):
-            mine = [pieces[number] for number in group]
-            # Anew for each pass: its backward pass may free what the gates came through.
-            gates = [self._gates(index, membership) for index, _ in mine]
-            parts = [prepared for _, prepared in mine]
+        pieces = [
+            (index, number, prepared)
+            for index in indices
+            for number, prepared in enumerate(self._prepared[index])
+        ]
+        for group in pack([prepared for *_, prepared in pieces], len(membership)):
+            mine = [pieces[place] for place in group]
+            # For each pass by themselves: its backward pass may free what the gates came through.
+            gates = [self._gates(index, membership) for index, *_ in mine]
+            parts = [prepared for *_, prepared in mine]
             found = run_together(parts, gates) if len(mine) > 1 else [run(parts[0], gates[0])]
             yield [
-                Piece(index, prepared.batch, logits)
-                for (index, prepared), logits in zip(mine, found, strict=True)
+                Piece(index, prepared.batch, output, number)
+                for (index, number, prepared), output in zip(mine, found, strict=True)
             ]
 
     def undecided(self) -> "Objective":
@@ -201,6 +220,48 @@ class Objective:
         part = self.batches[index].desideratum.part
         return gates_of(self.complete(membership)[:, self._columns[index]], part)
 
+    def graded(self, index: int) -> Graded | None:
+        """What a desideratum with a limit may lose on these pairs; None where it has no limit."""
+        limit = self.desiderata[index].limit
+        if limit is None:
+            return None
+        if index not in self._graded:
+            free, worst = self.undecided(), 1 - self.untouched(index)[0, 0]
+            everything = torch.full((1, len(self.every)), float(worst))
+            self._graded[index] = Graded(limit, free.losses(index, everything)[0])
+        return self._graded[index]
+
+    @torch.no_grad()
+    def losses(
+        self, index: int, membership: Float[Tensor, "mask site"]
+    ) -> Float[Tensor, "mask pair"]:
+        """What each pair of a desideratum with a limit loses, under each membership.
+
+        Raises:
+            NotANumber: a loss is not finite.
+        """
+        gates = self._gates(index, membership)
+        found = []
+        for piece, prepared in enumerate(self._prepared[index]):
+            before = self._before(index, piece)
+            made = [
+                losses(prepared.batch, run(prepared, rows), before)
+                for rows in gates.split(masks_per_pass(prepared))
+            ]
+            found.append(torch.cat(made))
+        lost = concatenated(found)
+        self.require_finite(lost, f"the loss of {self.desiderata[index].name!r}")
+        return lost
+
+    @torch.no_grad()
+    def _before(self, index: int, piece: int) -> Output:
+        """The output of a piece of a desideratum's pairs with nothing patched."""
+        if (index, piece) not in self._untouched:
+            prepared = self._prepared[index][piece]
+            closed = torch.zeros(1, len(prepared.sites))
+            self._untouched[index, piece] = run(prepared, closed)
+        return self._untouched[index, piece]
+
     @torch.no_grad()
     def hits(
         self,
@@ -208,11 +269,14 @@ class Objective:
         membership: Float[Tensor, "mask site"],
         expected: Target | None = None,
     ) -> Bool[Tensor, "mask pair"]:
-        """Which of one desideratum's pairs come out as expected, under each membership.
+        """Which of one desideratum's pairs come out as expected, under each membership; of one with
+        a limit, which lose no more than may be lost.
 
         Args:
             expected: other answers than the batch expects.
         """
+        if (graded := self.graded(index)) is not None:
+            return graded.over(self.losses(index, membership)) <= 0
         gates, pieces = self._gates(index, membership), self._prepared[index]
         expected = self.batches[index].expected if expected is None else expected
         answer = self.batches[index].answer
@@ -232,14 +296,20 @@ class Objective:
     def scores(
         self, membership: Float[Tensor, "mask site"], only: Sequence[int] | None = None
     ) -> Float[Tensor, "mask desideratum"]:
-        """The satisfaction of each desideratum under each membership: shares of pairs.
+        """The satisfaction of each desideratum under each membership: shares of pairs, or of what
+        can be lost where it has a limit.
 
         Args:
             only: the desiderata to score; the others come back as NaN.
         """
         made = torch.full((len(membership), len(self.batches)), float("nan"))
         for index in range(len(self.batches)) if only is None else only:
-            made[:, index] = self.hits(index, membership).float().mean(dim=1)
+            graded = self.graded(index)
+            made[:, index] = (
+                self.hits(index, membership).float().mean(dim=1)
+                if graded is None
+                else graded.satisfaction(self.losses(index, membership))
+            )
         return made
 
     def backward(
@@ -250,7 +320,8 @@ class Objective:
     ) -> dict[int, tuple[float, float]]:
         """Add the gradient of the weighted losses of some desiderata to the membership's.
 
-        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in the answer's unit.
+        A loss is the mean over pairs; by default of max(0, MARGIN - lead), in the answer's unit. Of
+        a desideratum with a limit it is the mean of what pairs lose.
 
         Args:
             weights: of each desideratum, by its index.
@@ -261,39 +332,62 @@ class Objective:
         Raises:
             NotANumber: a loss is not finite.
         """
-        losses, hits = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0)
+        found, reached = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0.0)
         for pieces in self.passes(weights, membership[None]):
             total = torch.zeros((), device=pieces[0].output.device)
-            for index, batch, output in pieces:
-                loss = loss_of(batch.answer, output, batch.expected).sum()
-                loss = loss / len(self.batches[index])
-                total = total + weights[index] * loss
-                losses[index] += loss.item()
-                hits[index] += int(batch.answer.hit(output, batch.expected).sum())
+            for piece in pieces:
+                index, n_pairs = piece.index, len(self.batches[piece.index])
+                loss, score = self._loss(piece, loss_of)
+                total = total + weights[index] * loss / n_pairs
+                found[index] += loss.item() / n_pairs
+                reached[index] += score / n_pairs
             total.backward()
-        for index, loss in losses.items():
+        for index, loss in found.items():
             if not math.isfinite(loss):
                 name = self.desiderata[index].name
                 raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
-        return {index: (losses[index], hits[index] / len(self.batches[index])) for index in weights}
+        return {index: (found[index], reached[index]) for index in weights}
+
+    def _loss(self, piece: Piece, loss_of: Loss) -> tuple[Tensor, float]:
+        """The sums over a piece's pairs of the loss and of the satisfaction."""
+        batch, output = piece.batch, piece.output
+        if (graded := self.graded(piece.index)) is None:
+            loss = loss_of(batch.answer, output, batch.expected).sum()
+            return loss, float(batch.answer.hit(output, batch.expected).sum())
+        lost = losses(batch, output, self._before(piece.index, piece.number))
+        kept = len(batch) * float(graded.satisfaction(lost.detach().cpu())[0])
+        return lost.clamp(min=0).sum(), kept
 
     @torch.no_grad()
+    def pair_leads(
+        self, index: int, membership: Float[Tensor, "mask site"]
+    ) -> Float[Tensor, "mask pair"]:
+        """Each pair's lead of the expected answer under each membership, in its unit.
+
+        Raises:
+            NotANumber: a lead is not finite.
+        """
+        gates, answer = self._gates(index, membership), self.batches[index].answer
+        found = [
+            torch.cat(
+                [
+                    answer.lead(run(prepared, rows), prepared.batch.expected)
+                    for rows in gates.split(masks_per_pass(prepared))
+                ]
+            )
+            for prepared in self._prepared[index]
+        ]
+        leads = concatenated(found)
+        self.require_finite(leads, f"the lead of {self.desiderata[index].name!r}")
+        return leads
+
     def leads(self, index: int, membership: Float[Tensor, "mask site"]) -> Float[Tensor, " mask"]:
         """One desideratum's mean lead of the expected answer under each membership, in its unit.
 
         Raises:
             NotANumber: a lead is not finite.
         """
-        gates, answer = self._gates(index, membership), self.batches[index].answer
-        total = torch.zeros(len(membership))
-        for prepared in self._prepared[index]:
-            pieces = [
-                answer.lead(run(prepared, rows), prepared.batch.expected).sum(dim=1)
-                for rows in gates.split(masks_per_pass(prepared))
-            ]
-            total += torch.cat(pieces).float().cpu()
-        self.require_finite(total, f"the lead of {self.desiderata[index].name!r}")
-        return total / len(self.batches[index])
+        return self.pair_leads(index, membership).mean(dim=1)
 
     def require_finite(self, values: Tensor | None, what: str) -> None:
         """Let only numbers pass.
@@ -325,9 +419,25 @@ class Objective:
         """
         ends, free = torch.tensor([[0.0], [1.0]]).repeat(1, len(self.every)), self.undecided()
         return tuple(
-            _bound(desideratum, *free.hits(index, ends))
+            _graded_bound(self.desiderata[index], graded)
+            if (graded := self.graded(index)) is not None
+            else _bound(desideratum, *free.hits(index, ends))
             for index, desideratum in enumerate(self.desiderata)
         )
+
+
+def _graded_bound(desideratum: Desideratum, graded: Graded) -> Bound:
+    """The bound of a desideratum with a limit: with nothing patched all is kept."""
+    worst = float(graded.satisfaction(graded.worst[None])[0])
+    inside = desideratum.part == "inside"
+    return Bound(
+        null=1.0 if inside else worst,
+        ceiling=worst if inside else 1.0,
+        at_least=graded.need,
+        absolute=True,
+        novel=False,
+        spread=graded.spread,
+    )
 
 
 def _bound(

@@ -21,6 +21,7 @@ from ..engines.engine import Edit, Point
 from ..mediators.site import Mediator, Site
 from ..models.model import Model
 from ..models.prompts import Prompts
+from .continuing import continue_after, from_whole_texts, repeated, whole_texts
 from .cost import Cost
 from .encoding import Batch
 
@@ -61,8 +62,19 @@ class Prepared:
 
     @property
     def width(self) -> int:
-        """Tokens per pair that a step runs."""
+        """Tokens of each prompt that a step runs."""
         return self.batch.base.tokens.shape[1] - self.start
+
+    @property
+    def tokens_a_pair(self) -> int:
+        """Tokens that a step runs for each pair and mask, the answers' own included."""
+        continued = self.batch.continued
+        if continued is None:
+            return self.width
+        if "prefix" in self.model.engine.can:
+            return self.width + continued.n_tokens
+        n_paths, n_steps = continued.tokens.shape[1:]
+        return n_paths * (self.width + n_steps)
 
     @cached_property
     def entries(self) -> tuple[Float[Tensor, "pair pos d_model"], ...]:
@@ -70,7 +82,8 @@ class Prepared:
         nothing where the engine cannot begin at a layer, or where it would take too much memory."""
         model, base = self.model, self.batch.base
         numbers = len(self.batch) * self.width * model.d_model * model.n_layers
-        can = self.reuse and "start_at_layer" in model.engine.can
+        # Continuations attend to what every layer made of the prompt.
+        can = self.reuse and "start_at_layer" in model.engine.can and self.batch.continued is None
         if not can or 4 * numbers > ENTRY_BYTES:
             return ()
         points = [Point(layer, "entry") for layer in range(model.n_layers)]
@@ -167,7 +180,7 @@ def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
         alike = all(
             parts[n].prefix is None and part.prefix is None and parts[n].width == part.width
             for n in group
-        )
+        ) and all(one.batch.continued is None for one in (part, *(parts[n] for n in group)))
         fits = n_masks * part.width * n_pairs <= _tokens_per_pass(part.model)
         if group and alike and fits:
             group.append(index)
@@ -230,7 +243,7 @@ def record_attention(
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
     tokens = _tokens_per_pass(prepared.model)
-    return max(1, tokens // (len(prepared.batch) * prepared.width))
+    return max(1, tokens // (len(prepared.batch) * prepared.tokens_a_pair))
 
 
 def _tokens_per_pass(model: Model) -> int:
@@ -272,25 +285,62 @@ def _run_rows(
     """The output of each batch under its gates, run from layer `first` on; only a batch that is
     alone may have a prefix, or begin later than at the first layer."""
     head, engine, n_masks = parts[0], parts[0].model.engine, len(gates[0])
-    prefix = head.prefix
+    prefix, continued = head.prefix, head.batch.continued
     if prefix is not None and n_masks > 1:
         prefix = engine.repeat_prefix(prefix, n_masks, first)
     bases = [part.batch.base for part in parts]
     tokens = [base.tokens[:, part.start :] for base, part in zip(bases, parts, strict=True)]
     backward = gates[0].requires_grad
+    attends = torch.cat([base.attends.repeat(n_masks, 1) for base in bases])
     with torch.set_grad_enabled(backward):
-        output, _ = engine.forward(
-            torch.cat([own.repeat(n_masks, 1) for own in tokens]),
-            torch.cat([base.attends.repeat(n_masks, 1) for base in bases]),
-            _edits(parts, gates),
-            prefix=prefix,
-            entry=(first, head.entries[first].repeat(n_masks, 1, 1)) if first else None,
-            reads=_reads(parts, n_masks),
-        )
+        if continued is not None and "prefix" not in engine.can:
+            output = _run_whole(head, gates[0], attends)
+        else:
+            output, kept = engine.forward(
+                torch.cat([own.repeat(n_masks, 1) for own in tokens]),
+                attends,
+                _edits(parts, gates),
+                prefix=prefix,
+                keep_prefix=continued is not None,
+                entry=(first, head.entries[first].repeat(n_masks, 1, 1)) if first else None,
+                reads=_reads(parts, n_masks),
+            )
+            if continued is not None:
+                reads = head.batch.base.reads
+                reads = None if reads is None else reads.repeat(n_masks)
+                fed = repeated(continued, n_masks)
+                output = continue_after(head.model, output, kept, attends, reads, fed)
     for part in parts:
         _count(part, n_masks, backward, first)
     rows = output.split([n_masks * len(part.batch) for part in parts])
     return [rearrange(own, "(mask pair) ... -> mask pair ...", mask=n_masks) for own in rows]
+
+
+def _run_whole(
+    part: Prepared, gates: Float[Tensor, "mask site"], attends: Int[Tensor, "row seen"]
+) -> Float[Tensor, "row place d_vocab"]:
+    """The output with each continuation after a patched prompt of its own, for engines that keep
+    no prefix."""
+    base, continued = part.batch.base, part.batch.continued
+    if continued is None:
+        raise ValueError("expected a batch with continuations")
+    n_masks, n_paths = len(gates), continued.tokens.shape[1]
+    reads = None if base.reads is None else base.reads.repeat(n_masks)
+    tokens, seen, columns = whole_texts(
+        base.tokens.repeat(n_masks, 1), attends, reads, repeated(continued, n_masks)
+    )
+    width = base.tokens.shape[1]
+
+    def of_prompt(edit: Callable[[Tensor], Tensor]) -> Edit:
+        def mix(own: Tensor) -> Tensor:
+            return torch.cat([edit(own[:, :width]), own[:, width:]], dim=1)
+
+        return mix
+
+    # The paths of a prompt are patched alike, as so many masks more would be.
+    edits = [(at, of_prompt(do)) for at, do in _edits([part], [gates.repeat(n_paths, 1)])]
+    output, _ = part.model.engine.forward(tokens, seen, edits, reads=columns)
+    return from_whole_texts(output, n_paths)
 
 
 def _reads(parts: Sequence[Prepared], n_masks: int) -> Int[Tensor, " row"] | None:
@@ -307,14 +357,14 @@ def _reads(parts: Sequence[Prepared], n_masks: int) -> Int[Tensor, " row"] | Non
 
 def _edits(
     parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]]
-) -> list[tuple[Point, Edit]]:
+) -> list[tuple[Point, Callable[[Tensor], Tensor]]]:
     """An edit for each point that is patched, which gives each batch's rows to its own mixer."""
     moved = [rows.to(part.model.device) for part, rows in zip(parts, gates, strict=True)]
     if len(parts) == 1:
         return [(point, mixer(patches, moved[0])) for point, patches in parts[0].patches.items()]
     sizes = [len(rows) * len(part.batch) for part, rows in zip(parts, moved, strict=True)]
 
-    def together(point: Point) -> Edit:
+    def together(point: Point) -> Callable[[Tensor], Tensor]:
         mixers = [
             mixer(part.patches.get(point, ()), rows)
             for part, rows in zip(parts, moved, strict=True)
@@ -334,6 +384,9 @@ def _count(prepared: Prepared, n_masks: int, backward: bool, skipped: int) -> No
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
     base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
     prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped)
+    if batch.continued is not None:
+        n_paths, n_steps = batch.continued.tokens.shape[1:]
+        prepared.cost.add(prepared.model, rows * n_paths, n_steps, base + n_steps, backward)
     prepared.cost.add_plain(prepared.model, rows, base, source, backward)
 
 

@@ -8,8 +8,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..answers.answer import Answer, Target
+from ..answers.spelling import Continuations
 from ..models.model import Model
 from ..models.prompts import Prompts
+from .continuing import untouched
 from .cost import Cost
 from .encoding import Batch
 from .intervals import interval
@@ -45,8 +47,9 @@ def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
 
     A source whose answer nobody gave counts as solved.
     """
-    base = _right(model, batch.answer, batch.base, batch.base_answer, cost)
-    source = _right(model, batch.answer, batch.source, batch.source_answer, cost)
+    answer, fed = batch.answer, batch.continued
+    base = _right(model, answer, batch.base, batch.base_answer, fed, cost)
+    source = _right(model, answer, batch.source, batch.source_answer, fed, cost)
     return base & (source | ~batch.source_answer.known)
 
 
@@ -100,14 +103,17 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
 
 
 def _right(
-    model: Model, answer: Answer, prompts: Prompts, target: Target, cost: Cost
+    model: Model,
+    answer: Answer,
+    prompts: Prompts,
+    target: Target,
+    continued: Continuations | None,
+    cost: Cost,
 ) -> Bool[Tensor, " pair"]:
     """Which prompts the model answers as the target asks, unpatched."""
     pieces = []
     for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
-        tokens, attends = prompts.tokens[rows], prompts.attends[rows]
-        reads = None if prompts.reads is None else prompts.reads[rows]
-        output, _ = model.engine.forward(tokens, attends, reads=reads)
-        pieces.append(answer.hit(output[None], target.take(rows))[0].to(target.known.device))
-        cost.add(model, *tokens.shape, context=tokens.shape[1])
+        mine = target.take(rows)
+        output = untouched(model, prompts.take(rows), continued and continued.take(rows), cost)
+        pieces.append(answer.hit(output[None], mine)[0].to(target.known.device))
     return torch.cat(pieces)

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from desiderata import words_of
+
 from ..circuits.circuit import Circuit
 from ..circuits.examples import Attention, Example, Examples, ExampleSet
 from ..mediators.site import Site
@@ -60,9 +62,9 @@ def _examples_of(
         Example(
             base=pair.base.text,
             source=pair.source.text,
-            expected=pair.expected,
-            base_answer=pair.base_answer,
-            source_answer=pair.source_answer,
+            expected=words_of(pair.asked),
+            base_answer=words_of(pair.base_answer),
+            source_answer=None if pair.source_answer is None else words_of(pair.source_answer),
             got=got[row],
             untouched=untouched[row],
             everything=everything[row],

@@ -183,7 +183,8 @@ def load_settings(path: str | Path) -> Settings:
 
 
 def read_run(path: str | Path) -> tuple[Settings, Circuit, dict[str, Any]]:
-    """The settings, the circuit and the report of a finished run.
+    """The settings, the circuit and the report of a finished run; tables of pairs that its
+    settings name are found from wherever this is called.
 
     Raises:
         LookupError: no finished run there.
@@ -192,7 +193,8 @@ def read_run(path: str | Path) -> tuple[Settings, Circuit, dict[str, Any]]:
     path = Path(path)
     if missing := [name for name in (CONFIG, CIRCUIT, REPORT) if not (path / name).is_file()]:
         raise LookupError(f"{path} holds no finished run: {', '.join(missing)} missing")
-    return load_settings(path), load_circuit(path / CIRCUIT), load_report(path / REPORT)
+    settings = load_settings(path).finding_tables(path)
+    return settings, load_circuit(path / CIRCUIT), load_report(path / REPORT)
 
 
 def _digest(content: Mapping[str, Any]) -> str:

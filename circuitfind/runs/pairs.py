@@ -62,7 +62,7 @@ def gather(
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
         batches = encode(model, side)
-        if known and split in known:
+        if known and _are_about(known.get(split, ()), batches):
             ready[split], solved = keep_known(batches, settings.n, known[split])
         else:
             ready[split], solved = keep_solved(model, batches, settings.n, cost)
@@ -95,6 +95,14 @@ def gather(
         "cost": cost.report(),
     }
     return Evidence(fitted, ready["search"], ready["held-out"], report)
+
+
+def _are_about(counts: Sequence[Solved], batches: Sequence[Batch]) -> bool:
+    """Whether counts can be of these pairs: a table may have changed since they were made."""
+    return len(counts) == len(batches) and all(
+        count.name == batch.desideratum.name and count.n <= len(batch)
+        for count, batch in zip(counts, batches, strict=True)
+    )
 
 
 def _refuse_early(

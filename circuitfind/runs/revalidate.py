@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from desiderata import is_table
+
 from ..circuits.circuit import Circuit, Mlps
 from ..circuits.foreign import circuit_of
 from ..edges.direct_effects import find_edges
@@ -23,6 +25,8 @@ from .pairs import Evidence, gather
 from .pictures import write_page
 from .run import Run, load_run, sign, size_of
 from .settings import Settings
+
+OTHER_PAIRS = "these are not the pairs of the run: a table of pairs has changed since"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def revalidate(
     before = None if {"model", "n", "seed"} & changes.keys() else report
     evidence = _evidence(settings, model, checking or Checking(), before)
     fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
+    if before is not None and _are_others(settings, fresh, before):
+        fresh["notes"] = [*fresh["notes"], OTHER_PAIRS]
     if settings == own:
         found = find_examples(model, circuit, evidence.held_out, card_from_json(fresh))
         found.save(Path(path) / EXAMPLES)
@@ -169,6 +175,13 @@ def add_paths(
     return made
 
 
+def _are_others(settings: Settings, fresh: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether a table gave a run and its check different pairs for the same weights."""
+    then, now = before.get("binds", {}), fresh["binds"]
+    same_model = then.get("model") == now["model"]
+    return is_table(settings.task) and same_model and then.get("pairs") != now["pairs"]
+
+
 def _gather_again(
     model: Model, settings: Settings, to_search: bool, before: Mapping[str, Any]
 ) -> Evidence:
@@ -220,7 +233,7 @@ def _check(
     reached = sum(score.holds for score in card.desiderata)
     return {
         "success": card.holds,
-        "message": f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs of "
+        "message": f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs} of "
         f"seed {settings.seed} by {model.name}",
         **card.as_json(),
         "cost": {**card.cost, "stages": {"validate": card.cost}},

@@ -208,7 +208,8 @@ def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:
     if not result.success:
         return result.message
     if card.holds:
-        return f"{size} of {n_sites} sites satisfy every desideratum on held-out pairs"
+        return f"{size} of {n_sites} sites satisfy every desideratum on {card.pairs}"
+    others = "held-out ones" if card.pairs == "held-out pairs" else card.pairs
     broken = [
         f"{score.name!r} reaches {score.satisfaction:.3f} of the {score.need:.3f} it needs"
         for score in card.desiderata
@@ -216,7 +217,7 @@ def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:
     ]
     return (
         f"{size} of {n_sites} sites satisfied every desideratum on the selection pairs, but not "
-        f"on held-out ones: {'; '.join(broken)}"
+        f"on {others}: {'; '.join(broken)}"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from desiderata import Sampleable
+from desiderata import Sampleable, is_table
 
 from ..claims import load_claim
 from ..models.loading import load_model
@@ -47,6 +47,8 @@ class Settings:
     vetoes: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
     engine: str | None = None
+    held_out: str | None = None
+    max_bad: float | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,6 +60,8 @@ class Settings:
             )
             if value is not None and value < least
         ]
+        if self.max_bad is not None and not 0 <= self.max_bad < 1:
+            problems.append(f"max_bad is a share, from 0 to below 1; got {self.max_bad}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -93,6 +97,19 @@ class Settings:
                     words += [f"--{option}", str(one)]
         return shlex.join(words)
 
+    def finding_tables(self, run: str | Path) -> "Settings":
+        """The same settings with tables of pairs that are not found from here named where they
+        stand: relative to a folder above the run, as to the one that it was started in."""
+        changes = {}
+        for name in ("task", "held_out"):
+            table = getattr(self, name)
+            if table is None or not is_table(table) or Path(table).is_file():
+                continue
+            above = (folder / table for folder in Path(run).resolve().parents)
+            if (found := next((path for path in above if path.is_file()), None)) is not None:
+                changes[name] = str(found)
+        return replace(self, **changes) if changes else self
+
     def load_model(self) -> Model:
         """The model that these settings name."""
         model = load_model(
@@ -109,7 +126,9 @@ class Settings:
 
     def load_claim(self) -> Sampleable:
         """The claim that these settings name, at their positions."""
-        claim = load_claim(self.task, self.model, self.donor)
+        claim = load_claim(
+            self.task, self.model, self.donor, held_out=self.held_out, max_bad=self.max_bad
+        )
         return claim.moved(self.at) if self.at else claim
 
 

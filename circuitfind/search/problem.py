@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 from desiderata import Desideratum
+from desiderata.dividing import NEEDED
 
 from ..mediators.site import Site
 from ..mediators.space import SearchSpace, Selector, space_of
@@ -102,7 +102,11 @@ class SearchProblem:
         candidates = space.sites(model.engine)
         config, cost = config or SearchConfig(), cost or Cost()
         config.check_sites(candidates)
-        if small := [batch.desideratum.name for batch in batches if len(batch) < 3]:
+        if small := [
+            batch.desideratum.name
+            for batch in batches
+            if len(batch) < NEEDED and not batch.desideratum.exhaustive
+        ]:
             raise ValueError(
                 f"search needs at least three pairs of each desideratum; too few: {small}"
             )
@@ -119,7 +123,7 @@ class SearchProblem:
             select=select,
             bounds=bounds,
             margin=tuple(
-                config.margin * sqrt(bound.value * (1 - bound.value) / len(batch))
+                config.margin * bound.error(len(batch))
                 for bound, batch in zip(bounds, select.batches, strict=True)
             ),
             live=tuple(index for index, bound in enumerate(bounds) if not bound.vacuous),
@@ -146,11 +150,18 @@ def _fit_and_select(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]
     """A third of each desideratum's pairs to fit on, and the rest to select on.
 
     Pairs come balanced over their answers in rounds, so that every third is a fair third. More are
-    for selection, which decides: its noise is what makes a circuit fail on held-out pairs.
+    for selection, which decides: its noise is what makes a circuit fail on held-out pairs. Where
+    one or two are all there are, both are on them.
     """
     fit, select = (
         [
-            batch.take([row for row in range(len(batch)) if (row % 3 == 0) == fitted])
+            batch.take(
+                [
+                    row
+                    for row in range(len(batch))
+                    if len(batch) < NEEDED or (row % 3 == 0) == fitted
+                ]
+            )
             for batch in batches
         ]
         for fitted in (True, False)

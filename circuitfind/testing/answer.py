@@ -9,6 +9,7 @@ from desiderata import Desideratum
 
 from ..answers.answer import Answer
 from ..models.model import Model
+from ..objective.continuing import untouched
 from ..objective.encoding import encode
 from .nonconforming import examine
 
@@ -25,7 +26,7 @@ def check_answer(answer: Answer, model: Model, desideratum: Desideratum) -> None
     batch = encode(model, [replace(desideratum, answer=answer)])[0]
     base = batch.base
     with torch.no_grad():
-        plain, _ = model.engine.forward(base.tokens, base.attends, reads=base.reads)
+        plain = untouched(model, base, batch.continued)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(3, *plain.shape, generator=generator).to(plain)
         output = plain + noise * plain.float().std().to(plain)

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from desiderata import Desideratum, Donor, DonorChoice, Pair, name_of
+from desiderata import Desideratum, Donor, DonorChoice, Pair, Texts, name_of
 
 from ..objective.encoding import encode
+from ..objective.graded import preferences
 from ..objective.objective import Objective, Piece
 from .inputs import PAIRS_COMPARED, CheckInputs
 
@@ -137,7 +138,7 @@ def _balanced(
     if len(drawn) <= n:
         return drawn
     random.Random(f"ablation/{seed}").shuffle(drawn)
-    seen, rounds = Counter[tuple[str, str]](), {}
+    seen, rounds = Counter[tuple[str, Texts]](), {}
     for read, text in drawn:
         answer = read, pairs[read, text].base_answer
         rounds[read, text] = seen[answer]
@@ -147,9 +148,7 @@ def _balanced(
 
 def _measure(piece: Piece, untouched: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, answer, output = piece.batch, piece.batch.answer, piece.output
-    own = answer.lead(output, batch.base_answer)
-    contrast = answer.contrast(output, batch.base_answer, batch.source_answer)
-    difference = torch.where(batch.source_answer.known.to(own.device), contrast, own)
+    difference = preferences(batch, output)
     divergence = answer.divergence(untouched, output)
     same = answer.same(untouched, output, batch.base_answer)
     return difference, divergence, answer.hit(output, batch.base_answer), same

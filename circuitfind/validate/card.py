@@ -8,6 +8,8 @@ from ..circuits.circuit import Circuit
 from ..records import CLOSED, Format, stored_as
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+HELD_OUT = "held-out"  # the split of pairs that search has not seen
+SAME = "same pairs as search"  # in its place where no pair could be held out
 AS_CLAIMED = "donors as in each desideratum"  # the ablation of checks that patch as the claim does
 
 
@@ -38,7 +40,7 @@ class Finding:
         why: str,
         *,
         ablation: str = AS_CLAIMED,
-        split: str = "held-out",
+        split: str = HELD_OUT,
         n: int = 0,
         details: Sequence[Mapping[str, Any]] = (),
     ) -> "Finding":
@@ -61,12 +63,35 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a circuit loses of a desideratum that limits it, as a mean over pairs in `unit`.
+
+    `low` and `high` are its 95 % confidence bounds, each one-sided. The verdict is that of a paired
+    one-sided test at 5 %: it *holds* where the loss is below what is `allowed`, *fails* where it is
+    above, and is inconclusive where neither can be said.
+    """
+
+    __pydantic_config__ = CLOSED
+
+    limit: str
+    mean: float
+    low: float
+    high: float
+    allowed: float
+    unit: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
 class DesideratumScore:
     """A circuit's satisfaction of one desideratum; every score is a share of pairs in [0, 1].
 
     `low` and `high` are the 95 % Clopper-Pearson interval, `need` the bound that null, ceiling
     and `at_least` give, `vacuous` that the empty and the full circuit both reach it. `wrong` are
-    the rows of the pairs that do not come out as expected.
+    the rows of the pairs that do not come out as expected. `lead` is by how much the expected
+    answer is ahead, the mean over pairs in `unit`, with its 95 % bootstrap interval.
+
+    Of a desideratum with a limit, scores are the share kept of what can be lost; see `Loss`.
     """
 
     __pydantic_config__ = CLOSED
@@ -87,6 +112,11 @@ class DesideratumScore:
     ablation: str
     split: str
     wrong: tuple[int, ...] = ()
+    lead: float | None = None
+    lead_low: float | None = None
+    lead_high: float | None = None
+    unit: str = ""
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +147,11 @@ class Card:
             )
 
     @property
+    def pairs(self) -> str:
+        """What the card is about, in words: held-out pairs, or those that search saw."""
+        return pairs_in_words([score.split for score in self.desiderata])
+
+    @property
     def holds(self) -> bool:
         """Whether every desideratum holds on the held-out pairs."""
         return all(score.holds for score in self.desiderata)
@@ -143,6 +178,17 @@ class CardRecord:
     def card(self) -> Card:
         """The card, without its cost."""
         return Card(self.desiderata, self.checks, binds=self.binds, space=self.space)
+
+
+def pairs_in_words(splits: Sequence[str]) -> str:
+    """The pairs of these splits, as sentences and titles name them.
+
+    >>> pairs_in_words(["held-out"])
+    'held-out pairs'
+    """
+    if SAME not in splits:
+        return "held-out pairs"
+    return "the pairs that search saw (nothing held out)"
 
 
 FORMAT = "circuitfind-report/1"

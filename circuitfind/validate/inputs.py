@@ -20,7 +20,7 @@ from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
 from ..progress import Progress
 from ..search import SearchConfig, SearchProblem
-from .card import Finding
+from .card import HELD_OUT, SAME, Finding
 
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
 # circuits on more would cost as much as the search.
@@ -58,6 +58,11 @@ class CheckInputs:
     def batches(self) -> tuple[Batch, ...]:
         """The held-out pairs of each desideratum."""
         return self.objective.batches
+
+    @property
+    def nothing_held_out(self) -> bool:
+        """Whether these pairs are those that search saw, because none could be held out."""
+        return all(one.exhaustive for one in self.objective.desiderata)
 
     @property
     def members(self) -> list[int]:
@@ -155,6 +160,8 @@ class Check:
     def find(self, inputs: CheckInputs) -> Finding:
         """What the check finds, under its own name."""
         found = replace(self.run(inputs), name=self.name)
+        if found.split == HELD_OUT and inputs.nothing_held_out:
+            found = replace(found, split=SAME)
         claims_rest = any(one.part == "outside" for one in inputs.objective.desiderata)
         if not self.needs_outside or claims_rest or found.verdict != "fails":
             return found
@@ -173,9 +180,15 @@ def digest_pairs(batches: tuple[Batch, ...]) -> str:
             one.read,
             list(one.at),
             one.at_least,
-            *([name_of(one.answer)] if one.answer != "top" else []),  # earlier digests had none
+            # Earlier digests had none of these.
+            *([name_of(one.answer)] if one.answer != "top" else []),
+            *([str(one.limit)] if one.limit else []),
         ]
-        + [[p.base.text, p.source.text, p.expected] for p in one.pairs]
+        + [
+            [p.base.text, p.source.text, p.expected]
+            + ([p.base_answer, p.source_answer, *p.others] if one.answer != "top" else [])
+            for p in one.pairs
+        ]
         for one in (batch.desideratum for batch in batches)
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

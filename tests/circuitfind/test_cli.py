@@ -235,7 +235,7 @@ def test_bad_input_ends_with_2_one_message_and_nothing_written(
     (tmp_path / "broken.py").write_text("claim = undefined\n")
     (tmp_path / "columns.csv").write_text("base,source\nb = 1 ; b,b = 2 ; b\n")
     (tmp_path / "cells.csv").write_text(header + "b = 1 ; b,, 3, 1\nb = 1 ; b,b = 3 ; b,, 1\n")
-    (tmp_path / "latin.csv").write_bytes(header.encode() + b"caf\xe9,x,y,z\n")
+    (tmp_path / "latin.csv").write_bytes(header.encode() + b"caf\x81,x,y,z\n")
     rows = [f"zebra = {n} ; zebra,xylophone = {n} ; zebra, {n + 1}, {n}" for n in range(9)]
     (tmp_path / "strange.csv").write_text(header + "\n".join(rows) + "\n")
     before = set(tmp_path.iterdir())
@@ -277,6 +277,108 @@ def test_pairs_from_a_table_run(call, tmp_path):
     report = json.loads(out)["report"]
     assert [row["name"] for row in report["desiderata"]] == ["follows"]
     assert report["desiderata"][0]["ceiling"] > 0.9
+
+
+def written(path, digits):
+    """A table of pairs about these digits, in the words of the embedded model."""
+    rows = ["base,source,expected,base_answer,source_answer"]
+    for d in digits:
+        for e in digits:
+            if d == e:
+                continue
+            base, source = f"b = {d} , c = {e} ; b", f"b = {e} , c = {d} ; b"
+            rows.append(f'"{base}","{source}", {e}, {d}, {e}')
+    path.write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def two_tables(tmp_path):
+    written(tmp_path / "train.csv", "01234")
+    written(tmp_path / "test.csv", "56789")
+    return ["--train", "train.csv", "--held-out", "test.csv"]
+
+
+def test_pairs_that_are_held_out_as_given_are_found_again_by_check(
+    call, two_tables, tmp_path, monkeypatch
+):
+    code, out, err = call("discover", *two_tables, *QUICK, "--out", "run", "--json")
+    assert code in (0, 1), err
+    made = json.loads(out)
+    config = made["circuit"]["provenance"]["config"]
+    assert (config["task"], config["held_out"]) == ("train.csv", "test.csv")
+    report = made["report"]
+    assert [(row["n"], row["split"]) for row in report["desiderata"]] == [(20, "held-out")]
+    assert any("held out as given" in note for note in report["notes"])
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert settings["held_out"] == "test.csv"
+    monkeypatch.chdir(tmp_path / "run")  # somewhere else
+    code, out, err = call("validate", ".", "--checks", "satisfaction", "--json")
+    again = json.loads(out)["report"]
+    assert again["binds"]["pairs"] == report["binds"]["pairs"], err
+    assert not any("changed since" in note for note in again["notes"])
+    written(tmp_path / "test.csv", "5678")
+    again = json.loads(call("validate", ".", "--checks", "satisfaction", "--json")[1])["report"]
+    assert any("not the pairs of the run" in note for note in again["notes"])
+
+
+def test_where_nothing_is_held_out_the_report_says_so(call, tmp_path):
+    rows = [f"b = {k} ; b,b = {(k + 1) % 10} ; b, {(k + 1) % 10}, {k}" for k in range(10)]
+    (tmp_path / "ring.csv").write_text("base,source,expected,base_answer\n" + "\n".join(rows))
+    code, out, err = call("lint", "ring.csv")
+    assert code == 0 and "note: nothing held out: every pair shares prompts" in out
+    code, out, err = call("discover", "ring.csv", *QUICK, "--out", "run", "--json")
+    assert code in (0, 1), err
+    report = json.loads(out)["report"]
+    assert {row["split"] for row in report["desiderata"]} == {"same pairs as search"}
+    assert {row["split"] for row in report["checks"]} <= {"same pairs as search", "search"}
+    assert any(note.startswith("nothing held out") for note in report["notes"])
+    assert "held-out" not in report["message"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "pairs that search saw (nothing held out)" in page
+    assert "held-out pairs" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_one_pair_has_a_circuit(call, tmp_path):
+    row = "base,source,expected,base_answer\nb = 1 ; b,b = 3 ; b, 3, 1\n"
+    (tmp_path / "one.csv").write_text(row)
+    code, out, err = call("discover", "one.csv", *QUICK, "--out", "run", "--json")
+    assert code in (0, 1), err
+    made = json.loads(out)
+    assert made["report"]["desiderata"][0]["n"] == 1
+    assert any("there is one pair" in note for note in made["report"]["notes"])
+
+
+def test_rows_that_may_be_left_out(call, two_tables, tmp_path):
+    with (tmp_path / "test.csv").open("a") as file:
+        file.write("b = 1 ; b,,,\n")
+    code, out, _ = call("lint", *two_tables, "--json")
+    assert code == 0
+    notes = json.loads(out)["notes"]
+    assert any("test.csv: left out 1 of 21 rows" in note and "line 22" in note for note in notes)
+    code, _, err = call("lint", *two_tables, "--max-bad", "0")
+    assert code == 2
+    assert err.count("error:") == 1 and "test.csv: line 22: source must be text" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--train", "train.csv", "other.csv"], "name one"),
+        (["--train", "task.py"], "--train is a table of pairs"),
+        (["variable_binding", "--held-out", "test.csv"], "--held-out goes with a table"),
+        (["train.csv", "--held-out", "gone.csv"], "no file gone.csv"),
+        (["train.csv", "--max-bad", "1"], "max_bad is a share"),
+        (["train.csv", "--held-out", "bad.csv"], "bad.csv: missing column"),
+        (["train.csv", "--held-out", "train.csv"], "both in search and held out"),
+    ],
+)
+def test_tables_that_do_not_go_together(call, two_tables, tmp_path, arguments, says):
+    (tmp_path / "bad.csv").write_text("question\nwhy\n")
+    before = set(tmp_path.iterdir())
+    code, out, err = call("discover", *arguments, *QUICK, "--out", "run")
+    assert code == 2 and says in err.replace("\n", " "), err
+    assert "Traceback" not in out + err
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_size_is_kept_and_a_rival_is_told(call):

@@ -49,6 +49,36 @@ def test_pairs_are_heads_and_groups_are_put_together():
     assert "1 mentions of a site in a further one" in words
 
 
+def test_the_result_files_of_dcm_are_heads_without_a_position():
+    found, words = read(SAMPLES / "dcm.txt", position="query")
+    assert found == {"a0.h1@query": 0.0, "a1.h2@query": 0.0}
+    assert words == (
+        "read as a result of DCM (Prakash et al. 2024): 2 heads, without scores; left out: its "
+        "test accuracy of 0.75"
+    )
+    assert read("Heads: [[0, 1]]")[0] == {"a0.h1@last": 0.0}
+    assert "left out" not in read("Heads: [[0, 1]]")[1]
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("Heads: []\nTest Accuracy: 0.1\n", "no head or MLP is in it"),
+        ("Heads: [[0, 1]\nTest Accuracy: 0.1\n", "Heads: not what DCM writes there"),
+        ("Heads: [[0, 1]]\nTest Accuracy: high\n", "Test Accuracy: not what DCM writes there"),
+        ("Heads: [[0, 9], [0]]", "a0.h9@last: the model has 2 layers of 3 heads; expected a site"),
+        ("Heads: [[0, 1], [0, 1]]", "listed twice: a0.h1@last"),
+        ("Heads: 3", "Heads: not what DCM writes there .expected a list"),
+        ("Heads: [[0, 1]]\nNotes: none", "expected a site such as"),
+    ],
+)
+def test_result_files_of_dcm_that_are_none(text, says):
+    with pytest.raises(ValueError, match=says):
+        read(text)
+    with pytest.raises(ValueError, match="top is for files of scores"):
+        read(SAMPLES / "dcm.txt", top=1)
+
+
 def test_a_graph_gives_the_nodes_that_are_marked():
     found, words = read(SAMPLES / "eap_ig.json")
     assert found == {"a0.h1@last": -0.8, "m0@last": 0.0, "a1.h2@last": 0.5}

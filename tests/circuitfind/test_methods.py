@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from circuitfind.answers.answer import Target
+from circuitfind.answers.spelling import spell
 from circuitfind.answers.top import Top
 from circuitfind.mediators.head import head
 from circuitfind.mediators.site import Site
@@ -160,7 +161,8 @@ def test_a_gradient_that_is_not_a_number_is_named_with_its_step(planted, train, 
 
 def test_scores_that_are_not_numbers_count_as_wrong():
     logits = torch.tensor([[[0.0, 1.0], [math.nan, 1.0], [math.nan, math.nan]]])
-    target = Target((torch.tensor([1, 0, 0]),), torch.tensor([True, True, True]))
+    spelling = spell([[[1]], [[0]], [[0]]], torch.device("cpu"))
+    target = Target((), torch.tensor([True, True, True]), spelling)
     assert Top().hit(logits, target).tolist() == [[True, False, False]]
 
 

@@ -328,17 +328,16 @@ def test_fewer_than_all_given_pairs_are_no_first_ones():
     assert places == sorted(places) and max(places) > len(every) / 2
 
 
-def test_given_pairs_that_cannot_be_divided():
+def test_given_pairs_that_cannot_be_divided_are_all_on_both_sides():
     one, other = pair(1), pair(2)
     linked = Pair(base=one.base, source=other.source, expected="new", base_answer="old")
     made = (
         desideratum(one, other, linked, name="linked"),
         desideratum(pair(3), name="single"),
     )
-    with pytest.raises(ValueError) as caught:
-        GivenPairs("by hand", made).sample(10)
-    for start in ("linked: its 3 pair(s)", "single: its 1 pair(s)"):
-        assert f"{start} cannot be divided into search and held-out ones" in str(caught.value)
+    search, held_out = GivenPairs("by hand", made).sample(10)
+    assert search == held_out
+    assert [(len(one.pairs), one.exhaustive) for one in search] == [(3, True), (1, True)]
 
 
 def test_another_donor_is_in_every_desideratum_and_in_the_name():

@@ -171,8 +171,6 @@ def test_a_claim_that_cannot_be_sampled_has_one_problem_for_each_desideratum_and
         assert f"no {side} pair can be made" in one.says
 
 
-def test_given_pairs_that_cannot_be_divided_are_one_problem():
-    (problem,) = lint(GivenPairs("by hand", (desideratum(pair(1)),)))
-    assert problem.level == "error"
-    assert "cannot be divided" in problem.says
-    assert "dd pairs" in problem.says
+def test_given_pairs_that_cannot_be_divided_are_no_error():
+    found = lint(GivenPairs("by hand", (desideratum(pair(1)),)))
+    assert not [problem for problem in found if problem.level == "error"]

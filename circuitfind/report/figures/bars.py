@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from ...validate.card import DesideratumScore
+from ...validate.card import SAME, DesideratumScore
 from .lettering import LINE, SMALL, clean, number, put_axes, put_text, wrap
 from .style import LOSS_HATCH, THEMES, Theme
 
@@ -35,7 +35,7 @@ def put_bars(
     axes = put_axes(figure, middle, start, bar, PITCH * len(scores))
     axes.set(xlim=(0, 1), ylim=(len(scores) - 0.5, -0.5), yticks=[])
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    axes.set_xlabel("share of held-out pairs")
+    axes.set_xlabel(_share_of(scores))
     axes.grid(axis="x", color=theme.faint, linewidth=0.4)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -123,3 +123,9 @@ def put_legend(figure: Figure, handles: list, columns: int, left: float, top: fl
     )
     for line in legend.findobj(Line2D):
         line.set_markersize(min(line.get_markersize(), 8))
+
+
+def _share_of(scores: Sequence[DesideratumScore]) -> str:
+    """What the bars are shares of."""
+    same = any(score.split == SAME for score in scores)
+    return f"share of pairs ({SAME})" if same else "share of held-out pairs"

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ...circuits.circuit import Circuit
+from ...validate.card import card_from_json
 from ...validate.names import LEAVE_ONE_OUT, NECESSITY, STABILITY
 from .colourbar import ROOM, put_colour_bar
 from .lettering import LINE, SMALL, cut, inches, number, put_axes, put_text
@@ -55,8 +56,9 @@ def draw_effects(
     cell, names = _cells(members, wide)
     pairs_high = 0.32 + cell * len(members) + names + 0.2 + KEY if pairs else 0.0
     high = max(bars_high, pairs_high) if beside else bars_high + pairs_high
+    words = card_from_json(report).pairs
     with styled(colours):
-        figure, top = titled_figure(page, circuit, "held-out pairs", colours, high)
+        figure, top = titled_figure(page, circuit, words, colours, high)
         if single:
             rows = [(row["site"], row["effect"], bool(row["needed"])) for row in single]
             head = "lost when a site is left out", "share of pairs; hatched: cannot be told from 0"

@@ -199,7 +199,8 @@ def draw_bars(
         ValueError: the report has no desiderata; no such theme or width.
     """
     colours, page = theme_named(theme), width_named(width)
-    scores = card_from_json(report).desiderata
+    card = card_from_json(report)
+    scores = card.desiderata
     if not scores:
         raise ValueError(
             "this report holds no desiderata: `circuitfind validate RUN` checks a circuit on some"
@@ -207,7 +208,7 @@ def draw_bars(
     labels = 0.4 * (page - REMARKS - 2 * MARGIN)
     bar = page - 2 * MARGIN - labels - REMARKS - 0.1
     with styled(colours):
-        words = "held-out pairs"
+        words = card.pairs
         figure, top = titled_figure(page, circuit, words, colours, PITCH * len(scores) + 1.0)
         put_bars(figure, scores, MARGIN, top, labels=labels, bar=bar, theme=colours)
     return figure

@@ -167,7 +167,7 @@ def _citation(circuit: Circuit, card: Card, report: Mapping[str, Any]) -> str:
         "howpublished": f"found by circuitfind {version} ({circuit.method}, seed {circuit.seed})",
         "year": year if year.isdecimal() else "",
         "note": f"task {circuit.task}; {reached} of {len(card.desiderata)} desiderata hold on "
-        f"held-out pairs; circuit {circuit.digest[:16]}; weights "
+        f"{card.pairs}; circuit {circuit.digest[:16]}; weights "
         f"{str(circuit.provenance.get('model_digest', ''))[:16]}",
     }
     lines = [f"  {name} = {{{_tex(text)}}}," for name, text in facts.items() if text]

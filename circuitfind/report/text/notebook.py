@@ -54,7 +54,7 @@ def card_html(card: Card) -> str:
     ]
     checks = [[row.name, MARKS[row.verdict], str(row.n), row.says] for row in card.findings]
     reached = sum(row.holds for row in card.desiderata)
-    words = f"{reached} of {len(card.desiderata)} desiderata hold on held-out pairs"
+    words = f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs}"
     head = ["desideratum", "part", "n", "needs", "reaches", "95 %", ""]
     tables = _table(head, desiderata) + _table(["check", "verdict", "n", "says"], checks)
     return _box(f"Card: {_mark(card.holds)}", [words], tables)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ...circuits.circuit import circuit_from_json
 from ...circuits.decisions_file import decisions_in
+from ...validate.card import pairs_in_words
 from .counts import size_words
 from .sitegraph import on_one_line
 
@@ -126,8 +127,12 @@ def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
         console.print(Text(f"shared circuit: {made['shared']['message']}"))
 
 
+def _pairs(report: Mapping[str, Any]) -> str:
+    return pairs_in_words([row["split"] for row in report["desiderata"]])
+
+
 def _desiderata(report: Mapping[str, Any]) -> Table:
-    table = Table(title="Desiderata, on held-out pairs (shares of pairs)", title_justify="left")
+    table = Table(title=f"Desiderata, on {_pairs(report)} (shares of pairs)", title_justify="left")
     for name in ("desideratum", "part", "n", "null", "ceiling", "needs", "reaches", "95 %", ""):
         table.add_column(name, justify="left" if name in ("desideratum", "part", "") else "right")
     for row in report["desiderata"]:
@@ -149,7 +154,7 @@ def _desiderata(report: Mapping[str, Any]) -> Table:
 
 
 def _checks(report: Mapping[str, Any]) -> Table:
-    table = Table(title="Checks, on held-out pairs", title_justify="left")
+    table = Table(title=f"Checks, on {_pairs(report)}", title_justify="left")
     for name in ("check", "verdict", "n", "says"):
         table.add_column(name)
     for row in report["checks"]:

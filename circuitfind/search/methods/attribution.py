@@ -49,7 +49,7 @@ def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[T
         membership = torch.full((len(objective.sites),), level if inside else 1 - level)
         membership.requires_grad_()
         for pieces in objective.passes([index], membership[None]):
-            for _, batch, output in pieces:
+            for _, batch, output, _ in pieces:
                 lead = batch.answer.lead(output, batch.expected)
                 (lead.sum() / len(objective.batches[index])).backward()
         if membership.grad is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from scipy import stats
 
-from desiderata import Desideratum, Pair
+from desiderata import Desideratum, Pair, words_of
 
 from ...objective.intervals import interval
 from ..card import AS_CLAIMED, Finding, Verdict
@@ -32,6 +32,8 @@ def check_groups(inputs: CheckInputs) -> Finding:
     for index, (desideratum, bound) in enumerate(
         zip(inputs.objective.desiderata, inputs.bounds, strict=True)
     ):
+        if desideratum.limit is not None:  # about a mean over all pairs
+            continue
         hits = inputs.objective.hits(index, inputs.membership[None])[0]
         for kind, name, rows in _groups(desideratum):
             n, count = len(rows), int(hits[torch.tensor(rows)].sum())
@@ -80,7 +82,7 @@ def _groups(desideratum: Desideratum) -> Iterator[tuple[str, str, list[int]]]:
     """Kind, name and rows of the groups that have enough pairs."""
     kinds: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, pair in enumerate(desideratum.pairs):
-        kinds["answer"][pair.expected.strip()].append(row)
+        kinds["answer"][words_of(pair.expected).strip()].append(row)
         for kind, value in _inputs(pair):
             kinds[kind][value].append(row)
     for kind, groups in kinds.items():

@@ -64,6 +64,11 @@ def check_rival(inputs: CheckInputs) -> Finding:
         ablation=AS_CLAIMED,
         split="held-out",
         says=f"on {inputs.pairs_searched}, {other.message}"
-        + (", and on held-out ones" if held_out else ", but not on held-out ones"),
+        + (f", {'and' if held_out else 'but not'} on {_others(inputs)}"),
         details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
     )
+
+
+def _others(inputs: CheckInputs) -> str:
+    """The pairs that a rival is scored on, in words."""
+    return "all of them" if inputs.nothing_held_out else "held-out ones"

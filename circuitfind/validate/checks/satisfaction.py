@@ -17,10 +17,11 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
     """The weakest desideratum: it holds when its whole interval clears the bound, fails when
     none of it does."""
     weakest = min(scores, key=lambda score: score.satisfaction - score.need)
+    verdicts = [_verdict(score) for score in scores]
     verdict: Verdict = "inconclusive"
-    if all(score.low >= score.need for score in scores):
+    if all(one == "holds" for one in verdicts):
         verdict = "holds"
-    elif any(score.high < score.need for score in scores):
+    elif "fails" in verdicts:
         verdict = "fails"
     reached = sum(score.holds for score in scores)
     return Finding(
@@ -36,3 +37,11 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
         f"{weakest.name!r}, scores {weakest.satisfaction:.3f} of the {weakest.need:.3f} needed, "
         f"with 95 % between {weakest.low:.3f} and {weakest.high:.3f}",
     )
+
+
+def _verdict(score: DesideratumScore) -> Verdict:
+    if score.loss is not None:
+        return score.loss.verdict
+    if score.low >= score.need:
+        return "holds"
+    return "fails" if score.high < score.need else "inconclusive"

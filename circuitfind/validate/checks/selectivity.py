@@ -155,8 +155,10 @@ def _passages(model: Model, seed: int) -> Sequence[Pair]:
         word = " " + words[start + WORDS]
         pair = Pair(base=base, source=source, expected=word, base_answer=word)
         try:
-            encode(model, [_kept([pair], ("last",))])
+            (batch,) = encode(model, [_kept([pair], ("last",))])
         except ValueError:
+            continue
+        if batch.continued is not None:  # a word of several tokens
             continue
         made.append(pair)
         if len(made) == PROMPTS:

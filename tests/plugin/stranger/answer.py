@@ -13,7 +13,7 @@ class TopTwo(Top):
         return self.lead(output, target) > 0
 
     def lead(self, output, target):
-        index = target.tensors[0].clamp(min=0).expand(len(output), -1)[..., None]
+        index = target.spelling.ids[:, 0, 0].clamp(min=0).expand(len(output), -1)[..., None]
         others = output.scatter(-1, index, float("-inf")).topk(2, dim=-1).values[..., 1]
         lead = output.gather(-1, index)[..., 0] - others
         return lead.masked_fill(~target.known, float("-inf"))
