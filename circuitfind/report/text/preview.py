@@ -105,6 +105,7 @@ def _answers(said: Mapping[str, Any], expected: Mapping[str, Any] | None) -> Ite
     else:
         mine = [nats for texts, nats in odds if list(texts) == list(own["texts"])]
         others = [(texts, nats) for texts, nats in odds if list(texts) != list(own["texts"])]
+        others.sort(key=lambda one: -one[1])
         if mine and len(others) == 1:
             words = f" ({mine[0]:+.1f} over {_texts(others[0][0])})"
         elif mine:
