@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import AsJson, At, ModelName, Seed, Task
+from .options import AsJson, At, HeldOut, MaxBad, ModelName, Seed, Task, Train, task_of
 from .printing import print_json
 
 
 def try_(
-    task: Task,
+    task: Task = None,
     model: ModelName = "binder",
     at: At = None,
     n: Annotated[
@@ -43,6 +43,9 @@ def try_(
     batch: Annotated[
         int | None, typer.Option("--batch", help="Pairs in one pass; fewer take less memory.")
     ] = None,
+    train: Train = None,
+    held_out: HeldOut = None,
+    max_bad: MaxBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Look first: a claim's pairs, what the model says to them, and what a run would cost.
@@ -54,7 +57,9 @@ def try_(
     from ..runs.settings import Settings
 
     settings = Settings(
-        task=task,
+        task=task_of(task, train),
+        held_out=held_out,
+        max_bad=max_bad,
         model=model,
         at=tuple(at or ()),
         seed=seed,

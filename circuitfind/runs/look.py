@@ -22,7 +22,7 @@ from ..objective.intervals import interval
 from ..objective.precheck import MOST, SOLVED_AT_LEAST
 
 LOOKED_AT = 16  # pairs of each desideratum
-FEW_SETS = 8  # where a claim's pairs name no more alternatives, all are compared by all of them
+FEW_SETS = 4  # where a claim's pairs name no more alternatives, all are compared by all of them
 
 Alternative = tuple[str, ...]
 Logits = Float[Tensor, "pair d_vocab"]
