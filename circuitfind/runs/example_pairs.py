@@ -82,8 +82,7 @@ def _said(
     top: list[tuple[str, float]] = []
     odds: tuple[tuple[tuple[str, ...], float], ...] = ()
     if output is not None and bool(output.isfinite().all()):
-        after_prompt = output if output.ndim == 1 else output[0]
-        best = after_prompt.float().softmax(-1).topk(min(TOP_TOKENS, output.shape[-1]))
+        best = output.float().softmax(-1).topk(min(TOP_TOKENS, output.shape[-1]))
         top = [
             (model.tokenizer.decode([token]), share)
             for token, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)

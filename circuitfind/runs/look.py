@@ -12,7 +12,6 @@ from torch import Tensor
 from desiderata import Alternatives, Desideratum, Pair, Prompt, Texts, texts_of
 
 from ..answers.answer import Question, Target
-from ..answers.spelling import spell
 from ..answers.top import Top
 from ..models.model import Model
 from ..models.prompts import Prompts
@@ -23,39 +22,31 @@ from ..objective.intervals import interval
 from ..objective.precheck import MOST, SOLVED_AT_LEAST
 
 LOOKED_AT = 16  # pairs of each desideratum
-FEW_SETS = 4  # alternatives that pairs which name only one are compared by, and a suggestion lists
+FEW_SETS = 4  # where a claim's pairs name no more alternatives, all are compared by all of them
 
 Alternative = tuple[str, ...]
-Logits = Float[Tensor, "pair *place d_vocab"]
+Logits = Float[Tensor, "pair d_vocab"]
 
 
 @dataclass(frozen=True)
 class Heard:
     """Pairs as a batch, and the output after each of their prompts, unpatched."""
 
-    model: Model
     batch: Batch
-    base: Logits
-    source: Logits
+    base: Float[Tensor, "pair *place d_vocab"]
+    source: Float[Tensor, "pair *place d_vocab"]
 
-    def right(self, scored: Batch | None = None, rows: Sequence[int] | None = None) -> list[bool]:
-        """For each pair, whether both of its prompts get their own answer.
+    @property
+    def next_tokens(self) -> tuple[Logits, Logits]:
+        """The logits of the token after each base prompt, and after each source prompt."""
+        base, source = (one if one.ndim == 2 else one[:, 0] for one in (self.base, self.source))
+        return base, source
 
-        Args:
-            scored: what some of these pairs are scored by, by default what they are.
-            rows: which pairs those are.
-        """
-        batch = scored or self.batch
-        index = list(range(len(batch))) if rows is None else list(rows)
-        base, source = self.base[index], self.source[index]
-        if scored and scored.continued is not None:  # other tokens have to be run
-            base, source = (
-                _outputs(self.model, scored, one, Cost()) for one in (scored.base, scored.source)
-            )
-        elif scored:
-            base, source = first_places(base), first_places(source)
-        right = batch.answer.hit(base[None], batch.base_answer)[0]
-        there = batch.answer.hit(source[None], batch.source_answer)[0]
+    def right(self) -> list[bool]:
+        """For each pair, whether both of its prompts get their own answer."""
+        batch = self.batch
+        right = batch.answer.hit(self.base[None], batch.base_answer)[0]
+        there = batch.answer.hit(self.source[None], batch.source_answer)[0]
         return (right & (there | ~batch.source_answer.known.to(there.device))).tolist()
 
 
@@ -69,8 +60,8 @@ class Look:
         solved: for each pair, whether both prompts get their own answer; empty where not scored.
         preferred: for each pair, whether both answers beat the others that the pair names; None
             where it names no others, or cannot be scored so.
-        few: all alternatives that the claim's pairs name, where they are few; a pair that names
-            only one is compared by these.
+        few: all alternatives that the claim's pairs name, where they are few. All pairs are then
+            compared by these, in the place of those that each names.
         wanted: how many pairs there were to look at.
         available: how many pairs the claim gave.
     """
@@ -151,12 +142,10 @@ def named_by(pair: Pair, few: tuple[Alternative, ...] = ()) -> tuple[Alternative
     its others. Nothing where a text belongs to two of them.
 
     Args:
-        few: what a pair is compared by that names only one.
+        few: all that the claim's pairs name, where these are few.
     """
     given: list[Texts | None] = [pair.base_answer, pair.source_answer, pair.expected, *pair.others]
-    sets = tuple(dict.fromkeys(texts_of(one) for one in given if one is not None))
-    if len(sets) == 1 and sets[0] in few:
-        return few
+    sets = few or tuple(dict.fromkeys(texts_of(one) for one in given if one is not None))
     return sets if len(sets) > 1 and _apart(sets) else ()
 
 
@@ -171,7 +160,7 @@ def log_odds(
     """The log odds of each of these alternatives against the best other one, in nats.
 
     Args:
-        output: what the model gives after the prompt.
+        output: the logits of the token after the prompt.
     """
     asked = [
         Pair(base=prompt, source=prompt, expected=texts, base_answer=texts, source_answer=texts)
@@ -180,11 +169,10 @@ def log_odds(
     batch = _among(model, desideratum, asked, sets) if sets else None
     if batch is None:
         return ()
+    given = output.expand(len(sets), *output.shape)
     if batch.continued is not None:
-        found = _outputs(model, batch, batch.base, Cost())[None]
-        return tuple(zip(sets, batch.answer.lead(found, batch.expected)[0].tolist(), strict=True))
-    output = output if output.ndim == 1 else output[0]
-    leads = batch.answer.lead(output.expand(len(sets), *output.shape)[None], batch.expected)[0]
+        given = _outputs(model, batch, batch.base, Cost())
+    leads = batch.answer.lead(given[None], batch.expected)[0]
     return tuple(zip(sets, leads.tolist(), strict=True))
 
 
@@ -197,17 +185,11 @@ def unsolved(model: Model, looks: Iterable[Look]) -> Iterator[str]:
         )
 
 
-def first_places(output: Logits) -> Float[Tensor, "pair d_vocab"]:
-    """The logits after each prompt, without those after an answer's own tokens."""
-    return output if output.ndim == 2 else output[:, 0]
-
-
 class _Unscored(Top):
     """The most likely token, of which nobody says what it should be."""
 
     def encode(self, model: Model, questions: Sequence[Question]) -> Target:
-        known = torch.zeros(len(questions), dtype=torch.bool, device=model.device)
-        return Target((), known, spell([[[0]]] * len(questions), model.device))
+        return super().encode(model, [replace(one, answer=None) for one in questions])
 
 
 def _look(
@@ -221,30 +203,38 @@ def _look(
     shown = batch or _runnable(model, made)
     heard = None
     if shown is not None:
-        base, source = (_outputs(model, shown, one, cost) for one in (shown.base, shown.source))
-        heard = Heard(model, shown, base, source)
+        heard = _hear(model, shown, cost)
     return Look(
         desideratum=made,
         heard=heard,
         scored=batch is not None,
         solved=tuple(heard.right()) if heard and batch else (),
-        preferred=_preferred(model, heard, few) if heard else (),
+        preferred=_preferred(model, heard, few, cost) if heard else (),
         few=few,
         wanted=len(made.pairs),
         available=available,
     )
 
 
-def _outputs(model: Model, batch: Batch, prompts: Prompts, cost: Cost) -> Logits:
+def _hear(model: Model, batch: Batch, cost: Cost) -> Heard:
+    base, source = (_outputs(model, batch, one, cost) for one in (batch.base, batch.source))
+    return Heard(batch, base, source)
+
+
+def _outputs(
+    model: Model, batch: Batch, prompts: Prompts, cost: Cost
+) -> Float[Tensor, "pair *place d_vocab"]:
     """The raw output where the answer to each of these prompts of a batch is read, unpatched."""
     pieces = []
     for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
-        continued = batch.continued and batch.continued.take(rows)
-        pieces.append(untouched(model, prompts.take(rows), continued, cost))
+        fed = batch.continued and batch.continued.take(rows)
+        pieces.append(untouched(model, prompts.take(rows), fed, cost))
     return torch.cat(pieces)
 
 
-def _preferred(model: Model, heard: Heard, few: tuple[Alternative, ...]) -> tuple[bool | None, ...]:
+def _preferred(
+    model: Model, heard: Heard, few: tuple[Alternative, ...], cost: Cost
+) -> tuple[bool | None, ...]:
     """For each pair, whether both of its prompts' answers beat the others that it names."""
     made = heard.batch.desideratum
     rows_of: dict[tuple[Alternative, ...], list[int]] = defaultdict(list)
@@ -253,9 +243,15 @@ def _preferred(model: Model, heard: Heard, few: tuple[Alternative, ...]) -> tupl
     found: list[bool | None] = [None] * len(made.pairs)
     for sets, rows in rows_of.items():
         batch = _among(model, made, [made.pairs[row] for row in rows], sets)
-        if batch is not None:
-            for row, right in zip(rows, heard.right(batch, rows), strict=True):
-                found[row] = right
+        if batch is None:
+            continue
+        if batch.continued is None:  # what the prompts gave already is all that is needed
+            base, source = (one[rows] for one in heard.next_tokens)
+            again = Heard(batch, base, source)
+        else:
+            again = _hear(model, batch, cost)
+        for row, right in zip(rows, again.right(), strict=True):
+            found[row] = right
     return tuple(found)
 
 
@@ -301,7 +297,7 @@ def _unknown_spans(made: Desideratum) -> Iterator[str]:
     for name in made.at:
         if name not in (*spans, "last", "all"):
             yield (
-                f"no prompt has a span {name!r} to patch at; there are: "
+                f"no span {name!r} in any prompt to patch at; there are: "
                 f"{', '.join([*spans, 'last', 'all'])}"
             )
 

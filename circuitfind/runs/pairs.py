@@ -120,7 +120,10 @@ def _refuse_early(
     problems = [*errors, *unusable, *unsolved(model, looks)]
     if problems:
         tips = list(suggestions(model, looks))
-        raise ValueError(refusal_text(problems, [look.row() for look in looks], tips))
+        rows = [look.row() for look in looks]
+        # Nothing goes on with what cannot be encoded, or with a desideratum without a pair.
+        can_force = not unusable and all(row["solved"] for row in rows)
+        raise ValueError(refusal_text(problems, rows, tips, can_force))
 
 
 def _words(problems: Sequence[Problem]) -> list[str]:

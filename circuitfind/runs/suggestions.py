@@ -6,7 +6,7 @@ from desiderata import texts_of
 from desiderata.choices import NAMED
 
 from ..models.model import Model
-from .look import Look, first_places
+from .look import Look, named_by
 
 LIKELIER = 2.0  # times as likely with a space as without, from where on the space is missing
 
@@ -27,6 +27,8 @@ def preference(looks: Sequence[Look]) -> str | None:
         sum(len(one.preferred) for one in failing),
     )
     few = failing[0].few
+    if not few and any(len(named_by(pair)) < 2 for look in looks for pair in look.pairs):
+        return None  # such a pair has nothing to be compared with
     listed = ", ".join(repr(one[0]) if len(one) == 1 else repr(one) for one in few)
     words = f"[{listed}]" if few else f'"{NAMED}"'
     return (
@@ -43,7 +45,7 @@ def missing_space(model: Model, looks: Iterable[Look]) -> str | None:
     for look in looks:
         if not look.failing or look.heard is None:
             continue
-        for pair, output in zip(look.pairs, first_places(look.heard.base), strict=True):
+        for pair, output in zip(look.pairs, look.heard.next_tokens[0], strict=True):
             text = texts_of(pair.base_answer)[0]
             n += 1
             trailing += pair.base.text[-1:] == " "

@@ -14,8 +14,8 @@ from rich.text import Text
 from .sitegraph import on_one_line
 
 WIDTH = 80  # of what is printed as plain text
-LONGEST = 150  # letters of a prompt, 400 of a sentence
-SENTENCE = 400
+LONGEST = 150  # letters of a prompt
+SENTENCE = 1000
 INDENT = 9
 PIECES = 4  # of an answer that are shown
 NAME = 30  # letters of a desideratum's name in the table
@@ -50,14 +50,18 @@ def solved_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def refusal_text(
-    problems: Sequence[str], rows: Sequence[Mapping[str, Any]], suggestions: Sequence[str]
+    problems: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    suggestions: Sequence[str],
+    can_force: bool,
 ) -> str:
     """A refusal: each problem on a line, the table, what to try."""
     lines = [_cut(one, SENTENCE) for one in dict.fromkeys(problems)]
     if any(row["n"] or row["compared"] for row in rows):
         lines += ["", *solved_table(rows), ""]
     lines += [f"try: {_cut(one, SENTENCE)}" for one in suggestions]
-    return "\n".join([*lines, "`circuitfind try` shows more; --force goes on all the same"])
+    more = "; --force goes on all the same" if can_force else ""
+    return "\n".join([*lines, f"`circuitfind try` shows more{more}"])
 
 
 def visible(text: str) -> str:
@@ -101,6 +105,7 @@ def _answers(said: Mapping[str, Any], expected: Mapping[str, Any] | None) -> Ite
     else:
         mine = [nats for texts, nats in odds if list(texts) == list(own["texts"])]
         others = [(texts, nats) for texts, nats in odds if list(texts) != list(own["texts"])]
+        others.sort(key=lambda one: -one[1])
         if mine and len(others) == 1:
             words = f" ({mine[0]:+.1f} over {_texts(others[0][0])})"
         elif mine:
