@@ -47,9 +47,6 @@ def try_(
     batch: Annotated[
         int | None, typer.Option("--batch", help="Pairs in one pass; fewer take less memory.")
     ] = None,
-    train: Train = None,
-    held_out: HeldOut = None,
-    max_bad: MaxBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Look first: a claim's pairs, what the model says to them, and what a run would cost.

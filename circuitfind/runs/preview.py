@@ -13,7 +13,7 @@ from desiderata.claim import SamplingError
 
 from ..models.model import Model
 from ..objective.cost import Cost
-from ..objective.encoding import fit_to_tokenizer
+from ..objective.fitting import fit_to_tokenizer
 from ..objective.precheck import SOLVED_AT_LEAST
 from ..report.text.preview import preview_text
 from .accuracy import ValueShare, accuracy
