@@ -82,7 +82,8 @@ def _said(
     top: list[tuple[str, float]] = []
     odds: tuple[tuple[tuple[str, ...], float], ...] = ()
     if output is not None and bool(output.isfinite().all()):
-        best = output.float().softmax(-1).topk(min(TOP_TOKENS, output.shape[-1]))
+        after_prompt = output if output.ndim == 1 else output[0]
+        best = after_prompt.float().softmax(-1).topk(min(TOP_TOKENS, output.shape[-1]))
         top = [
             (model.tokenizer.decode([token]), share)
             for token, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
