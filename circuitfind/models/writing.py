@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from desiderata import Prompt, TokenIds
+from desiderata import Prompt, Span, TokenIds
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,35 @@ class Writer:
         if isinstance(given, str):
             return given
         if given.ids:
-            return replace(given, text=self.decode(given.ids))
-        return replace(given, text=self.chat(given.turns), turns=()) if given.turns else given
+            return self._prompt_of_ids(given)
+        return self._prompt_of_turns(given) if given.turns else given
+
+    def _prompt_of_ids(self, given: Prompt) -> Prompt:
+        """The prompt's text, with spans over the characters of their tokens. In the stand-in each
+        word is a token."""
+        ends = [len(self.decode(given.ids[:n])) for n in range(len(given.ids) + 1)]
+        spans = []
+        for span in given.spans:
+            first = given.text.count(" ", 0, span.start)
+            last = given.text.count(" ", 0, span.end - 1)
+            spans.append(Span(span.name, ends[first], ends[last + 1]))
+        return replace(given, text=self.decode(given.ids), spans=tuple(spans))
+
+    def _prompt_of_turns(self, given: Prompt) -> Prompt:
+        """The chat's text, with spans where the same words stand in the same turn. In the stand-in
+        each turn is a line, its role before its content."""
+        text, spans, here, there = self.chat(given.turns), [], 0, 0
+        for role, content in given.turns:
+            start = here + len(f"{role}: ")
+            place = text.find(content.strip(), there)
+            lead = len(content) - len(content.lstrip())
+            for span in given.spans:
+                if start <= span.start < start + len(content) and place >= 0:
+                    shift = place - lead - start
+                    spans.append(Span(span.name, span.start + shift, span.end + shift))
+            here = start + len(content) + 1
+            there = max(there, place + len(content.strip()))
+        return replace(given, text=text, turns=(), spans=tuple(spans))
 
     def decode(self, ids: tuple[int, ...]) -> str:
         """The text of these tokens."""

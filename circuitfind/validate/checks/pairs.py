@@ -43,8 +43,8 @@ def check_pairs(inputs: CheckInputs) -> Finding:
     wrong = sum(row["wrong tokens"] for row in details)
     verdict: Verdict = "fails" if worst["leaking"] > LEAKS or wrong else "holds"
     says = (
-        f"in {worst['leaking']:.0%} of the pairs of {worst['desideratum']!r} the base answers as "
-        f"expected unpatched; {wrong} answers have another token in their context than was scored"
+        f"in {worst['leaking']:.0%} of the pairs of {worst['desideratum']!r} the base's answer is "
+        f"the expected one; {wrong} answers have another token in their context than was scored"
     )
     return Finding(
         name=PAIRS,
