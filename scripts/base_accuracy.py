@@ -4,8 +4,8 @@
     python -m scripts.base_accuracy copying --answer among      # another answer than the claim's
 
 A pair counts where both of its prompts get their own answer. The share is over all desiderata of a
-claim, up to `n` pairs of each, of the search side and of the held-out side. These are the numbers in
-the docstrings of `tasks/`.
+claim, up to `n` pairs of each, of the search side and of the held-out side. The docstrings of
+`tasks/` have these numbers.
 """
 
 import argparse

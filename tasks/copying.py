@@ -1,4 +1,4 @@
-"""Copying: "river stone music paper river stone music paper stone" -> " music", what came next before.
+"""Copying: "tree road book hand tree road book hand road" -> " book", what came next before.
 
 Olsson et al. 2022 (arXiv 2209.11895): induction heads find where the present word stood before and
 copy what followed. The claims are that the word to copy passes through the circuit:
@@ -7,7 +7,10 @@ copy what followed. The claims are that the word to copy passes through the circ
 - `middle`, at the query in the middle of a prompt: words follow it, and the answer is read where
   the query stands.
 
-SMOLLM
+The answer is a preference between the words that base and source ask for. Base accuracy (both
+prompts of a pair, 64 pairs of each desideratum, for either claim): SmolLM2-135M 0.92 on the search
+side, 0.85 held out (n = 128 each). The model cannot do it if asked for what it would write, which
+is the right word in 0.12 and 0.15 of these pairs: it often goes on with punctuation.
 """
 
 from collections.abc import Callable
@@ -44,7 +47,7 @@ def prompt(words: tuple[str, ...], query: str) -> Prompt:
 
 
 def longer(words: tuple[str, ...], query: str) -> Prompt:
-    """The same with words behind it, which come too late for an answer that is read at the query."""
+    """The same with words behind it, too late for an answer read at the query."""
     parts = prompt(words, query)
     return Prompt(f"{parts.text} and so on", parts.spans)
 

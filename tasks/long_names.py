@@ -1,9 +1,9 @@
 """Indirect objects with names of several tokens: "... Fiona gave a book to" -> " Beatrice".
 
-The task of tasks/ioi.py (Wang et al. 2022, arXiv 2211.00593) with names that tokenizers write as one
-to three tokens: the answer is what greedy decoding writes, token by token. The circuit at the last
-token chooses the name. What follows its first token is copied from the prompt, with the patched
-keys and values of the last token in view.
+The task of tasks/ioi.py (Wang et al. 2022, arXiv 2211.00593) with names that tokenizers write as
+one to three tokens: the answer is what greedy decoding writes, token by token. The circuit at the
+last token chooses the name. What follows its first token is copied from the prompt, with the
+patched keys and values of the last token in view.
 
 Base accuracy (n = 64):
 SMOLLM

@@ -11,7 +11,7 @@ from circuitfind.models.loading import load_model
 from circuitfind.models.smollm2 import cached_smollm2
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.fitting import fit_to_tokenizer
-from desiderata import lint, texts_of
+from desiderata import CausalModel, Claim, alternatives, lint, texts_of
 
 N = 40
 SINGULAR, PLURAL = {" is", " was", " has", " does"}, {" are", " were", " have", " do"}
@@ -24,6 +24,18 @@ SMOLLM2 = [
         cached_smollm2() is None, reason="SmolLM2 is not in the cache; make smollm2 fetches it"
     ),
 ]
+
+
+def claim_of(task: str) -> Claim:
+    claim = load_claim(task)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def model_of(task: str) -> CausalModel:
+    model = claim_of(task).model
+    assert isinstance(model, CausalModel)
+    return model
 
 
 def ioi_like(io, s):
@@ -119,9 +131,9 @@ def read_agreement(text):
 
 
 def read_years(text):
-    century, decade, again = re.findall(r"built in (\d\d)(\d)\d and was rebuilt in (\d\d)$", text)[0]
-    assert century == again
-    return {digit for digit in "0123456789" if digit > decade}
+    found = re.search(r"built in (\d\d)(\d)\d and was rebuilt in (\d\d)$", text)
+    assert found is not None and found[1] == found[3]
+    return {digit for digit in "0123456789" if digit > found[2]}
 
 
 def read_pronoun(text):
@@ -139,7 +151,7 @@ def parsed(text):
     assert text.endswith("    :param")
     (function,) = ast.parse(f'{text} x: the x\n    """\n').body
     assert isinstance(function, ast.FunctionDef)
-    return function, ast.get_docstring(function)
+    return function, ast.get_docstring(function) or ""
 
 
 def read_docstring(text):
@@ -181,10 +193,12 @@ TASKS = {
 
 
 @pytest.mark.parametrize(
-    ("task", "inputs", "text", "answers"), KNOWN, ids=[f"{row[0]}-{n}" for n, row in enumerate(KNOWN)]
+    ("task", "inputs", "text", "answers"),
+    KNOWN,
+    ids=[f"{row[0]}-{n}" for n, row in enumerate(KNOWN)],
 )
 def test_known_prompts_have_their_known_answers(task, inputs, text, answers):
-    model = load_claim(task).model
+    model = model_of(task)
     values = model.run(inputs)
     assert model.meets_conditions(values)
     assert model.render(values).text == text
@@ -196,7 +210,7 @@ def test_known_prompts_have_their_known_answers(task, inputs, text, answers):
 @pytest.mark.parametrize("side", [0, 1], ids=["search", "held out"])
 def test_answers_of_pairs_are_right_as_a_reader_would_find_them(task, side):
     read, spans, _ = TASKS[task]
-    claim, compared = load_claim(task), 0
+    claim, compared = claim_of(task), 0
     for one in claim.sample(N, 0)[side]:
         for pair in one.pairs:
             for prompt, answer in (
@@ -226,7 +240,7 @@ def test_no_held_out_word_is_in_search(task, seed):
             for name in names
             for item in ([inputs[name]] if isinstance(inputs[name], str) else inputs[name])
         }
-        for side in load_claim(task).sample(N, seed)
+        for side in claim_of(task).sample(N, seed)
     )
     assert search and held_out
     assert not search & held_out
@@ -234,7 +248,7 @@ def test_no_held_out_word_is_in_search(task, seed):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_is_wrong_with_the_claim(task):
-    assert [problem for problem in lint(load_claim(task), n=N) if problem.level == "error"] == []
+    assert [problem for problem in lint(claim_of(task), n=N) if problem.level == "error"] == []
 
 
 def test_a_fault_in_a_docstring_shows():
@@ -243,12 +257,12 @@ def test_a_fault_in_a_docstring_shows():
 
 
 def test_what_follows_a_copied_word_is_the_same_both_times():
-    model = load_claim("copying").model
+    model = claim_of("copying").model
     assert not model.meets_conditions(model.run({"words": WORDS, "query": "paper"}))
 
 
 def test_the_middle_claim_is_read_at_the_query_and_words_follow_it():
-    claim = load_claim("copying-middle")
+    claim = claim_of("copying-middle")
     assert (claim.at, claim.read) == (("query",), "query")
     for one in claim.sample(8, 0)[0]:
         for pair in one.pairs:
@@ -258,8 +272,8 @@ def test_the_middle_claim_is_read_at_the_query_and_words_follow_it():
 
 
 def test_later_decades_are_right_and_all_digits_are_compared():
-    claim = load_claim("greater-than")
-    assert [one for (one,) in claim.rules[0].answer.sets] == list("0123456789")
+    claim = claim_of("greater-than")
+    assert claim.rules[0].answer == alternatives("0123456789")
     rows = {pair.base_inputs["decade"]: pair.base_answer for pair in claim.sample(N, 0)[0][0].pairs}
     assert len(rows) > 3
     for decade, answer in rows.items():
@@ -281,16 +295,17 @@ class TestSmolLM2:
         tokens = [count - before for count in counts]
         assert sum(n > 1 for n in tokens) == 16
         assert max(tokens) == 3
-        claim, _ = fit_to_tokenizer(smollm2, load_claim("long-names"))
+        claim, _ = fit_to_tokenizer(smollm2, claim_of("long-names"))
         for side in claim.sample(8, 0):
             for batch in encode(smollm2, side):
                 assert batch.continued is not None
 
     def test_the_middle_claim_reads_the_token_of_the_query(self, smollm2):
-        claim, notes = fit_to_tokenizer(smollm2, load_claim("copying-middle"))
+        claim, notes = fit_to_tokenizer(smollm2, claim_of("copying-middle"))
         assert not any("not one token" in note for note in notes)
         for batch in encode(smollm2, claim.sample(8, 0)[0]):
             for row, pair in enumerate(batch.desideratum.pairs):
+                assert batch.base.reads is not None
                 column = int(batch.base.reads[row])
                 token = int(batch.base.tokens[row, column])
                 assert smollm2.tokenizer.decode([token]).strip() == pair.base_inputs["query"]
@@ -298,6 +313,6 @@ class TestSmolLM2:
 
     @pytest.mark.parametrize("task", TASKS)
     def test_every_pair_can_be_asked(self, smollm2, task):
-        claim, _ = fit_to_tokenizer(smollm2, load_claim(task))
+        claim, _ = fit_to_tokenizer(smollm2, claim_of(task))
         for side in claim.sample(8, 0):
             assert all(len(batch) for batch in encode(smollm2, side))
