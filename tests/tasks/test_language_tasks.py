@@ -273,7 +273,7 @@ def test_the_middle_claim_is_read_at_the_query_and_words_follow_it():
 
 def test_later_decades_are_right_and_all_digits_are_compared():
     claim = claim_of("greater-than")
-    assert claim.rules[0].answer == alternatives("0123456789")
+    assert claim.rules[0].answer == alternatives(list("0123456789"))
     rows = {pair.base_inputs["decade"]: pair.base_answer for pair in claim.sample(N, 0)[0][0].pairs}
     assert len(rows) > 3
     for decade, answer in rows.items():
