@@ -5,12 +5,14 @@ et al. 2016 (arXiv 1611.01368) ask networks for it; Finlayson et al. 2021 (arXiv
 Marks et al. 2024 (arXiv 2403.19647) look for what carries it. The answer is a preference: plural
 verbs against singular ones, each a set, since a model may go on with any of them, or with none.
 
-The claims are that the number of the subject passes through the circuit at the last token, and that
-the noun in between, the attractor, and the words around it make no difference.
+The claims are that the number of the subject passes through the circuit at the last token, for the
+subject alone (`simple`), across a phrase (`phrase`) and across a relative clause (`clause`); and
+that the noun in between, the attractor, makes no difference, or in `simple` the words before the
+subject. Nouns are held out form by form: search may have "teacher" where "teachers" is held out.
 
-Base accuracy (the right set is the more probable one for both prompts of a pair, n = 64), for the
-subject alone (`simple`), across a phrase (`phrase`) and across a relative clause (`clause`):
-SMOLLM
+Base accuracy (the right set is the more probable one, both prompts of a pair, 64 pairs of each
+desideratum, search and held-out side): SmolLM2-135M `simple` 1.00 and 1.00, `phrase` 0.88 and 0.95,
+`clause` 0.79 and 0.80 (n = 192 each).
 """
 
 from desiderata import CausalModel, choice

@@ -2,11 +2,13 @@
 
 A fact looked up from its subject. Meng et al. 2022 (arXiv 2202.05262) trace where such facts are
 recalled; Geva et al. 2023 (arXiv 2304.14767) how heads at the last token extract them. The claim is
-that the capital passes through the circuit at the last token. A country is on one side of the split
-only, so that held-out pairs are about other facts.
+that the capital passes through the circuit at the last token, and that the wording makes no
+difference. A country is on one side of the split only: held-out pairs are about other facts.
 
-Base accuracy (the capital is the most likely text, both prompts of a pair):
-SMOLLM
+Base accuracy (the capital is what the model would write, both prompts of a pair, up to 64 pairs of
+each desideratum; there are only 20 held-out ones in which the template alone differs): SmolLM2-135M
+0.71 on the search side (n = 168), 0.57 held out (n = 148). In all of them the capital is more
+probable than the other capitals that the pair is compared with by `--answer among`.
 """
 
 from desiderata import CausalModel, Prompt, choice, fill

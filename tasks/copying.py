@@ -1,14 +1,19 @@
-"""Copying: "red dog sun cup red dog sun cup dog" -> " sun", the word that came next before.
+"""Copying: "tree road book hand tree road book hand road" -> " book", what came next before.
 
 Olsson et al. 2022 (arXiv 2209.11895): induction heads find where the present word stood before and
-copy what followed. Two claims: `claim`, that the word to copy passes through the circuit at the
-last token; and `middle`, about the first of the two tokens that matter, read in the middle of the
-prompt: after `again`, where the list comes a second time, the word after it is predicted at that
-place, whatever comes behind.
+copy what followed. The claims are that the word to copy passes through the circuit:
 
-Base accuracy (the right word is the most likely one, both prompts of a pair, n = 64):
-SMOLLM
+- `claim`, at the last token;
+- `middle`, at the query in the middle of a prompt: words follow it, and the answer is read where
+  the query stands.
+
+The answer is a preference between the words that base and source ask for. Base accuracy (both
+prompts of a pair, 64 pairs of each desideratum, for either claim): SmolLM2-135M 0.92 on the search
+side, 0.85 held out (n = 128 each). The model cannot do it if asked for what it would write, which
+is the right word in 0.12 and 0.15 of these pairs: it often goes on with punctuation.
 """
+
+from collections.abc import Callable
 
 from desiderata import CausalModel, Prompt, choice, distinct, item_of, join
 
@@ -27,10 +32,14 @@ def following(words: tuple[str, ...], place: int) -> str:
     return words[(place + 1) % len(words)]
 
 
+def has_one_follower(words: tuple[str, ...], place: int) -> bool:
+    """Whether the same word came next both times; the list's last word ends the second time."""
+    return place < len(words) - 1
+
+
 def prompt(words: tuple[str, ...], query: str) -> Prompt:
-    """The list twice, then the word that asks; and the list once more, which comes too late for an
-    answer that is read at the query."""
-    listed: list = []
+    """The list twice, then the word that asks."""
+    listed: list[str | tuple[str, str]] = []
     for turn in ("first", "second"):
         for index, word in enumerate(words):
             listed += [(f"{turn}.{index}", word), " "]
@@ -38,17 +47,23 @@ def prompt(words: tuple[str, ...], query: str) -> Prompt:
 
 
 def longer(words: tuple[str, ...], query: str) -> Prompt:
+    """The same with words behind it, too late for an answer read at the query."""
     parts = prompt(words, query)
     return Prompt(f"{parts.text} and so on", parts.spans)
 
 
-inputs = {"words": distinct(choice(WORDS, one_token=True), 4), "query": item_of("words")}
-model = CausalModel(
-    inputs=inputs, mechanisms=[place, following], prompt=prompt, completion=" {following}"
-)
-middle_model = CausalModel(
-    inputs=inputs, mechanisms=[place, following], prompt=longer, completion=" {following}"
-)
+def _copying(written: Callable[..., Prompt]) -> CausalModel:
+    return CausalModel(
+        inputs={"words": distinct(choice(WORDS, one_token=True), 4), "query": item_of("words")},
+        mechanisms=[place, following],
+        where=has_one_follower,
+        prompt=written,
+        completion=" {following}",
+    )
 
-claim = model.carries("following", at="last")
-middle = middle_model.carries("following", at="query", read="query")
+
+model = _copying(prompt)
+middle_model = _copying(longer)
+
+claim = model.carries("following", at="last", among="named")
+middle = middle_model.carries("following", at="query", read="query", among="named")

@@ -1,12 +1,13 @@
-"""Docstring arguments: "def port(self, load, size, file, last): ... :param size:" -> the next name.
+"""Docstring arguments: "def update(self, load, size, ...): ... :param load: ... :param" -> " size".
 
-Heimersheim and Janiak 2023 (Alignment Forum) found the circuit in a model of four layers: a
-docstring lists the arguments of its function in order. The claim is that the name of the argument
-to come passes through the circuit at the last token. The answer is a preference among the names
-that the pair is about.
+Heimersheim and Janiak 2023 (Alignment Forum, "A circuit for Python docstrings in a 4-layer
+attention-only transformer") found the circuit: a docstring lists the arguments of its function in
+order. The claim is that the name of the argument to come passes through the circuit at the last
+token, and that the name of the function makes no difference. The answer is a preference between the
+names that base and source ask for.
 
-Base accuracy (both prompts of a pair, n = 64):
-SMOLLM
+Base accuracy (both prompts of a pair, 64 pairs of each desideratum): SmolLM2-135M 0.99 on the
+search side and 0.99 held out (n = 192 each).
 """
 
 from desiderata import CausalModel, Prompt, choice, distinct, fill, integers

@@ -1,15 +1,19 @@
 """Greater-than: "The church was built in 1743 and was rebuilt in 17" -> "5" to "9", not "0" to "4".
 
 Any later decade is right, so that the answer is a set of digits: their probability together is
-compared with that of all others. Hanna et al. 2023 (arXiv 2305.00586) found the circuit in GPT-2,
-which writes the two last digits of a year as one token. Here a year is written digit by digit, and
-the first digit after the century is asked for.
+compared with that of all other digits. Hanna et al. 2023 (arXiv 2305.00586) found the circuit in
+GPT-2 small, which writes the two last digits of a year as one token. Here the first digit after the
+century is asked for, for models that write a year digit by digit. The first year's own decade
+counts as wrong, though some of its years are later.
 
 The claim is that the decade of the first year passes through the circuit at the last token, and
-that neither the century, the year in the decade, nor the building does.
+that neither the year in the decade nor the building does. Buildings are held out, numbers are not.
+The sets overlap, and lint warns that 8 is right in every pair that keeps. Where a pair that follows
+makes more digits right than before, only these are asked for.
 
-Base accuracy (both prompts of a pair, n = 64):
-SMOLLM
+Base accuracy (the later decades are together more probable than the others, both prompts of a pair,
+64 pairs of each desideratum): SmolLM2-135M 1.00 on the search side and 1.00 held out (n = 256
+each).
 """
 
 from desiderata import CausalModel, choice, integers

@@ -1,12 +1,14 @@
 """Indirect objects with names of several tokens: "... Fiona gave a book to" -> " Beatrice".
 
 The task of tasks/ioi.py (Wang et al. 2022, arXiv 2211.00593) with names that tokenizers write as
-one to three tokens: the answer is what greedy decoding writes, token by token. The circuit at the last
-token chooses the name. What follows its first token is copied from the prompt, with the patched
-keys and values of the last token in view.
+one to three tokens; SmolLM2 writes 16 of the 24 as two or three. The answer is what greedy decoding
+writes, token by token. The claim is that the indirect object's name passes through the circuit at
+the last token, and that neither the object nor the order of mention does. The circuit brings the
+name's first token. The others are computed at the answer's own tokens, which are never patched,
+from what the name begins with and from the patched prompt (docs/answers.md).
 
-Base accuracy (n = 64):
-SMOLLM
+Base accuracy (all tokens of the name, both prompts of a pair, 64 pairs of each desideratum):
+SmolLM2-135M 0.78 on the search side, 0.77 held out (n = 256 each).
 """
 
 from desiderata import CausalModel, choice

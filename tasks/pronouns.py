@@ -1,14 +1,14 @@
 """Gendered pronouns: "Mary went to the office because" -> " she", not " he".
 
 What a name says of gender passes on to the pronoun that takes it up. Vig et al. 2020 (arXiv
-2004.12265) trace it by mediation; Mathwin et al. 2023 found a circuit in GPT-2 small. The answer is
-a preference between two pronouns.
+2004.12265) trace it by mediation; Mathwin and Corlouer 2023 (Apart Research) report a preliminary
+circuit in GPT-2 small. The answer is a preference between two pronouns.
 
 The claim is that the gender of the name passes through the circuit at the last token, and that the
 place does not matter.
 
-Base accuracy (both prompts of a pair, n = 64):
-SMOLLM
+Base accuracy (the right pronoun is the more probable one, both prompts of a pair, 64 pairs of each
+desideratum): SmolLM2-135M 0.67 on the search side, 0.69 held out (n = 192 each).
 """
 
 from desiderata import CausalModel, choice
