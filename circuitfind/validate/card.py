@@ -210,11 +210,13 @@ class Card:
 
 def decimals(value: float, like: float, *, sign: bool = False) -> str:
     """A number with two decimals, or with more where one of the size of `like` needs them to show
-    two digits.
+    two digits; what is too great for them is a power of ten.
 
     >>> decimals(0.004, 0.01)
     '0.004'
     """
+    if abs(value) >= 1e6:
+        return f"{value:{'+' if sign else ''}.3g}"
     size = abs(like) if isfinite(like) else 0.0
     places = min(6, max(2, 1 - floor(log10(size)))) if size else 2
     rounded = round(value, places) + 0.0  # -0.0 has a sign of its own

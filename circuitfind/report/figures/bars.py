@@ -14,7 +14,7 @@ from .lettering import LINE, SMALL, clean, number, put_axes, put_text, signed, w
 from .style import LOSS_HATCH, THEMES, Theme
 
 LABELS, BAR, REMARKS, PITCH = 1.2, 1.5, 0.78, 0.46  # the columns and the row height, in inches
-BELOW = PITCH - 0.03  # inches from the top of a row to the words below its bar
+BELOW, INDENT = PITCH - 0.03, 0.05  # inches from a row's top and left to the words below its bar
 VERDICTS = {"holds": "holds", "fails": "does not hold", "inconclusive": "inconclusive"}
 HATCHES = {"holds": None, "fails": LOSS_HATCH, "inconclusive": "......"}
 LIGHT = THEMES["light"]
@@ -74,7 +74,7 @@ def _put_words(
     put_text(figure, x + bar + 0.1, y - half * len(remark), remark, **look)
     look = {"color": theme.muted, "path_effects": _casing(theme)}
     told = f"told:{clean(score.name)}"
-    put_text(figure, x + 0.04, top + BELOW, _told(score, bar), gid=told, **look)
+    put_text(figure, x + INDENT, top + BELOW, _told(score, bar), gid=told, **look)
 
 
 def _pitch(scores: Sequence[DesideratumScore], bar: float) -> float:
@@ -91,7 +91,7 @@ def _told(score: DesideratumScore, bar: float) -> list[str]:
         told.append(f"mean lead {score.lead_in_words}{ends}")
     if score.loss:
         told.append(score.loss.words)
-    return [line for words in told for line in wrap(signed(words), bar + REMARKS, 2)]
+    return [line for words in told for line in wrap(signed(words), bar + REMARKS - INDENT, 2)]
 
 
 def _casing(theme: Theme) -> list[withStroke]:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ...circuits.circuit import LOGITS
 from ...objective.intervals import Values, interval, paired_interval
 from ..ablation import donor_words
 from ..behaviour import claimed_outcome, differences
@@ -91,7 +92,7 @@ def check_necessity(inputs: CheckInputs) -> Finding:
     return _finding(inputs, scores, rows, judgements)
 
 
-def judge_effect(scores: Values, n_members: int, seed: int, unit: str) -> Judgement:
+def judge_effect(scores: Values, n_members: int, seed: int, unit: str = LOGITS) -> Judgement:
     """What the joint effect decides, of the scores of the model, without the circuit, without
     any site, and without each member."""
     joint, every = scores[0] - scores[1], scores[0] - scores[2]
