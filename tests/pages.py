@@ -6,7 +6,7 @@ from itertools import combinations
 from circuitfind.circuits.circuit import Circuit, Edge
 from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
 from circuitfind.mediators.known import parse_site
-from circuitfind.validate.card import Card, DesideratumScore, Finding
+from circuitfind.validate.card import Card, DesideratumScore, Finding, Loss
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -61,10 +61,24 @@ def a_page(*texts, **changes):
         provenance={"n_layers": 2, "n_heads": len(sites), "positions": places, told: told},
         edges=(
             Edge(
-                sender=sites[0], receiver=last, channel="in", effect=0.5, low=0.25, high=0.75, n=9
+                sender=sites[0],
+                receiver=last,
+                channel="in",
+                effect=0.5,
+                low=0.25,
+                high=0.75,
+                n=9,
+                unit=told,
             ),
             Edge(
-                sender=last, receiver=None, channel="answer", effect=-1.5, low=-2.0, high=-1.0, n=9
+                sender=last,
+                receiver=None,
+                channel="answer",
+                effect=-1.5,
+                low=-2.0,
+                high=-1.0,
+                n=9,
+                unit=told,
             ),
         ),
     )
@@ -85,6 +99,19 @@ def a_page(*texts, **changes):
             vacuous=False,
             ablation=text,
             split="held-out",
+            lead=-0.25,
+            lead_low=-0.5,
+            lead_high=0.125,
+            unit=text,
+            loss=Loss(
+                limit=text,
+                mean=0.625,
+                low=0.51,
+                high=0.75,
+                allowed=0.5,
+                unit=text,
+                verdict="fails",
+            ),
         )
         for text in texts
     )
@@ -176,7 +203,7 @@ def a_comparison(*texts, shared=True):
         for a, b in combinations(names, 2)
     ]
     scores = report["desiderata"]
-    holding = [row | {"satisfaction": 1.0, "holds": True} for row in scores]
+    holding = [row | {"satisfaction": 1.0, "holds": True, "loss": None} for row in scores]
     matrix = {
         row: {claim: holding if row in (claim, "shared") else scores for claim in texts}
         for row in names

@@ -26,6 +26,8 @@ from circuitfind.objective.encoding import encode
 from circuitfind.progress import Progress
 from desiderata import Desideratum, Pair, Prompt
 
+from . import planted as wired
+from .planted import VALUES
 from .tiny import N_HEADS, N_LAYERS, NATIVE, bridge_of, random_desideratum, tiny_model
 
 # Those whose norms and weights brute force goes through by hand.
@@ -568,9 +570,32 @@ def test_a_circuit_with_edges_is_read_back(tmp_path):
     circuit.save(path)
     assert load_circuit(path) == circuit
     assert circuit.digest == plain.digest
+    told = json.loads(path.read_text())
+    assert all("unit" not in edge for edge in told["edges"])  # as files of before
+    nats = replace(circuit, edges=tuple(replace(edge, unit="nats") for edge in EDGES))
+    nats.save(path)
+    assert load_circuit(path) == nats != circuit
+    assert (nats.unit, circuit.unit, plain.unit) == ("nats", "logits", "logits")
+    assert nats.digest == plain.digest
     plain.save(path)
-    assert "edges" not in json.loads(path.read_text())  # as files of before
+    assert "edges" not in json.loads(path.read_text())
     assert load_circuit(path) == plain
+
+
+def test_edges_have_one_unit():
+    sites = Site(head(0, 1), "x.2"), Site(head(1, 0), "last")
+    mixed = EDGES[0], replace(EDGES[1], unit="nats")
+    with pytest.raises(ValueError, match="edges must have one unit; got logits, nats"):
+        replace(circuit_of(*sites), edges=mixed)
+
+
+@pytest.mark.parametrize(("among", "unit"), [(None, "logits"), (VALUES, "nats")])
+def test_effects_are_in_the_unit_of_the_answer(planted, among, unit):
+    texts = among and [f" {value}" for value in among]
+    claim = wired.task.carries("answer", at="last", among=texts)
+    batch = encode(planted, claim.sample(16, 0)[1])[0]
+    edges = find_edges(planted, circuit_of(*(Site(one, "last") for one in wired.CIRCUIT)), batch)
+    assert edges and {edge.unit for edge in edges} == {unit}
 
 
 def test_edges_join_members():

@@ -21,6 +21,7 @@ Channel = Literal["q", "k", "v", "in", "answer"]
 Mlps = Literal["frozen", "recomputed"]
 CHANNELS: tuple[Channel, ...] = ("q", "k", "v", "in", "answer")
 MLPS: tuple[Mlps, ...] = ("frozen", "recomputed")
+LOGITS = "logits"  # the unit of an answer where a file does not tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,13 @@ class Edge:
         receiver: None for the answer.
         channel: the receiver's input that takes the sender's change: a head's q, k or v, an MLP's
             `in`, or the `answer` itself.
-        effect: by how many logits, as a mean over pairs, the lead of the base's answer over the
-            source's shrinks when this path alone carries what the sender does in the source.
-            Above 0, the path works for the answer; below, against it.
+        effect: by how much, as a mean over pairs, the lead of the base's answer over the source's
+            shrinks when this path alone carries what the sender does in the source. Above 0, the
+            path works for the answer; below, against it.
         low, high: the 95 % interval of `effect`.
         n: pairs.
         mlps: what MLPs between sender and receiver did: kept the base's value, or computed it anew.
+        unit: of `effect`, that of the answer; files before it was there have logits.
 
     Raises:
         ValueError: an edge to a site by the channel `answer`, or to the answer by another one.
@@ -50,6 +52,7 @@ class Edge:
     high: float
     n: int
     mlps: Mlps = "frozen"
+    unit: str = LOGITS
 
     def __post_init__(self) -> None:
         if (self.channel == "answer") != (self.receiver is None):
@@ -60,9 +63,12 @@ class Edge:
         return f"{self.sender} -> {end}"
 
     def as_json(self) -> dict[str, Any]:
-        """The edge as the plain values of a circuit file."""
+        """The edge as the plain values of a circuit file; its unit only where it is not logits."""
         receiver = None if self.receiver is None else str(self.receiver)
-        return asdict(self) | {"sender": str(self.sender), "receiver": receiver}
+        told = asdict(self) | {"sender": str(self.sender), "receiver": receiver}
+        if self.unit == LOGITS:
+            del told["unit"]  # as in files before it was there
+        return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,8 @@ class Circuit:
         format: of the file that it came from or will be written to.
 
     Raises:
-        ValueError: a score for each site was expected, each site once, and edges between them.
+        ValueError: a score for each site was expected, each site once, and edges between them, all
+            in one unit.
     """
 
     model: str
@@ -107,6 +114,8 @@ class Circuit:
         strange = [edge for edge in self.edges if not {edge.sender, edge.receiver} <= members]
         if strange:
             problems.append(f"edges to or from other sites: {', '.join(map(str, strange))}")
+        if len(units := sorted({edge.unit for edge in self.edges})) > 1:
+            problems.append(f"edges must have one unit; got {', '.join(units)}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -134,6 +143,11 @@ class Circuit:
                 "parameters": {one.kind: one.digest for one in mediators if one.digest},
             }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def unit(self) -> str:
+        """The unit of the effects of its edges."""
+        return next((edge.unit for edge in self.edges), LOGITS)
 
     @property
     def counts(self) -> tuple[tuple[Glyph, int], ...]:

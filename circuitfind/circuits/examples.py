@@ -14,8 +14,8 @@ FORMAT = "circuitfind-examples/1"
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One pair and the model's most likely next token under three patches; answers are tokens as
-    the tokenizer writes them.
+    """One pair and what the model answers under three patches; answers are words, and where several
+    texts are right, all of them, such as "are or were".
 
     `got` is its answer with the patch that the desideratum asks for (the circuit, or everything
     else where the part is outside), `untouched` that without any, `everything` that with every

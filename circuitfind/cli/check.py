@@ -133,7 +133,8 @@ def paths(
     from ..runs import revalidate as recheck
 
     with TerminalProgress(Console(stderr=True)) as shown:
-        edges = recheck.add_paths(run_path, mlps, n, shown).edges  # type: ignore[arg-type]
+        circuit = recheck.add_paths(run_path, mlps, n, shown)  # type: ignore[arg-type]
+    edges = circuit.edges
     if as_json:
         print_json([edge.as_json() for edge in edges])
         return
@@ -148,4 +149,4 @@ def paths(
         )
         for edge in sorted(edges, key=lambda edge: -abs(edge.effect))
     ]
-    print_rows(("from", "to", "channel", "logits", "95 %", "n"), rows, as_json)
+    print_rows(("from", "to", "channel", circuit.unit, "95 %", "n"), rows, as_json)

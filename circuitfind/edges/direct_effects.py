@@ -63,7 +63,8 @@ def find_edges(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Edge, ...]:
-    """The direct effects of the circuit's members on each other and on the answer, in logits.
+    """The direct effects of the circuit's members on each other and on the answer, in the answer's
+    unit.
 
     Every path that the model has is listed, whatever its effect: from a member to the inputs of
     those of later layers (and from a head to its own layer's MLP, where that reads it), to the
@@ -114,6 +115,7 @@ def find_edges(
                 high=high,
                 n=len(values),
                 mlps=mlps,
+                unit=batch.answer.unit,
             )
         )
     return tuple(edges)
@@ -209,7 +211,7 @@ def _lost(
     mlps: Mlps,
     measured: Callable[[int], None],
 ) -> Float[Tensor, "path pair"]:
-    """What the lead loses by each path in each pair, in logits; `measured` is told of each pass
+    """What the lead loses by each path in each pair; `measured` is told of each pass
     how many more paths are known."""
     prepared = prepare(model, batch, sites)
     at_once = max(1, masks_per_pass(prepared) - 2)

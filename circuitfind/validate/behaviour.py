@@ -1,4 +1,5 @@
-"""The model's behaviour in numbers: logit differences per pair, and the share of them that is kept.
+"""The model's behaviour in numbers: the lead of the right answer per pair, and the share of it that
+is kept.
 
 Several checks measure a circuit so, each under ablations of its own; see `ablation`.
 """
@@ -11,9 +12,11 @@ from .ablation import Outcome, ablate
 from .inputs import PAIRS_COMPARED, CheckInputs
 from .thresholds import NOISE
 
+NOT_NUMBERS = "some scores are not numbers; float32 may help"
+
 
 def differences(outcome: Outcome) -> Values:
-    """The logit differences, per mask and pair, in double precision."""
+    """The leads of the right answer, per mask and pair, in double precision."""
     return outcome.difference.double().numpy()
 
 
@@ -23,7 +26,7 @@ def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1)
     return (circuit.mean(axis) - lowest) / (whole.mean(axis) - lowest)
 
 
-def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
+def cannot_divide(whole: Values, empty: Values, seed: int, unit: str) -> str:
     """Why m(M) - m(empty) is nothing to divide by; "" where it differs from 0."""
 
     def gap(whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
@@ -34,13 +37,14 @@ def cannot_divide(whole: Values, empty: Values, seed: int) -> str:
     if (low > 0 or high < 0) and abs(value) > NOISE:
         return ""
     return (
-        f"ablating every site changes the logit difference by {-value:+.3f} "
+        f"ablating every site changes the lead of the right answer by {-value:+.3f} {unit} "
         f"({-high:+.3f} to {-low:+.3f}), which cannot be told from 0 on {len(whole)} pairs"
     )
 
 
 def claimed_scores(inputs: CheckInputs, membership: Float[Tensor, "mask site"]) -> Values:
-    """The logit differences per mask and pair, with all outside each mask ablated as claimed.
+    """The leads of the right answer per mask and pair, with all outside each mask ablated as
+    claimed.
 
     Raises:
         ValueError: there is nothing to measure, with the reason.
@@ -61,7 +65,7 @@ def claimed_outcome(
         raise ValueError(f"the circuit {size}, so that there is nothing to compare it with")
     outcome = ablate(inputs, inputs.donor, n).outcome(membership)
     if not bool(outcome.difference.isfinite().all()):
-        raise ValueError("some logits are not numbers; float32 may help")
+        raise ValueError(NOT_NUMBERS)
     if outcome.difference.shape[1] < 2:
         raise ValueError("one pair is no sample")
     return outcome

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import floor, isfinite, log10
 from typing import Annotated, Any, Literal
 
-from ..circuits.circuit import Circuit
+from ..circuits.circuit import LOGITS, Circuit
 from ..records import CLOSED, Format, stored_as
 
 Verdict = Literal["holds", "fails", "inconclusive"]
@@ -81,6 +82,19 @@ class Loss:
     unit: str
     verdict: Verdict
 
+    def __str__(self) -> str:
+        return f"{self.words}: {self.verdict}"
+
+    @property
+    def words(self) -> str:
+        """What is lost and allowed, without the verdict."""
+        mean, low, high, allowed = (
+            decimals(value, self.allowed)
+            for value in (self.mean, self.low, self.high, self.allowed)
+        )
+        of = f"of the {allowed} {self.unit}".rstrip()
+        return f"loses {mean} ({low} to {high}) {of} allowed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DesideratumScore:
@@ -118,6 +132,29 @@ class DesideratumScore:
     unit: str = ""
     loss: Loss | None = None
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it holds; of a desideratum with a limit the verdict on what is lost, which may
+        be that neither can be said."""
+        if self.loss is not None:
+            return self.loss.verdict
+        return "holds" if self.holds else "fails"
+
+    @property
+    def lead_in_words(self) -> str:
+        """The mean lead with its unit, such as "+3.21 nats"; "" where the report does not tell."""
+        if self.lead is None:
+            return ""
+        return f"{decimals(self.lead, self.lead, sign=True)} {self.unit}".rstrip()
+
+    @property
+    def lead_interval(self) -> str:
+        """Between what the mean lead lies, such as "+3.05 to +3.40"; "" where nobody can tell."""
+        if self.lead is None or self.lead_low is None or self.lead_high is None:
+            return ""
+        ends = self.lead_low, self.lead_high
+        return " to ".join(decimals(end, self.lead, sign=True) for end in ends)
+
 
 @dataclass(frozen=True)
 class Card:
@@ -152,6 +189,11 @@ class Card:
         return pairs_in_words([score.split for score in self.desiderata])
 
     @property
+    def unit(self) -> str:
+        """The unit of what checks measure: that of the first desideratum's answer."""
+        return next((score.unit for score in self.desiderata if score.unit), LOGITS)
+
+    @property
     def holds(self) -> bool:
         """Whether every desideratum holds on the held-out pairs."""
         return all(score.holds for score in self.desiderata)
@@ -164,6 +206,21 @@ class Card:
             "binds": dict(self.binds),
             **({"space": dict(self.space)} if self.space else {}),
         }
+
+
+def decimals(value: float, like: float, *, sign: bool = False) -> str:
+    """A number with two decimals, or with more where one of the size of `like` needs them to show
+    two digits; what is too great for them is a power of ten.
+
+    >>> decimals(0.004, 0.01)
+    '0.004'
+    """
+    if abs(value) >= 1e6:
+        return f"{value:{'+' if sign else ''}.3g}"
+    size = abs(like) if isfinite(like) else 0.0
+    places = min(6, max(2, 1 - floor(log10(size)))) if size else 2
+    rounded = round(value, places) + 0.0  # -0.0 has a sign of its own
+    return f"{rounded:{'+' if sign and rounded else ''}.{places}f}"
 
 
 @dataclass(frozen=True, kw_only=True)

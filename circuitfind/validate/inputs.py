@@ -65,6 +65,11 @@ class CheckInputs:
         return all(one.exhaustive for one in self.objective.desiderata)
 
     @property
+    def unit(self) -> str:
+        """The unit of what `ablation` measures: that of the first desideratum's answer."""
+        return self.batches[0].answer.unit
+
+    @property
     def members(self) -> list[int]:
         """The indices of the circuit's sites among the candidates."""
         return self.membership.nonzero()[:, 0].tolist()

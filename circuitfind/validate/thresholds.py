@@ -10,7 +10,7 @@ from .card import Verdict
 LEVEL = 0.05  # of every significance test
 QUANTILE = 0.9  # the share of random circuits to beat (Shi et al. 2024, arXiv 2410.13032)
 POWER = 0.8  # the probability of a rejection from which on a sample counts as large enough
-NOISE = 1e-3  # logits; a smaller effect is rounding, not behaviour
+NOISE = 1e-3  # in the answer's unit (logits, nats); a smaller effect is rounding, not behaviour
 # What counts as the same behaviour: within a fifth. The paper that named the measure called 0.87
 # faithful (Wang et al. 2022, arXiv 2211.00593); more than 1 is as much another behaviour as less.
 LEAST_KEPT, MOST_KEPT = 0.8, 1.2

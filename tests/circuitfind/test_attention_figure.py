@@ -101,6 +101,17 @@ def test_shades_grow_with_the_weight_and_marks_are_where_they_belong():
     assert artists(figure, "shade-") and "share of a head's attention" in words_of(figure)
 
 
+def test_an_answer_of_several_texts_is_bold_wherever_one_stands():
+    circuit, examples = looking()
+    (told,) = examples.sets
+    one = replace(told.examples[0], base_answer="ring or mask or <b> or 21 more")
+    made = replace(examples, sets=(replace(told, examples=(one,)),))
+    figure = draw_attention(circuit, made)
+    bold = [t.get_text() for t in artists(figure, "token-").values() if t.get_weight() == "bold"]
+    assert bold == ["ring", "mask"]
+    assert "Bold: the answer, “ring or mask or <b> or 21 more”." in words_of(figure)
+
+
 def test_a_long_prompt_keeps_what_is_looked_at_and_counts_the_rest():
     tokens = tuple(f" w{n}" for n in range(200))
     circuit, examples = looking(tokens, 2, places=("last", "name"))

@@ -1,5 +1,6 @@
 """Checks one by one, each on a circuit that passes and on one that does not."""
 
+import re
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
@@ -18,9 +19,15 @@ from circuitfind.objective.objective import Objective
 from circuitfind.runs.compare_cards import drifted
 from circuitfind.search import SearchConfig, candidate_sites, positions_of
 from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
+from circuitfind.validate.card import Loss
 from circuitfind.validate.checks import rival, selectivity, stability
+from circuitfind.validate.checks.completeness import check_completeness
 from circuitfind.validate.checks.controls import check_controls
+from circuitfind.validate.checks.curve import check_curve
+from circuitfind.validate.checks.equivalence import check_equivalence
+from circuitfind.validate.checks.faithfulness import check_faithfulness
 from circuitfind.validate.checks.groups import check_groups
+from circuitfind.validate.checks.necessity import check_necessity
 from circuitfind.validate.checks.pairs import check_pairs
 from circuitfind.validate.checks.rival import check_rival
 from circuitfind.validate.checks.stability import check_stability
@@ -300,3 +307,57 @@ def test_drift_is_named(planted, held_out, sound):
     moved = replace(before.desiderata[0], satisfaction=0.5, holds=True)
     shifted = replace(before, desiderata=(moved, *before.desiderata[1:]))
     assert "outside" in drifted(before, shifted)[0]
+
+
+def test_a_limit_drifts_by_its_verdict_and_its_interval(planted, held_out, sound):
+    card = validate(planted, sound.circuit, held_out, checks=["pairs"])
+    (plain, *_) = card.desiderata
+    loss = Loss(limit="l", mean=0.2, low=0.1, high=0.3, allowed=0.5, unit="nats", verdict="holds")
+
+    def told(old, new):
+        cards = [
+            replace(card, desiderata=(replace(plain, loss=one, **changes),))
+            for one, changes in (old, new)
+        ]
+        return drifted(*cards)
+
+    same = loss, {}
+    assert told(same, (replace(loss, mean=0.29), {"satisfaction": 0.1})) == ()
+    (words,) = told(same, (replace(loss, mean=0.31), {}))
+    assert words == (
+        "'follows answer' loses 0.31 (0.10 to 0.30) of the 0.50 nats allowed: holds now, outside "
+        "the interval before, when it loses 0.20 (0.10 to 0.30) of the 0.50 nats allowed: holds"
+    )
+    unsure = replace(loss, verdict="inconclusive"), {"holds": False}
+    (words,) = told(same, unsure)
+    assert "allowed: inconclusive now; before, it loses 0.20" in words
+    assert told(unsure, unsure) == ()
+    (words,) = told(unsure, (replace(loss, verdict="fails"), {"holds": False}))
+    assert "allowed: fails now; before" in words
+    for other in (replace(loss, limit="m"), None):
+        (words,) = told(same, (other, {}))
+        assert f"has another limit: {other.limit if other else 'no limit'} now, l before" in words
+
+
+@pytest.mark.parametrize(("among", "unit"), [(None, "logits"), ([" v1", " v2"], "nats")])
+def test_sentences_name_the_unit_of_the_answer(planted, among, unit):
+    values = [f" v{n}" for n in range(25)]
+    claim = wired.task.carries("answer", at="last", complete=True, among=among and values)
+    subject = subject_of(planted, claim.sample(60, 3)[1], wired.CIRCUIT)
+    assert subject.unit == unit
+    told = check_necessity(subject).says
+    assert re.search(rf"costs \d+\.\d+ of \d+\.\d+ {unit},", told), told
+    told = check_equivalence(subject).says
+    assert re.search(rf"mean difference is [+-]\d\.\d+ of \d+\.\d+ {unit}", told), told
+    told = check_completeness(subject).says
+    assert re.search(rf"the right answer leads by -?\d+\.\d+ and -?\d+\.\d+ {unit}\)", told), told
+    same = subject_of(planted, [alike(one) for one in claim.sample(60, 3)[1]], wired.CIRCUIT)
+    for check in (check_faithfulness, check_completeness, check_curve):
+        told = check(same).says
+        assert re.search(rf"changes the lead of the right answer by \S+ {unit} ", told), told
+
+
+def alike(desideratum):
+    """The same pairs, each source with the base's prompt, so that ablating changes nothing."""
+    pairs = tuple(replace(pair, source=pair.base) for pair in desideratum.pairs)
+    return replace(desideratum, pairs=pairs, donor="source")

@@ -254,6 +254,10 @@ def test_depth_grows_upward_and_positions_follow_the_example():
     assert box["0"][1, 0] < box["1"][0, 0]
 
 
+def max_of(circuit: Circuit) -> float:
+    return max(edge.effect for edge in circuit.edges)
+
+
 def test_signs_and_sizes_of_effects_and_what_is_left_out():
     circuit = make_circuit(60)
     figure = draw_diagram(circuit, width="two")
@@ -271,6 +275,10 @@ def test_signs_and_sizes_of_effects_and_what_is_left_out():
     assert f"{len(wanted)} of {len(sizes)} paths" in words
     most = max(size for n, size in enumerate(sizes) if n not in wanted)
     assert f"{len(sizes) - len(wanted)} of at most {most:.2g} logits" in words
+    other = replace(circuit, edges=tuple(replace(edge, unit="nats") for edge in circuit.edges))
+    words = " ".join(text.get_text() for text in texts(draw_diagram(other, width="two")))
+    assert f"of at most {most:.2g} nats" in words and f"up to {max_of(circuit):+.2g} nats" in words
+    assert "logits" not in words
 
 
 @pytest.mark.parametrize(

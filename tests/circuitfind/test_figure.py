@@ -18,7 +18,8 @@ from circuitfind.mediators.site import Site
 from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import draw, save_figure
-from circuitfind.validate.card import Card, DesideratumScore, Finding
+from circuitfind.report.figures.style import LOSS_HATCH
+from circuitfind.validate.card import Card, DesideratumScore, Finding, Loss
 
 from ..plugins import mixed_circuit, neuron, plug_in, stream
 
@@ -250,6 +251,34 @@ def test_verdicts_and_signs_are_told_without_colour():
     assert any("random circuits: holds, beats 97/100" in text for text in words)
     assert {site.component.mediator for site in circuit.sites} == {HEADS}
     assert any("9 of 36 sites (9 heads)" in text for text in words)
+
+
+@pytest.mark.parametrize("unit", ["nats", *HOSTILE])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_leads_and_losses_stand_below_their_bars(unit):
+    card = make_card(3)
+    lost = Loss(
+        limit="l", mean=0.62, low=0.51, high=0.75, allowed=0.5, unit=unit, verdict="inconclusive"
+    )
+    first, second, third = card.desiderata
+    led = {"lead": -0.25, "lead_low": -0.5, "lead_high": 0.125, "unit": unit}
+    scores = replace(first, **led), replace(second, **led, loss=lost), third
+    figure = draw(make_circuit(4, 8, 3), replace(card, desiderata=scores))
+    check_labels_apart(figure)
+    words = " ".join(text.get_text() for text in texts(figure))
+    minus = "\N{MINUS SIGN}"
+    assert words.count(f"mean lead {minus}0.25") == 2
+    assert words.count("loses 0.62 (0.51 to 0.75) of the 0.50") == 1
+    assert "inconclusive" in words and "share of held-out pairs (limits: share kept)" in words
+    bars, told = artists(figure), named(figure, "told")
+    assert told == [NAMES[0], NAMES[1]] or len(told) > 2  # others wrap
+    hatches = [bars[f"bar:{name}"].get_hatch() for name in NAMES[:3]]
+    assert hatches[0] is hatches[2] is None and hatches[1] != LOSS_HATCH
+    if unit == "nats":
+        assert f"mean lead {minus}0.25 nats ({minus}0.50 to +0.12)" in words
+        assert "of the 0.50 nats allowed" in words
+    only = draw(make_circuit(4, 8, 3), replace(card, desiderata=scores[1:2]))
+    assert "share kept, on held-out pairs" in [text.get_text() for text in texts(only)]
 
 
 def test_a_fine_grid_lists_names_and_says_how_many_it_leaves_out():

@@ -23,7 +23,7 @@ from circuitfind.report.figures.plots import draw_search
 from circuitfind.report.figures.titled import Shown
 from circuitfind.report.text.table import print_report
 from circuitfind.search import FrontierPoint, SearchResult
-from circuitfind.validate.card import Card, DesideratumScore, Finding
+from circuitfind.validate.card import Card, DesideratumScore, Finding, Loss, decimals
 
 from ..pages import a_page
 from ..plugins import mixed_circuit, plug_in
@@ -97,7 +97,7 @@ def a_circuit(words="words", n=3, **provenance):
     )
 
 
-def a_card(words="words"):
+def a_card(words="words", **changes):
     row = DesideratumScore(
         name=words,
         part="inside",
@@ -126,7 +126,7 @@ def a_card(words="words"):
         split="held-out",
         says=words,
     )
-    return Card((row,), (found,))
+    return Card((replace(row, **changes),), (found,))
 
 
 def a_result(words="words", names=("a", "b"), circuit=None):
@@ -196,6 +196,59 @@ def test_cards_and_results_say_their_verdicts():
     assert "✗ fails" in text and "it fails since" in text and "0 to 4 sites" in text
     empty = replace(a_circuit(), sites=(), scores=())
     assert "site" not in text_of(replace(a_result(), circuit=empty, frontier=()))
+
+
+LOSS = Loss(limit="l", mean=0.21, low=0.15, high=0.28, allowed=0.5, unit="nats", verdict="holds")
+LED = {"lead": 3.2, "lead_low": 3.05, "lead_high": 3.4, "unit": "nats"}
+
+
+def table_of(card, width):
+    """What the terminal shows of a card, without its lines."""
+    console = Console(record=True, width=width, file=io.StringIO())
+    circuit = a_circuit()
+    cost = dict.fromkeys(("tokens_forward", "tokens_backward", "flops", "seconds"), 1)
+    told = {"success": True, "message": "m", "size": {"of": 9}, "notes": [], "problems": []}
+    report = told | card.as_json() | {"cost": cost | {"stages": {}}}
+    print_report(console, circuit.as_json(), report)
+    return " ".join(console.export_text().replace("│", " ").split())
+
+
+@pytest.mark.parametrize("width", [100, 150])
+def test_a_card_tells_leads_and_losses_in_their_unit(width):
+    lead, loss = "+3.20 nats (+3.05 to +3.40)", "loses 0.21 (0.15 to 0.28) of the 0.50 nats allowed"
+    card = a_card(**LED, loss=LOSS, holds=True)
+    assert lead in text_of(card) and f"{loss}: holds" in text_of(card)
+    told = table_of(card, width)
+    assert lead in told and f"{loss}: holds" in told and "mean lead" in told
+    for verdict in ("fails", "inconclusive"):
+        other = a_card(**LED, loss=replace(LOSS, verdict=verdict))
+        assert f"{loss}: {verdict}" in text_of(other)
+        told = table_of(other, width)
+        between = f"{lead} " if width == 150 else ""
+        assert f"{loss}: {verdict}" in told and f"0.300-0.700 {between}{verdict}" in told
+    one_pair = replace(card.desiderata[0], lead_low=None, lead_high=None, loss=None)
+    assert "+3.20 nats holds" in table_of(replace(card, desiderata=(one_pair,)), 150)
+
+
+def test_a_card_of_before_tells_no_lead():
+    for told in (text_of(a_card()), table_of(a_card(), 100), table_of(a_card(), 150)):
+        assert "0.500" in told and "lead" not in told and "loses" not in told
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "text"),
+    [
+        (0.214, 0.5, "0.21"),
+        (0.0214, 0.011, "0.021"),
+        (-0.001, 3.0, "0.00"),
+        (1e-9, 1e-9, "0.000000"),
+        (2.0, 0.0, "2.00"),
+        (3.0, float("inf"), "3.00"),
+        (1e300, 1e300, "1e+300"),
+    ],
+)
+def test_numbers_show_two_digits_of_what_they_are_compared_with(value, like, text):
+    assert decimals(value, like) == text
 
 
 def test_a_result_plots_its_frontier_with_bounds_and_choice():

@@ -118,6 +118,35 @@ def test_without_examples_frontier_or_stored_effects():
     assert "--without: 0.65" in page
 
 
+def told_by(page):
+    return " ".join("".join(Elements(page).text).split())
+
+
+def test_leads_and_losses_stand_with_their_unit(page):
+    circuit, report, _ = a_page()
+    told = told_by(page)
+    assert "mean lead\N{MINUS SIGN}0.25 plain \N{MINUS SIGN}0.50 to +0.12" in told
+    assert "✕ fails It loses 0.62 (0.51 to 0.75) of the 0.50 plain allowed" in told
+    assert "Edges out, in plain" in told and "logits" not in told
+    for verdict, mark in (("holds", "✓"), ("fails", "✕"), ("inconclusive", "?")):
+        row = report["desiderata"][0]
+        row["loss"]["verdict"], row["holds"] = verdict, verdict == "holds"
+        told = told_by(render_page(circuit, report))
+        assert f"{mark} plain" in told and f"{mark} {verdict} It loses" in told
+
+
+def test_reports_before_leads_and_units_are_told_as_ever():
+    circuit, report, _ = a_page("nats")
+    for key in ("lead", "lead_low", "lead_high", "unit", "loss"):
+        del report["desiderata"][0][key]
+    plain = replace(circuit, edges=tuple(replace(edge, unit="logits") for edge in circuit.edges))
+    assert all("unit" not in edge for edge in plain.as_json()["edges"])
+    told = told_by(render_page(plain, report))
+    assert "reaches0.900 0.800 to 0.950" in told and "✕ nats" in told
+    assert "mean lead" not in told and "loses" not in told
+    assert "Edges out, in logits" in told
+
+
 def test_a_card_or_examples_of_another_circuit_are_refused():
     circuit, report, examples = a_page()
     other = replace(circuit, model="other")

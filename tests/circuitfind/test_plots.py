@@ -111,6 +111,9 @@ def test_pairs_have_a_scale_and_those_not_measured_a_cross(real):
     figure = draw_effects(circuit, with_check(report, "necessity", rows))
     assert artists(figure, "shade-") and not artists(figure, "unknown-")
     assert "effect beyond the sum, in logits" in words_of(figure)
+    nats = report | {"desiderata": [row | {"unit": "nats"} for row in report["desiderata"]]}
+    told = words_of(draw_effects(circuit, with_check(nats, "necessity", rows)))
+    assert "effect beyond the sum, in nats" in told and "logits" not in told
     assert "not measured" not in words_of(figure)
     figure = draw_effects(circuit, with_check(report, "necessity", rows[::-2]))
     check_labels(figure)

@@ -146,7 +146,9 @@ def _answer(examples: Examples) -> str | None:
 
 
 def _is(answer: str | None, token: str) -> bool:
-    return answer is not None and token.strip() == answer.strip() != ""
+    """Whether a token is the answer, or one of several ("are or were")."""
+    texts = [answer, *answer.split(" or ")] if answer is not None else []
+    return token.strip() != "" and token.strip() in [text.strip() for text in texts]
 
 
 def _notes(seen: Attention, grid: Grid, n_heads: int, answer: str | None) -> str:

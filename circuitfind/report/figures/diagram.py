@@ -36,6 +36,7 @@ MARGIN = 0.1
 MOST_EDGES = {"one": 48, "two": 72}  # more arrows than this cannot be followed
 WEAKEST = 0.01  # of the greatest effect; what is less would be drawn as a hair
 TALLEST = 9.0  # inches of a page
+UNIT = 0.8  # inches of the name of a unit
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.62)  # tried until all fits; the last is made do with
 
 
@@ -194,4 +195,7 @@ def _about(circuit: Circuit, kept: Sequence[int]) -> list[str]:
     rest = set(range(len(effects))) - set(kept)
     most = max(effects[n] for n in rest)
     drawn = f"the strongest {len(kept)} of {len(effects)} paths"
-    return [about, f"{drawn}; {len(rest)} of at most {most:.2g} logits are not drawn"]
+    return [
+        about,
+        f"{drawn}; {len(rest)} of at most {most:.2g} {cut(circuit.unit, UNIT)} are not drawn",
+    ]

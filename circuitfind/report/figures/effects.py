@@ -56,9 +56,9 @@ def draw_effects(
     cell, names = _cells(members, wide)
     pairs_high = 0.32 + cell * len(members) + names + 0.2 + KEY if pairs else 0.0
     high = max(bars_high, pairs_high) if beside else bars_high + pairs_high
-    words = card_from_json(report).pairs
+    card = card_from_json(report)
     with styled(colours):
-        figure, top = titled_figure(page, circuit, words, colours, high)
+        figure, top = titled_figure(page, circuit, card.pairs, colours, high)
         if single:
             rows = [(row["site"], row["effect"], bool(row["needed"])) for row in single]
             head = "lost when a site is left out", "share of pairs; hatched: cannot be told from 0"
@@ -67,7 +67,8 @@ def draw_effects(
             corner = (MARGIN + wide + 0.3, top) if beside else (MARGIN, top + bars_high)
             _put_pairs(figure, members, pairs, corner, cell, names, colours)
             below = corner[0], corner[1] + pairs_high - KEY
-            _put_key(figure, len(members), pairs, below, min(1.6, wide - 0.4), cell, colours)
+            unit = f"effect beyond the sum, in {cut(card.unit, 0.8)}"
+            _put_key(figure, len(members), pairs, below, min(1.6, wide - 0.4), cell, unit, colours)
     return figure
 
 
@@ -147,13 +148,13 @@ def _put_key(
     corner: tuple[float, float],
     wide: float,
     cell: float,
+    words: str,
     theme: Theme,
 ) -> None:
     """What the shades of pairs are worth, and what a hatch, a cross and a blank mean."""
     left, top = corner
     colours = score_colours([row["excess"] for row in pairs])
     peak = colours.get_clim()[1]
-    words = "effect beyond the sum, in logits"
     put_colour_bar(figure, (left + 0.2, top), wide, colours, [-peak, 0.0, peak], words, theme)
     said = []
     if cell < NUMBERED and any(row["excess"] < 0 for row in pairs):

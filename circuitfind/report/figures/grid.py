@@ -21,7 +21,7 @@ from ...mediators.space import USUAL, Decoder
 from ...validate.card import Card, Finding
 from ...validate.names import LEAVE_ONE_OUT, RANDOM_CIRCUITS
 from ..text.counts import size_words
-from .bars import BAR, LABELS, PITCH, REMARKS, put_bars, put_legend
+from .bars import BAR, LABELS, REMARKS, bars_height, put_bars, put_legend
 from .columns import (
     Block,
     blocks_of,
@@ -54,7 +54,7 @@ def draw(circuit: Circuit, card: Card | None = None) -> Figure:
     grid, scores = _grid(circuit), card.desiderata if card else ()
     with styled():
         right = 0.25 + LABELS + BAR + REMARKS if scores else 0.0
-        grid, height = _arranged(grid, right, len(scores) * PITCH + 1.0 if scores else 0.0)
+        grid, height = _arranged(grid, right, bars_height(scores) if scores else 0.0)
         inner = max(grid.width + right, 3.8)
         claim = wrap(circuit.claim, inner, 3, TITLE, "bold")
         about = wrap(_summary(circuit, grid), inner, 4)

@@ -1,5 +1,6 @@
 """Text in figures: measured before it is placed, in inches from the top left corner."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,6 +21,11 @@ def number(value: float) -> str:
     """Two decimals, or a power of ten for what is too great for them."""
     text = f"{value:.2f}" if abs(value) < 99.5 else f"{value:.0e}".replace("e+0", "e")
     return text.replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+
+
+def signed(words: str) -> str:
+    """Words with a real minus before each number that is below 0."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", words)
 
 
 def clean(text: str) -> str:

@@ -171,7 +171,7 @@ def legend_of(circuit: Circuit, graph: Graph) -> list[Item]:
     """The legend: what the arrows, shapes and fills mean."""
     effects, items = [arrow.effect for arrow in graph.arrows], []
     if effects and max(effects) > 0:
-        words = f"helps the answer, up to {max(effects):+.2g} logits"
+        words = f"helps the answer, up to {max(effects):+.2g} {cut(circuit.unit, 0.8)}"
         items.append(Item(partial(_show_line, sign=1.0), words))
     if effects and min(effects) < 0:
         words = f"hinders it, up to {min(effects):+.2g}".replace("-", "\N{MINUS SIGN}")

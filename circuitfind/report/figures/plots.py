@@ -20,7 +20,7 @@ from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
 from ...validate.card import card_from_json
 from ...validate.names import RANDOM_CIRCUITS
-from .bars import PITCH, REMARKS, put_bars
+from .bars import REMARKS, bars_height, put_bars
 from .lettering import LINE, SMALL, clean, cut, inches, number, put_axes, put_text, wrap
 from .style import INK, Theme, score_colours, score_fill, styled, theme_named, width_named
 from .titled import MARGIN, Report, details_of, titled_figure
@@ -193,7 +193,8 @@ def _put_random(axes: Axes, size: int, report: Report, theme: Theme) -> None:
 def draw_bars(
     circuit: Circuit, report: Report, *, theme: str = "light", width: str = "one"
 ) -> Figure:
-    """The satisfaction of each desideratum with its interval, null, ceiling and bound.
+    """The satisfaction of each desideratum with its interval, null, ceiling and bound; by how
+    much the expected answer leads, and what is lost of a desideratum with a limit.
 
     Raises:
         ValueError: the report has no desiderata; no such theme or width.
@@ -208,8 +209,7 @@ def draw_bars(
     labels = 0.4 * (page - REMARKS - 2 * MARGIN)
     bar = page - 2 * MARGIN - labels - REMARKS - 0.1
     with styled(colours):
-        words = card.pairs
-        figure, top = titled_figure(page, circuit, words, colours, PITCH * len(scores) + 1.0)
+        figure, top = titled_figure(page, circuit, card.pairs, colours, bars_height(scores, bar))
         put_bars(figure, scores, MARGIN, top, labels=labels, bar=bar, theme=colours)
     return figure
 

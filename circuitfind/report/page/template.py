@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..figures.lettering import signed
+
 HERE = Path(__file__).parent
 SEEN = {"\n": "↵\n", "\t": "⇥", "\r": "␍", "\x00": "␀"}
 MARKS = {"holds": "✓", "fails": "✕", "inconclusive": "?"}
@@ -51,7 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"visible": visible, "number": number, "cell": cell}
+    made.filters |= {"visible": visible, "number": number, "cell": cell, "signed": signed}
     made.globals["marks"] = MARKS
     return made
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
-from ...validate.card import Card
+from ...validate.card import Card, DesideratumScore
 from .counts import size_words
 from .preview import run_words, visible
 from .sitegraph import on_one_line
@@ -39,7 +39,8 @@ def circuit_html(circuit: Circuit) -> str:
 
 
 def card_html(card: Card) -> str:
-    """A card: every desideratum with its interval, and every check with what it says."""
+    """A card: every desideratum with its interval, lead and loss, and what every check says."""
+    leads = any(row.lead_in_words for row in card.desiderata)
     desiderata = [
         [
             row.name,
@@ -48,16 +49,27 @@ def card_html(card: Card) -> str:
             _number(row.need),
             _number(row.satisfaction),
             f"{_number(row.low)} to {_number(row.high)}",
-            _mark(row.holds),
+            *([_lead(row)] if leads else []),
+            MARKS[row.verdict],
         ]
         for row in card.desiderata
     ]
     checks = [[row.name, MARKS[row.verdict], str(row.n), row.says] for row in card.findings]
     reached = sum(row.holds for row in card.desiderata)
-    words = f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs}"
-    head = ["desideratum", "part", "n", "needs", "reaches", "95 %", ""]
+    words = [f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs}"]
+    words += [f"{row.name!r} {row.loss}" for row in card.desiderata if row.loss]
+    head = [
+        "desideratum",
+        "part",
+        "n",
+        "needs",
+        "reaches",
+        "95 %",
+        *(["mean lead"] if leads else []),
+        "",
+    ]
     tables = _table(head, desiderata) + _table(["check", "verdict", "n", "says"], checks)
-    return _box(f"Card: {_mark(card.holds)}", [words], tables)
+    return _box(f"Card: {_mark(card.holds)}", words, tables)
 
 
 def result_html(result: SearchResult) -> str:
@@ -120,6 +132,11 @@ def _text(text: str) -> str:
 
 def _mark(holds: bool) -> str:
     return MARKS["holds" if holds else "fails"]
+
+
+def _lead(row: DesideratumScore) -> str:
+    """The mean lead of the expected answer, with its interval."""
+    return row.lead_in_words + (f" ({row.lead_interval})" if row.lead_interval else "")
 
 
 def _who(row: Any) -> str:

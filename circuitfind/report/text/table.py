@@ -9,10 +9,11 @@ from rich.text import Text
 
 from ...circuits.circuit import circuit_from_json
 from ...circuits.decisions_file import decisions_in
-from ...validate.card import pairs_in_words
+from ...validate.card import DesideratumScore, card_from_json, pairs_in_words
 from .counts import size_words
 from .sitegraph import on_one_line
 
+WIDE = 140  # columns of a terminal from which on the table has room for leads
 _MARKS = {
     "holds": "[green]holds[/]",
     "fails": "[red]fails[/]",
@@ -27,7 +28,8 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
         Text(f"{circuit['claim']}  ({circuit['task']} on {circuit['model']})", style="bold"),
         Text(report["message"], style=colour),
         _plain(size_words(circuit_from_json(circuit), size["of"])),
-        _desiderata(report),
+        _desiderata(report, console.width >= WIDE),
+        *_told_below(report, console.width >= WIDE),
         _checks(report),
         _sites(circuit),
         *_decided(circuit),
@@ -117,40 +119,72 @@ def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
         for row in next(iter(made["matrix"].values()))[claim]:
             scores.add_column(Text(row["name"]))
         for circuit, cells in made["matrix"].items():
-            marks = (
-                f"{row['satisfaction']:.3f} {_MARKS['holds' if row['holds'] else 'fails']}"
-                for row in cells[claim]
-            )
+            marks = (f"{row['satisfaction']:.3f} {_MARKS[_verdict(row)]}" for row in cells[claim])
             scores.add_row(Text(f"{circuit} ({len(made['circuits'][circuit]['sites'])})"), *marks)
         console.print(scores)
     if made["shared"]:
         console.print(Text(f"shared circuit: {made['shared']['message']}"))
 
 
+def _verdict(row: Mapping[str, Any]) -> str:
+    """The verdict on a desideratum of a comparison, as `DesideratumScore.verdict`."""
+    if loss := row.get("loss"):
+        return loss["verdict"]
+    return "holds" if row["holds"] else "fails"
+
+
 def _pairs(report: Mapping[str, Any]) -> str:
     return pairs_in_words([row["split"] for row in report["desiderata"]])
 
 
-def _desiderata(report: Mapping[str, Any]) -> Table:
-    table = Table(title=f"Desiderata, on {_pairs(report)} (shares of pairs)", title_justify="left")
-    for name in ("desideratum", "part", "n", "null", "ceiling", "needs", "reaches", "95 %", ""):
-        table.add_column(name, justify="left" if name in ("desideratum", "part", "") else "right")
-    for row in report["desiderata"]:
-        mark = _MARKS["holds" if row["holds"] else "fails"] + (
-            " (vacuous)" if row["vacuous"] else ""
-        )
+def _desiderata(report: Mapping[str, Any], wide: bool) -> Table:
+    scores = _scores(report)
+    shares = "shares of pairs"
+    if any(score.loss for score in scores):
+        shares += "; with a limit, what is kept of what can be lost"
+    table = Table(title=f"Desiderata, on {_pairs(report)} ({shares})", title_justify="left")
+    for name in ("desideratum", "part", "n", "null", "ceiling", "needs", "reaches", "95 %"):
+        table.add_column(name, justify="left" if name in ("desideratum", "part") else "right")
+    leads = wide and any(score.lead_in_words for score in scores)
+    if leads:
+        table.add_column("mean lead", justify="right")
+    table.add_column("")
+    for score in scores:
+        told = [_plain(_lead(score))] if leads else []
+        mark = _MARKS[score.verdict] + (" (vacuous)" if score.vacuous else "")
         table.add_row(
-            Text(row["name"]),
-            row["part"],
-            str(row["n"]),
-            f"{row['null']:.3f}",
-            f"{row['ceiling']:.3f}",
-            f"{row['need']:.3f}",
-            f"{row['satisfaction']:.3f}",
-            f"{row['low']:.3f}-{row['high']:.3f}",
+            Text(score.name),
+            score.part,
+            str(score.n),
+            f"{score.null:.3f}",
+            f"{score.ceiling:.3f}",
+            f"{score.need:.3f}",
+            f"{score.satisfaction:.3f}",
+            f"{score.low:.3f}-{score.high:.3f}",
+            *told,
             mark,
         )
     return table
+
+
+def _scores(report: Mapping[str, Any]) -> tuple[DesideratumScore, ...]:
+    return card_from_json(report).desiderata
+
+
+def _lead(score: DesideratumScore) -> str:
+    """The mean lead of the expected answer, with its interval."""
+    return score.lead_in_words + (f" ({score.lead_interval})" if score.lead_interval else "")
+
+
+def _told_below(report: Mapping[str, Any], wide: bool) -> list[Text]:
+    """A line for each desideratum of what has no place in the table: what is lost of those with a
+    limit, and where the terminal is narrow the lead."""
+    lines = []
+    for score in _scores(report):
+        told = [f"mean lead of the expected answer {_lead(score)}"] if score.lead_in_words else []
+        told = ([] if wide else told) + ([str(score.loss)] if score.loss else [])
+        lines += [_plain(f"{score.name}: {'; '.join(told)}")] if told else []
+    return lines
 
 
 def _checks(report: Mapping[str, Any]) -> Table:

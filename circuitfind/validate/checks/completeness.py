@@ -27,7 +27,7 @@ from desiderata import DonorChoice, name_of
 
 from ...objective.intervals import Statistic, Values, paired_interval
 from ..ablation import Ablated, ablate
-from ..behaviour import cannot_divide, differences
+from ..behaviour import NOT_NUMBERS, cannot_divide, differences
 from ..card import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import COMPLETENESS
@@ -70,8 +70,8 @@ def check_completeness(inputs: CheckInputs) -> Finding:
     row, value = worst[decides], abs(worst[decides]["difference"])
     low, high = _size(row)
     verdict = _verdict(low, high)
-    says = f"{_told(row)}, the worst of {_count(rows, decides)}; under {beside}, " + (
-        _told(worst[beside]) if beside in worst else f"not measured: {reasons[beside]}"
+    says = f"{_told(row, inputs.unit)}, the worst of {_count(rows, decides)}; under {beside}, " + (
+        _told(worst[beside], inputs.unit) if beside in worst else f"not measured: {reasons[beside]}"
     )
     if verdict == "inconclusive":
         says += f"; {_enough(value, low, high, row['n'])}"
@@ -93,7 +93,7 @@ def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str
     """A row for each part of the circuit that was tried; `worst` marks the one chosen.
 
     Raises:
-        ValueError: too few pairs, logits that are not numbers, or F(M) - F(empty) is not told
+        ValueError: too few pairs, scores that are not numbers, or F(M) - F(empty) is not told
             from 0.
     """
     ends = torch.stack([torch.ones(len(inputs.membership)), torch.zeros(len(inputs.membership))])
@@ -101,10 +101,10 @@ def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str
     if len(whole) < FEWEST:
         raise ValueError(f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
     if not np.isfinite((whole, empty)).all():
-        raise ValueError("some logits are not numbers; float32 may help")
+        raise ValueError(NOT_NUMBERS)
     chooses, measures = slice(0, None, 2), slice(1, None, 2)
     for half in (chooses, measures):
-        if why := cannot_divide(whole[half], empty[half], inputs.seed):
+        if why := cannot_divide(whole[half], empty[half], inputs.seed, inputs.unit):
             raise ValueError(why)
     found = remove(ablated, inputs.membership, list(_parts(inputs)))
     found += _greedy(inputs, ablated, chooses)
@@ -143,7 +143,7 @@ def difference(
 def remove(
     ablated: Ablated, membership: Float[Tensor, " site"], parts: Sequence[Part]
 ) -> list[Removed]:
-    """The logit differences of the circuit and of the model without each part, in one call."""
+    """The right answer's leads in the circuit and in the model without each part, in one call."""
     without = torch.ones(len(parts), len(membership))
     for row, (_, part) in zip(without, parts, strict=True):
         row[list(part)] = 0.0
@@ -209,13 +209,13 @@ def _verdict(low: float, high: float) -> Verdict:
     return "holds" if high < ENOUGH else "fails" if low > TOO_MUCH else "inconclusive"
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _told(row: Mapping[str, Any], unit: str) -> str:
     low, high = _size(row)
     where = f"without {row['part']}" if row["part"] else "with nothing removed"
     return (
         f"{where} ({row['by']}), model and circuit differ by {abs(row['difference']):.2f} "
-        f"({low:.2f} to {high:.2f}) of what ablating every site does (logit difference "
-        f"{row['model']:.2f} and {row['circuit']:.2f})"
+        f"({low:.2f} to {high:.2f}) of what ablating every site does (the right "
+        f"answer leads by {row['model']:.2f} and {row['circuit']:.2f} {unit})"
     )
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from ...objective.intervals import Statistic, Values, paired_interval
 from ...objective.objective import Objective
 from ..ablation import Ablated, ablate, donor_words
-from ..behaviour import cannot_divide, differences, share_kept
+from ..behaviour import NOT_NUMBERS, cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import CURVE
@@ -162,7 +162,7 @@ def _halves(inputs: CheckInputs) -> tuple[Ablated, Ablated]:
 def _measure(
     inputs: CheckInputs, measures: Ablated, orders: Sequence[Sequence[int]]
 ) -> tuple[Values, Values, Values]:
-    """Logit differences by order, fraction and pair; of the model; of the empty circuit."""
+    """Leads of the right answer by order, fraction and pair; of the model; of the empty circuit."""
     # Orders share their ends, the empty circuit and the full one: each mask goes in once.
     rows, back = torch.cat([keep_best(order) for order in orders]).unique(
         dim=0, return_inverse=True
@@ -184,8 +184,8 @@ def _differences(
     ends = torch.stack([torch.ones(rows.shape[1]), torch.zeros(rows.shape[1])])
     found = differences(ablated.outcome(torch.cat([ends, rows])))
     if not np.isfinite(found).all():
-        raise ValueError("some logits are not numbers; float32 may help")
-    if why := cannot_divide(found[0], found[1], inputs.seed):
+        raise ValueError(NOT_NUMBERS)
+    if why := cannot_divide(found[0], found[1], inputs.seed, inputs.unit):
         raise ValueError(why)
     return found[0], found[1], found[2:]
 

@@ -1,8 +1,9 @@
 """Does the circuit alone score as the model does, above it as often as below?
 
-With s a pair's logit difference (see `ablation`), D = s(C) - s(M) and n pairs, the null hypothesis
-is that they are equivalent: abs(P(D > 0) - 1/2) < eps. With t = abs(share(D > 0) - 1/2), it is
-rejected at 5 % where p = sum of Bin(k; n, 1/2 + eps) over all k with abs(k/n - 1/2) >= t is less.
+With s a pair's lead of the right answer (see `ablation`), D = s(C) - s(M) and n pairs, the null
+hypothesis is that they are equivalent: abs(P(D > 0) - 1/2) < eps. With t = abs(share(D > 0) - 1/2),
+it is rejected at 5 % where p = sum of Bin(k; n, 1/2 + eps) over all k with abs(k/n - 1/2) >= t is
+less.
 
 Source: Shi et al. 2024 (arXiv 2410.13032), with eps = 0.1. Their release takes the mean of D for
 the share of wins; this is the formula of the paper. Ours differs in that a tie counts as half a
@@ -21,6 +22,7 @@ from torch import ones_like, stack, zeros_like
 
 from desiderata import DonorChoice
 
+from ...circuits.circuit import LOGITS
 from ...objective.intervals import Values, interval
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
@@ -46,11 +48,15 @@ def check_equivalence(inputs: CheckInputs) -> Finding:
         scores = claimed_scores(inputs, stack([ones_like(mine), mine, zeros_like(mine)]))
     except ValueError as error:
         return Finding.undecided(EQUIVALENCE, str(error), ablation=donor_words(inputs.donor))
-    return judge_equivalence(*scores, donor=inputs.donor)
+    return judge_equivalence(*scores, donor=inputs.donor, unit=inputs.unit)
 
 
 def judge_equivalence(
-    model: Values, circuit: Values, empty: Values, donor: DonorChoice = "source"
+    model: Values,
+    circuit: Values,
+    empty: Values,
+    donor: DonorChoice = "source",
+    unit: str = LOGITS,
 ) -> Finding:
     """The finding that the scores of the model, the circuit and no site give, pair by pair."""
     n, gained = len(model), circuit - model
@@ -69,7 +75,7 @@ def judge_equivalence(
         f"the circuit alone scores above the model on {won} of {n} pairs and as high on {ties}: "
         f"a share of {wins / n:.2f} (ties as half) is {'not ' if rejected else ''}what a share "
         f"within {EPSILON:g} of one half gives (p = {p:.2g}); the mean difference is "
-        f"{gained.mean():+.3f} of {model.mean():.3f} logits"
+        f"{gained.mean():+.3f} of {model.mean():.3f} {unit}"
     )
     if rejected and not material:
         says += f", too little for a failure, which takes {most:.3f}"

@@ -17,9 +17,10 @@ import torch
 
 from desiderata import DonorChoice
 
+from ...circuits.circuit import LOGITS
 from ...objective.intervals import interval, paired_interval
 from ..ablation import DONORS, Outcome, ablate
-from ..behaviour import cannot_divide, differences, share_kept
+from ..behaviour import NOT_NUMBERS, cannot_divide, differences, share_kept
 from ..card import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import FAITHFULNESS
@@ -54,11 +55,13 @@ def check_faithfulness(inputs: CheckInputs) -> Finding:
         except ValueError as error:
             rows.append(_unmeasured(donor, str(error)))
         else:
-            rows.append(measure_faithfulness(donor, outcome, inputs.seed))
+            rows.append(measure_faithfulness(donor, outcome, inputs.seed, inputs.unit))
     return judge_faithfulness(rows)
 
 
-def measure_faithfulness(donor: DonorChoice, outcome: Outcome, seed: int) -> dict[str, Any]:
+def measure_faithfulness(
+    donor: DonorChoice, outcome: Outcome, seed: int, unit: str = LOGITS
+) -> dict[str, Any]:
     """A row about one ablation, of the outcomes of the model, the circuit and the empty circuit.
 
     The ratio of one pair has no bound, so that of those the median, the quartiles and the lowest
@@ -66,7 +69,7 @@ def measure_faithfulness(donor: DonorChoice, outcome: Outcome, seed: int) -> dic
     """
     whole, mine, empty = differences(outcome)
     if not np.isfinite((whole, mine, empty)).all():
-        return _unmeasured(donor, "some logits are not numbers; float32 may help")
+        return _unmeasured(donor, NOT_NUMBERS)
     if len(whole) < 2:
         return _unmeasured(donor, "one pair is no sample")
     flips = int((outcome.right[0] & ~outcome.right[1]).sum())
@@ -91,7 +94,7 @@ def measure_faithfulness(donor: DonorChoice, outcome: Outcome, seed: int) -> dic
             "divergence": float(outcome.divergence[1].mean()),
         }
     )
-    if why := cannot_divide(whole, empty, seed):
+    if why := cannot_divide(whole, empty, seed, unit):
         return row | {"reason": why}
     low, high = paired_interval(share_kept, (mine, whole, empty), seed)
     row |= {"f": float(share_kept(mine, whole, empty)), "low": low, "high": high}

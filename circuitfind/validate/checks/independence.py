@@ -1,9 +1,9 @@
 """Does what is left without the circuit still tell how the model scores?
 
-With s a pair's logit difference (see `ablation`), the null hypothesis is that s(M) and s(M\\C), the
-circuit ablated and the rest untouched, are independent. HSIC = tr(K H L H) / n^2, where K and L
-are Gaussian kernels exp(-d^2 / 2 sigma^2) of the two scores, sigma is the median distance between
-pairs, and H = 1 - 1/n centres; p comes from 1,000 permutations of the pairs.
+With s a pair's lead of the right answer (see `ablation`), the null hypothesis is that s(M) and
+s(M\\C), the circuit ablated and the rest untouched, are independent. HSIC = tr(K H L H) / n^2,
+where K and L are Gaussian kernels exp(-d^2 / 2 sigma^2) of the two scores, sigma is the median
+distance between pairs, and H = 1 - 1/n centres; p comes from 1,000 permutations of the pairs.
 
 Sources: Shi et al. 2024 (arXiv 2410.13032); HSIC is Gretton et al. 2007 (A kernel statistical
 test of independence). Ours differs in two things. The median leaves out distances of 0, which are

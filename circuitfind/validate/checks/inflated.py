@@ -1,6 +1,6 @@
 """Is a member missed more than a site that was put in at random?
 
-With s a pair's logit difference (see `ablation`) and F(A, B) the mean over pairs of
+With s a pair's lead of the right answer (see `ablation`) and F(A, B) the mean over pairs of
 (s(A) - s(B))^2, a member v has delta(v) = F(C, C without v). The references inflate the circuit by
 one random site e outside it and remove it again: F(C with e, C). A member is flagged as not
 minimal where delta(v) is greater than the references significantly less often than q = 0.9 of the

@@ -1,7 +1,7 @@
 """Does the behaviour go when the circuit goes, and more so than with other sites?
 
-With s a pair's logit difference (see `ablation`), the effect of knocking out sites K, the rest
-untouched, is the mean over pairs of s(M) - s(M\\K). The circuit is knocked out as a whole, its
+With s a pair's lead of the right answer (see `ablation`), the effect of knocking out sites K, the
+rest untouched, is the mean over pairs of s(M) - s(M\\K). The circuit is knocked out as a whole, its
 members one by one, and two at a time. The joint effect less the sum of the single ones is the
 excess: above 0, members back each other up, as the name movers of Wang et al. 2022 (arXiv
 2211.00593) do. So the whole decides, and single effects are only reported.
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ...circuits.circuit import LOGITS
 from ...objective.intervals import Values, interval, paired_interval
 from ..ablation import donor_words
 from ..behaviour import claimed_outcome, differences
@@ -52,8 +53,8 @@ class Judgement(NamedTuple):
 
 
 def check_necessity(inputs: CheckInputs) -> Finding:
-    """The joint effect of knocking out the circuit, in logits, with a bootstrap interval over
-    pairs; what is knocked out is ablated as the claim does.
+    """The joint effect of knocking out the circuit, in the answer's unit, with a bootstrap interval
+    over pairs; what is knocked out is ablated as the claim does.
 
     *Holds* where the effect's interval is above 0, that of the share of right answers that stay
     right is not above one half, and the circuit outweighs random ones (left out where there are
@@ -84,14 +85,14 @@ def check_necessity(inputs: CheckInputs) -> Finding:
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
     judgements = [
-        judge_effect(scores, len(members), inputs.seed),
+        judge_effect(scores, len(members), inputs.seed, inputs.unit),
         judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
         judge_random(rows, apart),
     ]
     return _finding(inputs, scores, rows, judgements)
 
 
-def judge_effect(scores: Values, n_members: int, seed: int) -> Judgement:
+def judge_effect(scores: Values, n_members: int, seed: int, unit: str = LOGITS) -> Judgement:
     """What the joint effect decides, of the scores of the model, without the circuit, without
     any site, and without each member."""
     joint, every = scores[0] - scores[1], scores[0] - scores[2]
@@ -99,7 +100,7 @@ def judge_effect(scores: Values, n_members: int, seed: int) -> Judgement:
     low, high = paired_interval(np.mean, (joint,), seed)
     excess = joint - singles
     least, most = paired_interval(np.mean, (excess,), seed)
-    says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} logits"
+    says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} {unit}"
     if every.mean() > NOISE:
         says += f", {joint.mean() / every.mean():.2f} of what every site does"
     if n_members > 1:
@@ -186,7 +187,7 @@ def _rows(
                 "loss": loss,
                 "right": kept,
                 "excess": mean - sum(single[frozenset({site})] for site in out) if joint else None,
-                # By the roots, in logits, so that rounding is no win.
+                # By the roots, in the answer's unit, so that rounding is no win.
                 "outweighed": losses[0] ** 0.5 > loss**0.5 + NOISE if other else None,
                 "drawn": drawn.count(out) if other else None,
             }

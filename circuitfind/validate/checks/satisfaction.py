@@ -24,6 +24,10 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
     elif "fails" in verdicts:
         verdict = "fails"
     reached = sum(score.holds for score in scores)
+    told = (
+        f"the weakest, {weakest.name!r}, scores {weakest.satisfaction:.3f} of the "
+        f"{weakest.need:.3f} needed, with 95 % between {weakest.low:.3f} and {weakest.high:.3f}"
+    )
     return Finding(
         name=SATISFACTION,
         verdict=verdict,
@@ -33,9 +37,8 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
         n=weakest.n,
         ablation=weakest.ablation,
         split="held-out",
-        says=f"{reached} of {len(scores)} desiderata reach their bounds; the weakest, "
-        f"{weakest.name!r}, scores {weakest.satisfaction:.3f} of the {weakest.need:.3f} needed, "
-        f"with 95 % between {weakest.low:.3f} and {weakest.high:.3f}",
+        says=f"{reached} of {len(scores)} desiderata reach their bounds; {told}"
+        + (f"; it {weakest.loss}" if weakest.loss else ""),
     )
 
 
