@@ -2,9 +2,11 @@
 
 A pair that keeps its answer and whose source answers alike names one answer alone: "the key near
 the cabinet" and "the key near the cars" both want " is". Where each pair is scored by the answers
-that it names, such a pair is compared with all other answers of the claim.
+that it names, such a pair is compared with the other answers of the claim, up to
+twelve.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,6 +33,7 @@ def with_opponents(sides: Sequence[Side]) -> tuple[Side, ...]:
     return tuple(tuple(map(each, side)) for side in sides)
 
 
+MOST = 12  # texts that a pair is compared with, where a claim names more
 BY_NAME = (Alternatives(), Alternatives(first=True))
 
 
@@ -38,7 +41,10 @@ def _opposed(pair: Pair, texts: Sequence[str]) -> Pair:
     right = set(texts_of(pair.asked))
     if set(_named(pair)) - right:
         return pair
-    return replace(pair, others=tuple(text for text in texts if text not in right))
+    wrong = [text for text in texts if text not in right]
+    if len(wrong) > MOST:  # which ones depends on the pair alone
+        wrong = sorted(random.Random(f"opponents/{pair.base.text}").sample(wrong, MOST))
+    return replace(pair, others=tuple(wrong))
 
 
 def _named(pair: Pair) -> list[str]:

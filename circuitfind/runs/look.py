@@ -121,7 +121,8 @@ def look_at(
     """
     cost = Cost() if cost is None else cost
     first = [replace(one, pairs=one.pairs[:n]) for one in desiderata]
-    problems = dict.fromkeys(problem for one in first for problem in _unknown_spans(one))
+    problems: dict[str, None] = {}
+    # Unknown spans are lint's to say; the pairs are looked at all the same.
     first = [replace(one, at=_known_positions(one)) for one in first]
     batches: Sequence[Batch | None]
     try:
@@ -289,17 +290,6 @@ def _scorable(model: Model, made: Desideratum) -> Batch | None:
 def _runnable(model: Model, made: Desideratum) -> Batch | None:
     """The prompts of a desideratum as a batch, whatever is wrong with its answers and positions."""
     return _tried(model, replace(_anywhere(made), answer=_Unscored()))
-
-
-def _unknown_spans(made: Desideratum) -> Iterator[str]:
-    """A sentence for each position that no prompt has."""
-    spans = dict.fromkeys(span.name for prompt in _prompts_of(made) for span in prompt.spans)
-    for name in made.at:
-        if name not in (*spans, "last", "all"):
-            yield (
-                f"no span {name!r} in any prompt to patch at; there are: "
-                f"{', '.join([*spans, 'last', 'all'])}"
-            )
 
 
 def _known_positions(made: Desideratum) -> tuple[str, ...]:

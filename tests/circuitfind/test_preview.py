@@ -246,7 +246,7 @@ def test_a_task_that_fails_is_a_problem_with_its_line(binder):
     )
     made = preview(binder, broken.carries("city"))
     assert made.refused and made.desiderata == ()
-    assert "KeyError: 'Spain'" in made.problems[0] and "city, line" in made.problems[0]
+    assert "KeyError: 'Spain'" in made.problems[0] and "city(country=" in made.problems[0]
     assert "Spain" in str(made)
     json.dumps(made.as_json(), allow_nan=False)
 
