@@ -12,6 +12,12 @@ from .answer import Question
 from .spelling import Logits, by_place
 
 Ids = tuple[int, ...]
+SHOWN = 4  # answers that a problem lists before the rest are counted
+MERGES = (
+    "{answers} merge{s} with the end of {its} prompt into one token; move the space between "
+    "them from the prompt's end to the answer's start, or the reverse"
+)
+NO_TOKEN = "{answers} become{s} no token: the tokenizer drops {its} text"
 
 
 def spelled(
@@ -44,7 +50,7 @@ def spelled(
         model, {t for q, mine in zip(questions, wanted, strict=True) if q.ids for t in mine}
     )
     made: list[dict[str, Ids]] = []
-    problems: dict[str, None] = {}
+    problems: dict[str, dict[str, None]] = {}  # what is wrong, with the answers that it is about
     for question, mine in zip(questions, wanted, strict=True):
         row: dict[str, Ids] = {}
         for text in mine:
@@ -52,13 +58,25 @@ def spelled(
                 ids: Ids | str = alone[text]
             else:
                 context, whole = tokens[question.context].ids, tokens[question.context + text].ids
-                ids = _after(model, context, whole, text)
+                ids = _after(model, context, whole)
             if isinstance(ids, str) or not ids:
-                problems[ids or f"the answer {text!r} is no token: the tokenizer drops it"] = None  # type: ignore[index]
+                problems.setdefault(ids or NO_TOKEN, {})[text] = None  # type: ignore[arg-type]
             else:
                 row[text] = ids
         made.append(row)
-    return made, list(problems)
+    return made, [_about(answers, wrong) for wrong, answers in problems.items()]
+
+
+def _about(answers: Iterable[str], wrong: str) -> str:
+    """What is wrong with these answers, once for all of them."""
+    listed = list(map(repr, answers))
+    if "{answers}" not in wrong:
+        return wrong
+    if len(listed) == 1:
+        return wrong.format(answers=f"the answer {listed[0]}", s="s", its="its")
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    answers = f"the answers {', '.join(listed[:SHOWN])}{more}"
+    return wrong.format(answers=answers, s="", its="their")
 
 
 def _alone(model: Model, texts: Iterable[str]) -> dict[str, Ids]:
@@ -68,7 +86,7 @@ def _alone(model: Model, texts: Iterable[str]) -> dict[str, Ids]:
     }
 
 
-def _after(model: Model, context: Ids, whole: Ids, answer: str) -> Ids | str:
+def _after(model: Model, context: Ids, whole: Ids) -> Ids | str:
     if whole[: len(context)] == context:
         return whole[len(context) :]
     special = getattr(model.tokenizer, "all_special_ids", ())
@@ -78,10 +96,7 @@ def _after(model: Model, context: Ids, whole: Ids, answer: str) -> Ids | str:
             f"the tokenizer ends every text with {ending}, so that nothing can follow a prompt; "
             "load it without (such as add_eos_token=False)"
         )
-    return (
-        f"the answer {answer!r} merges with the end of its prompt into one token; move the "
-        "space between them from the prompt's end to the answer's start, or the reverse"
-    )
+    return MERGES
 
 
 def merging(model: Model, asked: Sequence[tuple[Prompt, Sequence[Texts]]]) -> list[int]:

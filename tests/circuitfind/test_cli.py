@@ -218,7 +218,7 @@ GOOD_ROW = "b = 1 , c = 2 ; b,b = 3 , c = 2 ; b, 3, 1"
         (["missing.py:claim"], ["no file missing.py"]),
         (["false.py:nothing"], ["has no 'nothing'", "early, confused"]),
         (["false.py:not_a_claim"], ["is a int, not a claim"]),
-        (["false.py:words"], ["'3' merges with the end of its prompt", "and 2 more"]),
+        (["false.py:words"], ["merge with the end of their prompt", "and 6 more"]),
         (["false.py:nowhere"], ["no span 'sofa'", "a, d, b, e, query"]),
         (["broken.py:claim"], ["broken.py fails: NameError"]),
         (["columns.csv"], ["missing column(s) expected, base_answer"]),
