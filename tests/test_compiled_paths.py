@@ -27,7 +27,7 @@ from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED
 from circuitfind.models.loading import load_model, load_saved
 from circuitfind.objective.encoding import encode
-from desiderata import SavedInputs
+from desiderata import SavedInputs, words_of
 from scripts.compile_tracr import FOLDERS, LEAD, SCALE, UNREAD
 
 from .oracle import read_oracle
@@ -190,7 +190,7 @@ def expected(name: str, paths: Sequence[Path], read: int, mlps: str) -> dict[Pat
     )
     lost: dict[Path, list[float]] = {path: [] for path in paths}
     for pair in desideratum.pairs:
-        own, other = pair.base_answer.strip(), (pair.source_answer or "").strip()
+        own, other = (words_of(one or "").strip() for one in (pair.base_answer, pair.source_answer))
         if own == other:
             continue
         base, source = (Run(each.text.split()[1:]) for each in (pair.base, pair.source))

@@ -27,6 +27,7 @@ from circuitfind.testing import (
     check_method,
 )
 from circuitfind.validate import CHECKS, Check, Finding
+from desiderata import texts_of
 
 from .tiny import random_desideratum
 
@@ -60,7 +61,12 @@ def test_another_model_conforms_as_a_donor(tiny, model):
 def test_our_answers_conform(model):
     desideratum = random_desideratum(("last",))
     check_answer(Top(), model, desideratum)
-    words = {w for pair in desideratum.pairs for w in (pair.expected, pair.base_answer)}
+    words = {
+        word
+        for pair in desideratum.pairs
+        for answer in (pair.expected, pair.base_answer)
+        for word in texts_of(answer)
+    }
     first, *rest = sorted(words)
     check_answer(Among(tuple((word,) for word in sorted(words))), model, desideratum)
     half = len(rest) // 2

@@ -1,6 +1,8 @@
 """Path patching: equal to brute force on tiny models of several architectures in both engines,
 known effects on the planted model, and what is refused."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 import json
 import re
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """The model trained to have a circuit that is given: re-measured with the engine, not believed."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 import random
 from dataclasses import replace
 

@@ -14,6 +14,7 @@ from .answer import Question, Target, UnusableAnswers
 from .spelling import NOTHING, Logits, Spelling, by_place, log_shares, scores_of_tokens, spell
 from .tokens import Ids, kl, spelled
 
+NOTHING_ELSE = "names no answer to compare"
 SHOWN = 3  # texts of an alternative that reports write out
 
 Sides = list[frozenset[str]]  # the expected alternative, then the others
@@ -78,10 +79,10 @@ class Among:
         right = frozenset(texts_of(question.answer))
         if not self.alternatives:
             others = [one - right for one in named if one - right]
-            if not others:
+            if not others and not any(NOTHING_ELSE in problem for problem in problems):
                 problems[
-                    f"a pair names no answer to compare {_listed([right])} with; give `others`, or "
-                    "the alternatives by `among`"
+                    f"a pair {NOTHING_ELSE} {_listed([right])} with; give `others`, or the "
+                    "alternatives by `among`"
                 ] = None
             return [right, *dict.fromkeys(others)]
         if strangers := right - frozenset().union(*named):

@@ -1,6 +1,9 @@
 """Answers of several tokens: as a plain pass over the whole text scores them, patched or not."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +23,7 @@ from desiderata import Pair, Prompt, alternatives, texts_of
 
 from ..tiny import N_HEADS, N_LAYERS, random_desideratum
 
-CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+CLOSE: Any = {"atol": 1e-4, "rtol": 1e-4}
 CAUSAL = ["llama", "llama on bridge", "gpt2", "gpt2 on bridge", "gemma2", "qwen3", "native"]
 NAMED = ((" w1 w2", " w1 w3 w4", " w9"), (" w5", " w6 w7"), (" w8 w1",))
 
@@ -169,8 +172,8 @@ def test_greedy_texts_are_hit_and_no_other(tiny):
     assert batch.answer.hit(output, batch.expected).all()
     assert batch.answer.words(model, output[0], batch.expected) == [t.strip() for t in right]
     wrong = [
-        replace(pair, expected=" ".join([*pair.expected.split(" ")[:-1], other(pair.expected)]))
-        for pair in pairs
+        replace(pair, expected=" ".join([*text.split(" ")[:-1], other(text)]))
+        for pair, text in zip(pairs, right, strict=True)
     ]
     batch = encode(model, [replace(made, pairs=tuple(wrong))])[0]
     assert not batch.answer.hit(run(prepare(model, batch, sites), closed), batch.expected).any()
@@ -353,7 +356,9 @@ def test_continuations_are_counted_and_shared(tiny):
 
 
 def test_pairs_hold_several_answers():
-    made = Pair(base=Prompt("a"), source=Prompt("b"), expected=[" x", " y"], base_answer={" x"})
+    several: Any = [" x", " y"]
+    one: Any = {" x"}
+    made = Pair(base=Prompt("a"), source=Prompt("b"), expected=several, base_answer=one)
     assert made.expected == (" x", " y") and made.base_answer == " x"
     assert made.asked == " y"  # what is right in the base tells nothing
     with pytest.raises(ValueError, match="an answer is text"):

@@ -31,7 +31,7 @@ from circuitfind.validate.checks.necessity import check_necessity
 from circuitfind.validate.checks.pairs import check_pairs
 from circuitfind.validate.checks.rival import check_rival
 from circuitfind.validate.checks.stability import check_stability
-from desiderata import GivenPairs, Prompt
+from desiderata import GivenPairs, Prompt, words_of
 from tasks import planted as tasks
 
 from .. import planted as wired
@@ -98,7 +98,8 @@ def test_a_circuit_that_fails_on_one_group_is_found_out(planted):
         [
             pair
             for pair in follows.pairs
-            if code[pair.expected.strip()][same] == code[pair.base_answer.strip()][same]
+            if code[words_of(pair.expected).strip()][same]
+            == code[words_of(pair.base_answer).strip()][same]
         ]
         for same in (1, 0)
     )

@@ -1,5 +1,7 @@
 """From text to tokens: positions, answers, padding, and what is refused."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from dataclasses import replace
 
 import pytest

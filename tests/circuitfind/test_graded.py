@@ -1,6 +1,9 @@
 """Desiderata with a limit: what is lost, what may be, and when that can be said."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from .. import planted as wired
 from ..tiny import N_HEADS, N_LAYERS, random_desideratum
 
 
-def kept(limit, part="outside", at=("last",), n=6):
+def kept(limit, part: Any = "outside", at=("last",), n=6):
     made = random_desideratum(at, n=n, part=part)
     pairs = tuple(
         replace(pair, expected=pair.base_answer, source_answer=f" w{row}")
@@ -97,12 +100,13 @@ def test_pieces_of_the_pairs_lose_what_all_do(tiny):
 
 
 def test_limits_that_are_none_are_refused():
+    sofa: Any = "sofa"
     for made, words in (
         (lambda: Limit("preference"), "by `within` or by `share`, one"),
         (lambda: Limit("preference", 0.1, 0.9), "by `within` or by `share`, one"),
         (lambda: preference(within=-1), "within must be positive; got -1"),
         (lambda: distribution(share=1.0), "share must lie between 0 and 1; got 1.0"),
-        (lambda: Limit("sofa", 1.0), "of the preference or the distribution; got 'sofa'"),
+        (lambda: Limit(sofa, 1.0), "of the preference or the distribution; got 'sofa'"),
         (lambda: replace(random_desideratum(("last",)), limit=preference(share=0.9)), "follows"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -1,5 +1,7 @@
 """The look before a run: known numbers, known refusals, and text that nobody should trust."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 import json
 import math
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """Prompts given as tokens or as turns of a chat: their text, spans and BOS."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from dataclasses import replace
 
 import pytest
@@ -8,13 +10,19 @@ import torch
 from circuitfind.models.writing import Writer
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.fitting import fit_to_tokenizer
-from desiderata import Pair, Prompt, Span, TokenIds, pairs_hold
+from desiderata import GivenPairs, Pair, Prompt, Span, TokenIds, pairs_hold
 from desiderata.tables.cells import prompt_of_ids, prompt_of_turns
 
 TEMPLATE = (
     "{{ bos_token }}{% for turn in messages %}{{ turn.role }} {{ turn.content }} {% endfor %}"
     "{% if add_generation_prompt %}w9{% endif %}"
 )
+
+
+def fitted_pairs(model, claim):
+    fitted, notes = fit_to_tokenizer(model, claim)
+    assert isinstance(fitted, GivenPairs)
+    return fitted, notes
 
 
 class Chatty:
@@ -79,7 +87,7 @@ def test_prompts_and_answers_given_as_tokens_are_taken_as_they_are(tiny):
             base_answer=TokenIds([9]),
         ),
     ]
-    claim, _ = fit_to_tokenizer(model, pairs_hold("ids", rows, sense="follows", at=("x", "last")))
+    claim, _ = fitted_pairs(model, pairs_hold("ids", rows, sense="follows", at=("x", "last")))
     (batch,) = encode(model, claim.desiderata)
     assert batch.base.tokens[0].tolist() == [7, 9, 11]
     assert batch.source.tokens[0].tolist() == [8, 10, 12, 13]
@@ -104,12 +112,12 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(planted):
     rows.append(replace(rows[0], base=Prompt("k1"), source=Prompt("k2 v1 k2")))
     rows.append(replace(rows[1], base=Prompt("k3 v4 k3"), expected="2"))
     claim = pairs_hold("rows", rows, sense="follows", at="all")
-    fitted, _ = fit_to_tokenizer(planted, claim)
+    fitted, _ = fitted_pairs(planted, claim)
     assert len(fitted.desiderata[0].pairs) == 8
     (remark,) = fitted.remarks
     assert remark.startswith("left out 2 of 10 pairs: ")
     assert "1 differ in length" in remark and "1 have an answer that merges" in remark
     with pytest.raises(ValueError, match=r"2 of 10 pairs cannot be used.*--max-bad"):
         fit_to_tokenizer(planted, replace(claim, max_bad=0.1))
-    (last, _) = fit_to_tokenizer(planted, claim.moved("last"))
+    last, _ = fitted_pairs(planted, claim.moved("last"))
     assert len(last.desiderata[0].pairs) == 9  # lengths may differ there

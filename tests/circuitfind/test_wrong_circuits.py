@@ -20,6 +20,7 @@ from circuitfind.objective.mask import Mask
 from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites
 from circuitfind.validate import CHECKS, validate
+from desiderata import words_of
 from tasks import planted as tasks
 
 from .. import planted as wired
@@ -152,7 +153,10 @@ def test_a_circuit_for_one_order_only_is_caught_by_groups(name):
     words = [
         (
             pair,
-            *(planted.digits(int(word.strip()[1:])) for word in (pair.expected, pair.base_answer)),
+            *(
+                planted.digits(int(words_of(word).strip()[1:]))
+                for word in (pair.expected, pair.base_answer)
+            ),
         )
         for pair in follows.pairs
     ]

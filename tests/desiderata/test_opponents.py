@@ -65,7 +65,7 @@ def test_a_claim_is_asked_for_another_answer():
     assert named.name == f"{claim.name}, among those each pair names"
     assert named.answered("top") == claim
     first = claim.answered(answer_named("among-first"))
-    assert {rule.answer.first for rule in first.rules} == {True}
+    assert {rule.answer for rule in first.rules} == {alternatives("named", first=True)}
     assert answer_named("top") == "top" and answer_named("sofa") == "sofa"
 
 

@@ -1,5 +1,7 @@
 """An answer: the expected token is one of the two most likely."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from dataclasses import dataclass
 
 from circuitfind.answers.top import Top
