@@ -490,6 +490,7 @@ def test_the_seed_fixes_the_interval(loud):
 def test_pairs_without_a_lead_are_left_out(planted):
     circuit, batch = circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",))
     target, own = batch.source_answer, batch.base_answer
+    assert target.spelling is not None
     ids = target.spelling.ids.clone()
     ids[0] = own.spelling.ids[0]  # the first pair's answers are one
     spelling = replace(target.spelling, ids=ids)
