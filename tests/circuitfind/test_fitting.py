@@ -128,7 +128,7 @@ def test_a_claim_without_a_completion_runs_on_a_word_model(planted):
     ).carries("n", crossed=False)
     fitted, notes = fit_to_tokenizer(planted, claim)
     assert notes[0].startswith("answers are written after a space: ' v")
-    with pytest.raises(ValueError, match="merges with the end of its prompt"):
+    with pytest.raises(ValueError, match="merge with the end of their prompt"):
         encode(planted, claim.sample(8)[0])
     assert len(encode(planted, fitted.sample(8)[0])) == 2
 
