@@ -118,8 +118,7 @@ class Claim:
             sides.append(tuple(side))
         if failed:
             raise SamplingError(_told_once(failed))
-        search, held_out = with_opponents(sides)
-        return search, held_out
+        return with_opponents(sides[0]), with_opponents(sides[1])
 
     def answered(self, answer: AnswerChoice) -> "Claim":
         """The same claim with another answer, which its name then tells."""

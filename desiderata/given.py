@@ -93,7 +93,7 @@ class GivenPairs:
                 replace(_drawn(one, one.pairs, n, f"{seed}/{one.name}/both"), exhaustive=True)
                 for one in self.desiderata
             )
-            both = with_opponents([both])[0]
+            both = with_opponents(both)
             return both, both
         groups, sides = self._groups, []
         for held_out in (False, True):
@@ -102,8 +102,7 @@ class GivenPairs:
                 pairs = [pair for pair in one.pairs if (groups[pair.base.text] in kept) == held_out]
                 side.append(_drawn(one, pairs, n, f"{seed}/{one.name}/{held_out}"))
             sides.append(tuple(side))
-        search, held_out = with_opponents(sides)
-        return search, held_out
+        return with_opponents(sides[0]), with_opponents(sides[1])
 
     def _as_given(self, n: int, seed: int) -> Sample:
         names = [one.name for one in self.desiderata]
@@ -120,8 +119,7 @@ class GivenPairs:
             tuple(_drawn(one, one.pairs, n, f"{seed}/{one.name}/{held_out}") for one in side)
             for held_out, side in ((False, self.desiderata), (True, [theirs[n] for n in names]))
         )
-        first, second = with_opponents([first, second])
-        return first, second
+        return with_opponents(first), with_opponents(second)
 
     @cached_property
     def _groups(self) -> Groups:

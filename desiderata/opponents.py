@@ -16,21 +16,21 @@ from .desideratum import Desideratum, Pair, Texts, texts_of
 Side = tuple[Desideratum, ...]
 
 
-def with_opponents(sides: Sequence[Side]) -> tuple[Side, ...]:
+def with_opponents(side: Side) -> Side:
     """The same desiderata in which every pair that is scored by what it names has something to be
-    compared with: of the other answers of the claim those that are wrong there."""
-    every = [one for side in sides for one in side if one.answer in BY_NAME]
-    if not every:
-        return tuple(sides)
+    compared with: of the other answers of these desiderata those that are wrong there.
+
+    Search and held-out pairs go in by themselves, so that search sees no answer that is held out.
+    """
+    every = [one for one in side if one.answer in BY_NAME]
     texts = sorted({text for one in every for pair in one.pairs for text in _named(pair)})
 
     def each(one: Desideratum) -> Desideratum:
         if one.answer not in BY_NAME:
             return one
-        pairs = tuple(_opposed(pair, texts) for pair in one.pairs)
-        return one if pairs == one.pairs else replace(one, pairs=pairs)
+        return replace(one, pairs=tuple(_opposed(pair, texts) for pair in one.pairs))
 
-    return tuple(tuple(map(each, side)) for side in sides)
+    return tuple(map(each, side))
 
 
 MOST = 12  # texts that a pair is compared with, where a claim names more

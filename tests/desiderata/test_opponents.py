@@ -34,9 +34,21 @@ def test_given_pairs_have_opponents_too_and_their_own_stay():
     rows = [Pair(Prompt(f"p{n}"), Prompt(f"q{n}"), f" w{n % 3}", f" w{n % 3}") for n in range(9)]
     rows.append(Pair(Prompt("p9"), Prompt("q9"), " w0", " w0", others=(" other",)))
     claim = pairs_hold("rows", rows, sense="keeps", among="named")
-    found = {pair.base.text: pair for side in claim.sample(9) for pair in side[0].pairs}
-    assert set(found["p1"].others) == {" w0", " w2", " other"}
-    assert found.get("p9") is None or found["p9"].others == (" other",)
+    for side in claim.sample(9):
+        named = {text for pair in side[0].pairs for text in (pair.expected, *pair.others)}
+        for pair in side[0].pairs:
+            own = (" other",) if pair.base.text == "p9" else tuple(sorted(named - {pair.expected}))
+            assert pair.others == own and own
+
+
+def test_search_sees_no_answer_that_is_held_out():
+    """Pairs are compared with answers of their own side only."""
+    rows = [Pair(Prompt(f"p{n}"), Prompt(f"q{n}"), f" w{n}", f" w{n}") for n in range(12)]
+    search, held_out = pairs_hold("rows", rows, sense="keeps", among="named").sample(12)
+    kept = [{pair.expected for pair in side[0].pairs} for side in (search, held_out)]
+    assert not kept[0] & kept[1]
+    for side, answers in zip((search, held_out), kept, strict=True):
+        assert {text for pair in side[0].pairs for text in pair.others} == answers
 
 
 def test_no_pair_is_compared_with_more_than_a_dozen():
