@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from circuitfind.mediators.space import all_sites
 from circuitfind.objective.encoding import encode
@@ -159,6 +160,16 @@ def test_the_bounds_of_a_mean_miss_it_as_often_as_they_may(skewed):
         low, high = mean_bounds(sample, seed)
         missed += (high < 1, low > 1)
     assert (missed / 300 < 0.09).all() and missed.sum() > 5
+
+
+def test_skewed_losses_are_called_small_less_often_than_by_students_bounds():
+    """On the same samples, on which Student's upper bound is too low twice as often as it may."""
+    rng, missed = np.random.default_rng(5), np.zeros(2)
+    for seed in range(500):
+        sample = rng.lognormal(0, 1, 64)
+        student = sample.mean() + stats.t.ppf(0.95, 63) * sample.std(ddof=1) / 8
+        missed += (mean_bounds(sample, seed)[1] < np.exp(0.5), student < np.exp(0.5))
+    assert missed[0] < 0.8 * missed[1] and missed[1] > 2 * 0.05 * 500 * 0.8
 
 
 LIMITS = {"preference": preference(share=0.9), "distribution": distribution(share=0.9)}
