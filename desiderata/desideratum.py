@@ -133,6 +133,8 @@ class Desideratum:
             `at_least` is then unused.
         exhaustive: the pairs are about every prompt that there is, so that search and held-out
             pairs may share prompts.
+        every: the pairs are all that the claim is about, each once, so that a share of them is
+            no estimate.
 
     Raises:
         ValueError: every problem with the arguments at once.
@@ -151,6 +153,7 @@ class Desideratum:
     read: str = "last"
     mean_over: tuple[Prompt, ...] = ()
     exhaustive: bool = False
+    every: bool = False
     limit: Limit | None = None
 
     def __post_init__(self) -> None:

@@ -90,7 +90,11 @@ class GivenPairs:
         kept = self._division(seed)
         if kept is None:
             both = tuple(
-                replace(_drawn(one, one.pairs, n, f"{seed}/{one.name}/both"), exhaustive=True)
+                replace(
+                    _drawn(one, one.pairs, n, f"{seed}/{one.name}/both"),
+                    exhaustive=True,
+                    every=n >= len(one.pairs),
+                )
                 for one in self.desiderata
             )
             both = with_opponents(both)

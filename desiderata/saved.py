@@ -164,6 +164,7 @@ class SavedInputs:
             read=str(at),
             mean_over=self._prompts() if self.donor == "mean" else (),
             exhaustive=not self.is_divided,
+            every=not self.is_divided and rounds == 1 and n >= len(pairs),
         )
 
     def _sources(self, at: int, order: Sequence[int], rng: random.Random) -> dict[int, int]:

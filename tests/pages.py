@@ -6,7 +6,8 @@ from itertools import combinations
 from circuitfind.circuits.circuit import Circuit, Edge
 from circuitfind.circuits.examples import Attention, Example, Examples, ExampleSet
 from circuitfind.mediators.known import parse_site
-from circuitfind.validate.card import Card, DesideratumScore, Finding, Loss
+from circuitfind.validate.card import Card
+from circuitfind.validate.finding import DesideratumScore, Finding, Loss
 
 HOSTILE = (
     "<script>alert(1)</script>",

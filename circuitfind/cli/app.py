@@ -1,6 +1,7 @@
 """The command line: `circuitfind discover`, `validate`, `check`, `diagram`, and what there is.
 
-Exit codes: 0 done and holds, 1 done and does not hold, 2 bad input.
+Exit codes: 0 done, and the claim and minimality do not fail; 1 one of them does; 2 bad input; 3 a
+crash, which is a fault of ours.
 """
 
 import sys
@@ -45,13 +46,19 @@ app.add_typer(benchmarks, name="bench")
 
 
 def main() -> NoReturn:
-    """Run the command line; bad input ends with one message and exit code 2, no traceback."""
+    """Run the command line; bad input ends with one message and exit code 2, no traceback, and a
+    crash with a traceback and exit code 3."""
     try:
         app(standalone_mode=True)
     except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         words = error.args[0] if isinstance(error, LookupError) and error.args else error
         Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
         sys.exit(2)
+    except Exception:
+        Console(stderr=True).print_exception()
+        words = "this is a fault of circuitfind; please report it with the lines above"
+        Console(stderr=True).print(Text("crash: ", style="bold red") + Text(words))
+        sys.exit(3)
     sys.exit(0)
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .options import AsJson, RunPath
+from .options import AsJson, RunPath, Strict
 from .printing import print_json, print_rows, show_run
 
 
@@ -37,6 +37,7 @@ def validate(
     checks: Annotated[
         str, typer.Option("--checks", help="Only these, with commas between; see `checks`.")
     ] = "",
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a circuit on held-out pairs: a run's again, or anyone's, and try to break it."""
@@ -58,7 +59,7 @@ def validate(
             known = {name: value for name, value in given.items() if value is not None}
             settings = Settings(task=task, model=model, **known)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
-    show_run(made.circuit.as_json(), made.report, made.path, as_json)
+    show_run(made.circuit.as_json(), made.report, made.path, as_json, strict)
 
 
 def check(
@@ -66,6 +67,12 @@ def check(
     model: Annotated[
         str | None, typer.Option("--model", help="The new checkpoint; by default the run's model.")
     ] = None,
+    level: Annotated[
+        float, typer.Option("--level", help="How often a drift may be seen where there is none.")
+    ] = 0.05,
+    change: Annotated[
+        float, typer.Option("--change", help="Shares that change by no more than this pass.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Check a stored circuit on a new checkpoint or version: exit code 1 if anything drifted."""
@@ -73,7 +80,7 @@ def check(
     from ..runs import revalidate as recheck
 
     with TerminalProgress(Console(stderr=True)) as shown:
-        made, words = recheck.recheck(run_path, model, shown)
+        made, words = recheck.recheck(run_path, model, shown, level=level, change=change)
     if as_json:
         print_json({"path": str(made.path), "drifted": list(words), "report": made.report})
     else:

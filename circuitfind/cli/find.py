@@ -17,6 +17,7 @@ from .options import (
     Random,
     RunPath,
     Seed,
+    Strict,
     Task,
     Train,
     task_of,
@@ -78,6 +79,7 @@ def discover(
     train: Train = None,
     held_out: HeldOut = None,
     max_bad: MaxBad = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the smallest circuit that satisfies a claim, and check it on held-out pairs."""
@@ -119,7 +121,7 @@ def discover(
     folder = out or Path("runs") / slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(Console(stderr=True)) as shown:
         made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
-    show_run(made.circuit.as_json(), made.report, made.path, as_json)
+    show_run(made.circuit.as_json(), made.report, made.path, as_json, strict)
 
 
 def review(

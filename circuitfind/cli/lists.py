@@ -101,11 +101,12 @@ def checks(as_json: AsJson = False) -> None:
     rows = [
         (
             check.name,
+            check.question or "",
             "--thorough" if check.thorough else "always",
             check.about,
             CHECKS.package(check.name) or "circuitfind",
         )
         for check in CHECKS
     ]
-    print_rows(("check", "when", "about", "package"), rows, as_json)
+    print_rows(("check", "question", "when", "about", "package"), rows, as_json)
     print_problems(CHECKS.problems())

@@ -39,6 +39,9 @@ At = Annotated[
 ]
 Pairs = Annotated[int, typer.Option("--n", help="Pairs per desideratum, search and held out.")]
 Seed = Annotated[int, typer.Option("--seed")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 1 where any check fails, whatever its question.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Random = Annotated[int, typer.Option("--n-random", help="Random circuits to compare with.")]
 

@@ -19,8 +19,14 @@ def slug(task: str, model: str, *more: str | None) -> str:
 
 
 def show_run(
-    circuit: Mapping[str, Any], report: Mapping[str, Any], path: Path, as_json: bool
+    circuit: Mapping[str, Any],
+    report: Mapping[str, Any],
+    path: Path,
+    as_json: bool,
+    strict: bool = False,
 ) -> None:
+    """Print a run. It exits with 1 where the claim or minimality fails, and if `strict` where any
+    check does."""
     if as_json:
         print_json({"path": str(path), "circuit": circuit, "report": report})
     else:
@@ -32,7 +38,8 @@ def show_run(
         console.print(Text(f"run folder: {path}"))
         if (path / PAGE).is_file():
             console.print(Text(f"page: {path / PAGE} (circuitfind show {path})"))
-    if not report["success"]:
+    failed = strict and any(row["verdict"] == "fails" for row in report["checks"])
+    if failed or not report["success"]:
         raise typer.Exit(1)
 
 

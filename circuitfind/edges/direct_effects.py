@@ -37,7 +37,7 @@ from ..mediators.space import has_component
 from ..models.model import Model
 from ..models.prompts import Prompts
 from ..objective.encoding import Batch
-from ..objective.intervals import Statistic, Values, paired_interval
+from ..objective.intervals import mean_interval
 from ..objective.objective import NotANumber
 from ..objective.patching import Prepared, masks_per_pass, prepare
 from ..progress import Progress
@@ -104,7 +104,7 @@ def find_edges(
     )
     edges = []
     for path, values in zip(paths, lost.numpy(), strict=True):
-        low, high = paired_interval(_mean, (values,), seed)
+        low, high = mean_interval(values, seed)
         edges.append(
             Edge(
                 sender=path.sender,
@@ -119,10 +119,6 @@ def find_edges(
             )
         )
     return tuple(edges)
-
-
-def _mean(values: Values, *, axis: int = -1) -> Statistic:
-    return values.mean(axis)
 
 
 def _with_lead(batch: Batch) -> Batch:

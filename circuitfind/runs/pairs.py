@@ -13,6 +13,7 @@ from ..objective.encoding import Batch, encode
 from ..objective.fitting import fit_to_tokenizer
 from ..objective.precheck import Solved, keep_known, keep_solved, precheck
 from ..report.text.preview import refusal_text
+from ..validate.inputs import digest_pairs
 from .look import LOOKED_AT, look_at, unsolved
 from .settings import Settings
 from .suggestions import suggestions
@@ -62,9 +63,11 @@ def gather(
     if to_search and not settings.force and not (known and "search" in known):
         _refuse_early(model, sampled[0], errors, cost)
     ready: dict[str, tuple[Batch, ...]] = {"search": ()}
+    drawn: dict[tuple[str, str], str] = {}
     splits = {"search": sampled[0]} if to_search else {}
     for split, side in (splits | {"held-out": sampled[1]}).items():
         batches = encode(model, side)
+        drawn |= {(split, one.desideratum.name): digest_pairs((one,)) for one in batches}
         if known and _are_about(known.get(split, ()), batches):
             ready[split], solved = keep_known(batches, settings.n, known[split])
         else:
@@ -91,6 +94,7 @@ def gather(
                 "low": count.interval[0],
                 "high": count.interval[1],
                 "missed": list(count.missed),
+                "drawn": drawn[split, count.name],
             }
             for split, side in counts.items()
             for count in side

@@ -29,7 +29,8 @@ class CostRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SolvedRecord:
-    """How many pairs of a desideratum the model solves; `missed` are the rows of the others."""
+    """How many pairs of a desideratum the model solves; `missed` are the rows of the others, among
+    pairs with the digest `drawn`."""
 
     name: str
     split: str
@@ -39,6 +40,7 @@ class SolvedRecord:
     low: float
     high: float
     missed: tuple[int, ...] = ()
+    drawn: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from ..objective.precheck import Solved
 from ..progress import Progress
 from ..validate import CHECKS, card_from_json, checks_named, validate
 from ..validate.inputs import digest_pairs
+from ..validate.thresholds import LEVEL
 from .compare_cards import drifted
 from .find_examples import find_examples
 from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
@@ -123,20 +124,30 @@ def validate_file(
 
 
 def recheck(
-    path: str | Path, model_name: str | None = None, shown: Progress | None = None
+    path: str | Path,
+    model_name: str | None = None,
+    shown: Progress | None = None,
+    *,
+    level: float = LEVEL,
+    change: float = 0.0,
 ) -> tuple[Run, tuple[str, ...]]:
     """The circuit of a finished run checked again, on another model or with another version of
     what it runs on, by the checks of its report; and what drifted, a sentence each.
+
+    Args:
+        level, change: how often a drift may be seen where there is none, and how much of a share
+            has to change for one; see `compare_cards.drifted`.
 
     Raises:
         LookupError: no finished run there; a site that the model does not have.
         ValueError: bad input, as in `discover`; a model that solves no pair of a desideratum.
     """
-    before = card_from_json(load_run(path).report)
+    report = load_run(path).report
+    before = card_from_json(report)
     known = [check.name for check in CHECKS]
     names = [finding.name for finding in before.findings if finding.name in known]
     made = revalidate(path, Checking(names, shown=shown), model_name=model_name, force=True)
-    return made, drifted(before, card_from_json(made.report))
+    return made, drifted(report, made.report, level=level, change=change)
 
 
 def add_paths(
@@ -230,11 +241,10 @@ def _check(
         thorough=checking.thorough,
         progress=checking.shown,
     )
-    reached = sum(score.holds for score in card.desiderata)
     return {
-        "success": card.holds,
-        "message": f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs} of "
-        f"seed {settings.seed} by {model.name}",
+        "success": card.success,
+        "message": f"{len(circuit)} sites on {card.pairs} of seed {settings.seed} by "
+        f"{model.name}: {card.headline}",
         **card.as_json(),
         "cost": {**card.cost, "stages": {"validate": card.cost}},
         "solved": evidence.report["solved"],

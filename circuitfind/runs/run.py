@@ -178,13 +178,11 @@ def summarise(
 ) -> dict[str, Any]:
     """The report of a run as plain values."""
     sites, mask = len(result.mask.sites), soft_mask(result)
-    success = result.success and card.holds
+    success = result.success and card.success
     costs = {"check": evidence.report["cost"], "search": result.cost, "validate": card.cost}
-    message = _message(result, card, len(circuit), sites)
-    message += "".join(f"; {found.says}" for found in card.findings if found.name == RIVAL)
     return {
         "success": success,
-        "message": message,
+        "message": _message(result, card, len(circuit), sites),
         "size": size_of(circuit, sites),
         **card.as_json(),
         **({} if mask is None else {"mask": mask.as_json()}),
@@ -205,20 +203,11 @@ def size_of(circuit: Circuit, n_sites: int) -> dict[str, int]:
 
 
 def _message(result: SearchResult, card: Card, size: int, n_sites: int) -> str:
+    """What the search found and what the checks say of it, in a sentence."""
     if not result.success:
         return result.message
-    if card.holds:
-        return f"{size} of {n_sites} sites satisfy every desideratum on {card.pairs}"
-    others = "held-out ones" if card.pairs == "held-out pairs" else card.pairs
-    broken = [
-        f"{score.name!r} reaches {score.satisfaction:.3f} of the {score.need:.3f} it needs"
-        for score in card.desiderata
-        if not score.holds
-    ]
-    return (
-        f"{size} of {n_sites} sites satisfied every desideratum on the selection pairs, but not "
-        f"on {others}: {'; '.join(broken)}"
-    )
+    on = "" if card.pairs == "held-out pairs" else f" (on {card.pairs})"
+    return f"{size} of {n_sites} sites{on}: {card.headline}"
 
 
 def _git_commit() -> str | None:

@@ -22,8 +22,9 @@ class SearchProblem:
     """Search pairs in two parts: a third to fit on, the rest to select hard circuits on.
 
     `bounds` are measured on the selection pairs; `margin` is by how much each must be cleared
-    there; `live` are the desiderata that are not vacuous. `config` is what they were opened with:
-    its pins, vetoes and margin are those of every search on these pairs.
+    there; `live` are the desiderata that are not vacuous, or all where every one is. `config` is
+    what they were opened with: its pins, vetoes and margin are those of every search on these
+    pairs.
     """
 
     model: Model
@@ -116,6 +117,7 @@ class SearchProblem:
             Objective(model, part, every, cost, fixed) for part in _fit_and_select(batches)
         )
         bounds = select.bounds()
+        told = tuple(index for index, bound in enumerate(bounds) if not bound.vacuous)
         return cls(
             model=model,
             config=config,
@@ -126,7 +128,7 @@ class SearchProblem:
                 config.margin * bound.error(len(batch))
                 for bound, batch in zip(bounds, select.batches, strict=True)
             ),
-            live=tuple(index for index, bound in enumerate(bounds) if not bound.vacuous),
+            live=told or tuple(range(len(bounds))),
             space=space,
         )
 

@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..registry import Registry
 from ..search import positions_of
 from . import names
-from .card import Card, DesideratumScore, Finding, card_from_json
+from .card import Card, card_from_json
 from .checks.completeness import check_completeness
 from .checks.controls import check_controls
 from .checks.curve import check_curve
@@ -40,31 +40,41 @@ from .checks.rounding import check_rounding
 from .checks.satisfaction import check_satisfaction
 from .checks.selectivity import check_selectivity
 from .checks.stability import check_stability
+from .finding import DesideratumScore, Finding
 from .inputs import PAIRS_COMPARED, Check, CheckInputs
+from .questions import OF_CHECK, QUESTIONS, Ruling
 from .scores import score_desiderata
 
 __all__ = [
     "CHECKS",
+    "QUESTIONS",
     "Card",
     "Check",
     "CheckInputs",
     "DesideratumScore",
     "Finding",
+    "Ruling",
     "card_from_json",
     "checks_named",
     "validate",
 ]
 
-_BUILT_IN = (
+_ALL = (
     Check(
-        name=names.SATISFACTION, run=check_satisfaction, about="every desideratum on held-out pairs"
+        name=names.SATISFACTION,
+        run=check_satisfaction,
+        about="every desideratum on held-out pairs",
     ),
     Check(
         name=names.PAIRS,
         run=check_pairs,
         about="do targets leak, and are answers the tokens that they stand for?",
     ),
-    Check(name=names.GROUPS, run=check_groups, about="every template, name and value by itself"),
+    Check(
+        name=names.GROUPS,
+        run=check_groups,
+        about="every template, name and value by itself",
+    ),
     Check(
         name=names.ROUNDING,
         run=check_rounding,
@@ -76,7 +86,11 @@ _BUILT_IN = (
         run=check_random_circuits,
         about="a hundred circuits of the same make-up",
     ),
-    Check(name=names.LEAVE_ONE_OUT, run=check_leave_one_out, about="is every member needed?"),
+    Check(
+        name=names.LEAVE_ONE_OUT,
+        run=check_leave_one_out,
+        about="is every member needed?",
+    ),
     Check(
         name=names.FAITHFULNESS,
         run=check_faithfulness,
@@ -151,7 +165,7 @@ _BUILT_IN = (
         searches=True,
     ),
 )
-
+_BUILT_IN = tuple(replace(check, question=OF_CHECK[check.name]) for check in _ALL)
 
 CHECKS: Registry[Check] = Registry("circuitfind.checks", _BUILT_IN, "check", kind=Check)
 

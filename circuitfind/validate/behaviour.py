@@ -7,7 +7,7 @@ Several checks measure a circuit so, each under ablations of its own; see `ablat
 from jaxtyping import Float
 from torch import Tensor
 
-from ..objective.intervals import Statistic, Values, paired_interval
+from ..objective.intervals import FEWEST, Statistic, Values, mean_interval
 from .ablation import Outcome, ablate
 from .inputs import PAIRS_COMPARED, CheckInputs
 from .thresholds import NOISE
@@ -28,12 +28,10 @@ def share_kept(circuit: Values, whole: Values, empty: Values, *, axis: int = -1)
 
 def cannot_divide(whole: Values, empty: Values, seed: int, unit: str) -> str:
     """Why m(M) - m(empty) is nothing to divide by; "" where it differs from 0."""
-
-    def gap(whole: Values, empty: Values, *, axis: int = -1) -> Statistic:
-        return whole.mean(axis) - empty.mean(axis)
-
-    low, high = paired_interval(gap, (whole, empty), seed)
-    value = float(gap(whole, empty))
+    if len(whole) < FEWEST:
+        return f"{len(whole)} pairs are too few for an interval; {FEWEST} are the fewest"
+    low, high = mean_interval(whole - empty, seed)
+    value = float((whole - empty).mean())
     if (low > 0 or high < 0) and abs(value) > NOISE:
         return ""
     return (
@@ -66,6 +64,6 @@ def claimed_outcome(
     outcome = ablate(inputs, inputs.donor, n).outcome(membership)
     if not bool(outcome.difference.isfinite().all()):
         raise ValueError(NOT_NUMBERS)
-    if outcome.difference.shape[1] < 2:
-        raise ValueError("one pair is no sample")
+    if (n := outcome.difference.shape[1]) < FEWEST:
+        raise ValueError(f"{n} pairs are too few for an interval; {FEWEST} are the fewest")
     return outcome

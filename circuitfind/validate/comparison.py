@@ -8,7 +8,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from ..circuits.circuit import Circuit, circuit_from_json
 from ..records import Format, shown
-from .card import DesideratumScore
+from .finding import DesideratumScore
 
 FORMAT = "circuitfind-comparison/1"
 

@@ -20,7 +20,7 @@ from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
 from ..progress import Progress
 from ..search import SearchConfig, SearchProblem
-from .card import HELD_OUT, SAME, Finding
+from .finding import HELD_OUT, SAME, Finding, Question
 
 # Of each desideratum, for comparing circuits: so many tell them apart, and a hundred random
 # circuits on more would cost as much as the search.
@@ -152,6 +152,8 @@ class Check:
         searches: whether it searches again, on the pairs that search may see.
         of_mask: whether it is about the mask that search had before rounding. It is left out where
             there is none.
+        question: what it belongs to (`validate.questions`); a check without one is in the card and
+            in the headline where it fails, and decides only with `--strict`.
     """
 
     name: str
@@ -161,10 +163,11 @@ class Check:
     needs_outside: bool = False
     searches: bool = False
     of_mask: bool = False
+    question: Question | None = None
 
     def find(self, inputs: CheckInputs) -> Finding:
         """What the check finds, under its own name."""
-        found = replace(self.run(inputs), name=self.name)
+        found = replace(self.run(inputs), name=self.name, question=self.question)
         if found.split == HELD_OUT and inputs.nothing_held_out:
             found = replace(found, split=SAME)
         claims_rest = any(one.part == "outside" for one in inputs.objective.desiderata)

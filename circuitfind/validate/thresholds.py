@@ -1,11 +1,12 @@
 """Limits that several checks share, and the tests that apply them."""
 
 from collections.abc import Sequence
+from itertools import count
 
 import torch
 from scipy import stats
 
-from .card import Verdict
+from .finding import Verdict
 
 LEVEL = 0.05  # of every significance test
 QUANTILE = 0.9  # the share of random circuits to beat (Shi et al. 2024, arXiv 2410.13032)
@@ -14,20 +15,14 @@ NOISE = 1e-3  # in the answer's unit (logits, nats); a smaller effect is roundin
 # What counts as the same behaviour: within a fifth. The paper that named the measure called 0.87
 # faithful (Wang et al. 2022, arXiv 2211.00593); more than 1 is as much another behaviour as less.
 LEAST_KEPT, MOST_KEPT = 0.8, 1.2
-GRAVEST: tuple[Verdict, ...] = ("fails", "inconclusive", "holds")  # first
 
 
-def gravest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The gravest of some verdicts: *fails* before *inconclusive* before *holds*."""
-    return next(each for each in GRAVEST if each in verdicts)
-
-
-def holm(p_values: Sequence[float], n_tests: int) -> list[bool]:
-    """Which tests reject at LEVEL by Holm's step-down rule, among `n_tests` in all."""
+def holm(p_values: Sequence[float], n_tests: int, level: float = LEVEL) -> list[bool]:
+    """Which tests reject at this level by Holm's step-down rule, among `n_tests` in all."""
     order = torch.tensor(p_values).argsort().tolist()
     rejected, flags = True, [False] * len(p_values)
     for rank, index in enumerate(order):
-        rejected = rejected and p_values[index] <= LEVEL / (n_tests - rank)
+        rejected = rejected and p_values[index] <= level / (n_tests - rank)
         flags[index] = rejected
     return flags
 
@@ -37,6 +32,15 @@ def sign_p(lost: int, won: int) -> float:
     if not lost + won:
         return 1.0
     return float(stats.binomtest(lost, lost + won, alternative="greater").pvalue)
+
+
+def circuits_to_hold() -> int:
+    """How many random circuits, all of them beaten, it takes for `judge_wins` to hold.
+
+    >>> circuits_to_hold()
+    29
+    """
+    return next(n for n in count(1) if QUANTILE**n < LEVEL)
 
 
 def judge_wins(wins: int, n: int) -> Verdict:

@@ -16,10 +16,8 @@ from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.mask import membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.runs.compare_cards import drifted
 from circuitfind.search import SearchConfig, candidate_sites, positions_of
 from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
-from circuitfind.validate.card import Loss
 from circuitfind.validate.checks import rival, selectivity, stability
 from circuitfind.validate.checks.completeness import check_completeness
 from circuitfind.validate.checks.controls import check_controls
@@ -294,50 +292,6 @@ def test_a_card_is_bound_to_its_circuit(planted, held_out, sound):
         validate(planted, sound.circuit, held_out[:1], checks=["pairs"]).binds["pairs"]
         != (card.binds["pairs"])
     )
-
-
-def test_drift_is_named(planted, held_out, sound):
-    before = validate(planted, sound.circuit, held_out, checks=["satisfaction", "leave one out"])
-    assert drifted(before, before) == ()
-    half = replace(sound.circuit, sites=sound.circuit.sites[:1], scores=(0.0,))
-    after = validate(planted, half, held_out, checks=["satisfaction"])
-    words = " | ".join(drifted(before, after))
-    assert "'follows answer' fails now" in words
-    assert "the check 'satisfaction' says fails now, before holds" in words
-    assert "the check 'leave one out' was not made again" in words
-    moved = replace(before.desiderata[0], satisfaction=0.5, holds=True)
-    shifted = replace(before, desiderata=(moved, *before.desiderata[1:]))
-    assert "outside" in drifted(before, shifted)[0]
-
-
-def test_a_limit_drifts_by_its_verdict_and_its_interval(planted, held_out, sound):
-    card = validate(planted, sound.circuit, held_out, checks=["pairs"])
-    (plain, *_) = card.desiderata
-    loss = Loss(limit="l", mean=0.2, low=0.1, high=0.3, allowed=0.5, unit="nats", verdict="holds")
-
-    def told(old, new):
-        cards = [
-            replace(card, desiderata=(replace(plain, loss=one, **changes),))
-            for one, changes in (old, new)
-        ]
-        return drifted(*cards)
-
-    same = loss, {}
-    assert told(same, (replace(loss, mean=0.29), {"satisfaction": 0.1})) == ()
-    (words,) = told(same, (replace(loss, mean=0.31), {}))
-    assert words == (
-        "'follows answer' loses 0.31 (0.10 to 0.30) of the 0.50 nats allowed: holds now, outside "
-        "the interval before, when it loses 0.20 (0.10 to 0.30) of the 0.50 nats allowed: holds"
-    )
-    unsure = replace(loss, verdict="inconclusive"), {"holds": False}
-    (words,) = told(same, unsure)
-    assert "allowed: inconclusive now; before, it loses 0.20" in words
-    assert told(unsure, unsure) == ()
-    (words,) = told(unsure, (replace(loss, verdict="fails"), {"holds": False}))
-    assert "allowed: fails now; before" in words
-    for other in (replace(loss, limit="m"), None):
-        (words,) = told(same, (other, {}))
-        assert f"has another limit: {other.limit if other else 'no limit'} now, l before" in words
 
 
 @pytest.mark.parametrize(("among", "unit"), [(None, "logits"), ([" v1", " v2"], "nats")])

@@ -104,7 +104,7 @@ def noisy(mean, n=64, seed=0, spread=0.2):
 def test_the_true_circuit_is_faithful_under_every_ablation(subjects):
     found = check_faithfulness(subjects["true"])
     assert (found.verdict, found.n, found.split) == ("holds", 64, "held-out")
-    assert [row["donor"] for row in found.details] == ["zero", "mean", "resample", "source"]
+    assert [row["donor"] for row in found.details] == ["source", "zero", "mean", "resample"]
     for row in found.details:
         assert row["f"] == pytest.approx(1, abs=0.02) and row["flips"] == 0.0
         assert row["low"] <= row["f"] <= row["high"]
@@ -126,7 +126,7 @@ def test_zero_disagrees_with_the_others_on_a_compiled_model():
     by = {row["donor"]: row["verdict"] for row in found.details}
     assert by == {"zero": "fails", "mean": "holds", "resample": "holds", "source": "holds"}
     assert found.verdict == "fails" and found.value == pytest.approx(0, abs=1e-3)
-    assert "disagree, it fails under zero, holds under mean, resample, source" in found.says
+    assert "fails under zero, holds under source (the claim's), mean, resample" in found.says
     whole = check_faithfulness(subject_of("tracr-reverse", ["m0", "m1", "m2", "a3.h1"], "suffices"))
     assert whole.verdict == "holds"
 

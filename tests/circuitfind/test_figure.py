@@ -19,7 +19,8 @@ from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED, mlp
 from circuitfind.report import draw, save_figure
 from circuitfind.report.figures.style import LOSS_HATCH
-from circuitfind.validate.card import Card, DesideratumScore, Finding, Loss
+from circuitfind.validate.card import Card
+from circuitfind.validate.finding import DesideratumScore, Finding, Loss
 
 from ..plugins import mixed_circuit, neuron, plug_in, stream
 

@@ -142,13 +142,20 @@ def test_a_share_is_judged_pair_by_pair(share, verdict):
     assert found.verdict == verdict and found.allowed == pytest.approx(0.1 * worst.mean())
     # By the spread of the losses alone nothing could be said.
     low, high = mean_bounds((1 - shares) * worst, 0)
+    assert found.low is not None and found.high is not None
     assert high - low > 1.4 * (found.high - found.low)
 
 
 def test_one_pair_tells_nothing_and_equal_ones_everything():
     assert judged([0.1], preference(within=0.5)).verdict == "inconclusive"
-    assert judged([0.1, 0.1], preference(within=0.5)).verdict == "holds"
-    assert judged([0.6, 0.6], preference(within=0.5)).verdict == "fails"
+    assert judged([0.1] * 7, preference(within=0.5)).verdict == "inconclusive"
+    assert judged([0.1] * 8, preference(within=0.5)).verdict == "holds"
+    assert judged([0.6] * 8, preference(within=0.5)).verdict == "fails"
+    few = judged([0.1] * 7, preference(within=0.5))
+    assert (few.low, few.high) == (
+        None,
+        None,
+    ) and few.words == "loses 0.10 of the 0.50 nats allowed"
 
 
 @pytest.mark.parametrize("skewed", [False, True])

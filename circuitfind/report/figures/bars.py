@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from ...validate.card import SAME, DesideratumScore
+from ...validate.finding import SAME, DesideratumScore
 from .lettering import LINE, SMALL, clean, number, put_axes, put_text, signed, wrap
 from .style import LOSS_HATCH, THEMES, Theme
 

@@ -18,7 +18,8 @@ from matplotlib.patches import Patch, Rectangle
 from ...circuits.circuit import Circuit
 from ...mediators.site import Component, Site
 from ...mediators.space import USUAL, Decoder
-from ...validate.card import Card, Finding
+from ...validate.card import Card
+from ...validate.finding import Finding
 from ...validate.names import LEAVE_ONE_OUT, RANDOM_CIRCUITS
 from ..text.counts import size_words
 from .bars import BAR, LABELS, REMARKS, bars_height, put_bars, put_legend

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...validate.card import DesideratumScore
+from ...validate.finding import DesideratumScore
 from .style import GAINS, INK, LOSS_HATCH, STYLE
 
 CELL, NAMES, HEADS, EDGE, GAP = (0.66, 0.36), 1.7, 1.1, 0.12, 0.2  # inches

@@ -12,8 +12,10 @@ from markupsafe import Markup
 from ...circuits.circuit import Circuit, Edge
 from ...circuits.decisions import Decisions
 from ...circuits.examples import Attention, Examples
-from ...validate.card import Card, DesideratumScore, card_from_json
+from ...validate.card import Card, card_from_json
+from ...validate.finding import DesideratumScore, Finding
 from ...validate.names import LEAVE_ONE_OUT
+from ...validate.questions import Ruling, look_of, question_of, verdict_words
 from .figures import FEW, page_diagram, page_frontier
 from .template import MARKS, render_template
 
@@ -70,6 +72,9 @@ def render_page(
         decisions=decisions,
         names=decisions.names if decisions else {},
         counts=_counts(card),
+        questions=_by_question(card),
+        look=_look,
+        words=verdict_words,
         sites=_sites(circuit, card, attention),
         asks=ASKS,
         sets={one.name: one for one in examples.sets} if examples else {},
@@ -84,9 +89,23 @@ def render_page(
 
 
 def _counts(card: Card) -> list[tuple[str, int]]:
-    """How many checks end in each verdict, without those that none does."""
-    verdicts = [finding.verdict for finding in card.findings]
-    return [(name, verdicts.count(name)) for name in MARKS if name in verdicts]
+    """How many checks end in each verdict as it looks, without those that none does."""
+    looks = [_look(finding) for finding in card.findings]
+    return [(name, looks.count(name)) for name in MARKS if name in looks]
+
+
+def _look(finding: Finding) -> str:
+    return look_of(question_of(finding), finding.verdict)
+
+
+def _by_question(card: Card) -> list[tuple[Ruling | None, list[Finding]]]:
+    """Each ruling with the findings that it rests on; checks of no question come last."""
+    made = [
+        (ruling, [one for one in card.findings if question_of(one) == ruling.question])
+        for ruling in card.rulings
+    ]
+    others = [one for one in card.findings if question_of(one) is None]
+    return [*made, *([(None, others)] if others else [])]
 
 
 def _sites(circuit: Circuit, card: Card, attention: Attention | None) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from ..figures.lettering import signed
 
 HERE = Path(__file__).parent
 SEEN = {"\n": "↵\n", "\t": "⇥", "\r": "␍", "\x00": "␀"}
-MARKS = {"holds": "✓", "fails": "✕", "inconclusive": "?"}
+MARKS = {"holds": "✓", "fails": "✕", "inconclusive": "?", "differs": "≠"}
 
 
 def render_template(name: str, told: Mapping[str, Any], **shown: Any) -> str:
@@ -54,6 +54,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"visible": visible, "number": number, "cell": cell, "signed": signed}
+    made.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     made.globals["marks"] = MARKS
     return made
 

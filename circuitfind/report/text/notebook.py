@@ -11,7 +11,9 @@ from typing import Any
 
 from ...circuits.circuit import Circuit
 from ...search.result import SearchResult
-from ...validate.card import Card, DesideratumScore
+from ...validate.card import Card
+from ...validate.finding import DesideratumScore
+from ...validate.questions import verdict_words
 from .counts import size_words
 from .preview import run_words, visible
 from .sitegraph import on_one_line
@@ -54,9 +56,8 @@ def card_html(card: Card) -> str:
         ]
         for row in card.desiderata
     ]
-    checks = [[row.name, MARKS[row.verdict], str(row.n), row.says] for row in card.findings]
-    reached = sum(row.holds for row in card.desiderata)
-    words = [f"{reached} of {len(card.desiderata)} desiderata hold on {card.pairs}"]
+    checks = [[row.name, verdict_words(row), str(row.n), row.says] for row in card.findings]
+    words = [f"on {card.pairs}: {card.headline}"]
     words += [f"{row.name!r} {row.loss}" for row in card.desiderata if row.loss]
     head = [
         "desideratum",
@@ -69,7 +70,7 @@ def card_html(card: Card) -> str:
         "",
     ]
     tables = _table(head, desiderata) + _table(["check", "verdict", "n", "says"], checks)
-    return _box(f"Card: {_mark(card.holds)}", words, tables)
+    return _box(f"Card: {_mark(card.success)}", words, tables)
 
 
 def result_html(result: SearchResult) -> str:

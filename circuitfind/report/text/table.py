@@ -9,16 +9,16 @@ from rich.text import Text
 
 from ...circuits.circuit import circuit_from_json
 from ...circuits.decisions_file import decisions_in
-from ...validate.card import DesideratumScore, card_from_json, pairs_in_words
+from ...validate.card import card_from_json
+from ...validate.comparison import comparison_from_json
+from ...validate.finding import DesideratumScore, pairs_in_words
+from ...validate.questions import QUESTIONS, look_of, question_of, verdict_words
 from .counts import size_words
 from .sitegraph import on_one_line
 
 WIDE = 140  # columns of a terminal from which on the table has room for leads
-_MARKS = {
-    "holds": "[green]holds[/]",
-    "fails": "[red]fails[/]",
-    "inconclusive": "[yellow]inconclusive[/]",
-}
+_STYLES = {"holds": "green", "fails": "red", "inconclusive": "yellow", "differs": "cyan"}
+_MARKS = {verdict: f"[{style}]{verdict}[/]" for verdict, style in _STYLES.items()}
 
 
 def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[str, Any]) -> None:
@@ -113,24 +113,18 @@ def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
             f"{row['p']:.2g}",
         )
     console.print(table)
-    for claim in next(iter(made["matrix"].values())):
+    matrix = comparison_from_json(made).matrix
+    for claim in next(iter(matrix.values())):
         scores = Table(title=Text(f"Desiderata of {claim}, on held-out pairs"))
         scores.add_column("circuit")
-        for row in next(iter(made["matrix"].values()))[claim]:
-            scores.add_column(Text(row["name"]))
-        for circuit, cells in made["matrix"].items():
-            marks = (f"{row['satisfaction']:.3f} {_MARKS[_verdict(row)]}" for row in cells[claim])
+        for score in next(iter(matrix.values()))[claim]:
+            scores.add_column(Text(score.name))
+        for circuit, cells in matrix.items():
+            marks = (f"{one.satisfaction:.3f} {_MARKS[one.verdict]}" for one in cells[claim])
             scores.add_row(Text(f"{circuit} ({len(made['circuits'][circuit]['sites'])})"), *marks)
         console.print(scores)
     if made["shared"]:
         console.print(Text(f"shared circuit: {made['shared']['message']}"))
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    """The verdict on a desideratum of a comparison, as `DesideratumScore.verdict`."""
-    if loss := row.get("loss"):
-        return loss["verdict"]
-    return "holds" if row["holds"] else "fails"
 
 
 def _pairs(report: Mapping[str, Any]) -> str:
@@ -189,10 +183,17 @@ def _told_below(report: Mapping[str, Any], wide: bool) -> list[Text]:
 
 def _checks(report: Mapping[str, Any]) -> Table:
     table = Table(title=f"Checks, on {_pairs(report)}", title_justify="left")
-    for name in ("check", "verdict", "n", "says"):
+    for name in ("question", "check", "verdict", "n", "says"):
         table.add_column(name)
-    for row in report["checks"]:
-        table.add_row(row["name"], _MARKS[row["verdict"]], str(row["n"]), Text(row["says"]))
+    findings = card_from_json(report).findings
+    for question in (*QUESTIONS, None):
+        mine = [one for one in findings if question_of(one) == question]
+        for number, one in enumerate(mine):
+            mark = Text(verdict_words(one), style=_STYLES[look_of(question, one.verdict)])
+            named = "" if number else question or "others"
+            last = number == len(mine) - 1
+            told = _plain(one.name), mark, str(one.n), _plain(one.says)
+            table.add_row(named, *told, end_section=last)
     return table
 
 

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from desiderata import DonorChoice, name_of
 
-from ...objective.intervals import Statistic, Values, paired_interval
+from ...objective.intervals import FEWEST, Values, ratio_interval
 from ..ablation import Ablated, ablate
 from ..behaviour import NOT_NUMBERS, cannot_divide, differences
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import COMPLETENESS
 from ..power import pairs_for_interval
@@ -36,7 +36,6 @@ from ..power import pairs_for_interval
 ENOUGH, TOO_MUCH = 0.2, 0.5  # of F(M) - F(empty); the first is the fifth that faithfulness allows
 RANDOM_PARTS = 20
 GREEDY_STEPS = 8  # each costs two masks a member; the greatest difference comes early or never
-FEWEST = 4  # pairs: two to choose the worst part on, two to measure it on
 BESIDE: DonorChoice = "mean"  # Wang et al.'s; where the claim has that itself, the source
 
 Part = tuple[str, frozenset[int]]  # how it was chosen, and the sites
@@ -48,7 +47,7 @@ def check_completeness(inputs: CheckInputs) -> Finding:
 
     The worst part is chosen on every other pair and measured on the others, since the greatest of
     many numbers is too great on the pairs that it was chosen on. The check holds when the 95 %
-    interval (percentile, paired bootstrap over pairs) lies below 0.2 and fails when it lies above
+    interval (over pairs) lies below 0.2 and fails when it lies above
     0.5. The claim's ablation decides; mean, or source where the claim has mean, stands beside
     it in the rows, and is said. A row's `difference` is signed: positive where the model without K
     does more than the circuit.
@@ -69,7 +68,7 @@ def check_completeness(inputs: CheckInputs) -> Finding:
     worst = {row["donor"]: row for row in rows if row["worst"]}
     row, value = worst[decides], abs(worst[decides]["difference"])
     low, high = _size(row)
-    verdict = _verdict(low, high)
+    verdict = judge_size(low, high)
     says = f"{_told(row, inputs.unit)}, the worst of {_count(rows, decides)}; under {beside}, " + (
         _told(worst[beside], inputs.unit) if beside in worst else f"not measured: {reasons[beside]}"
     )
@@ -85,6 +84,7 @@ def check_completeness(inputs: CheckInputs) -> Finding:
         ablation=f"{decides}; in the rows also {beside}",
         split="held-out",
         says=says,
+        brief=f"without {row['part'] or 'anything'} model and circuit differ by {value:.2f} of all",
         details=tuple(rows),
     )
 
@@ -98,8 +98,8 @@ def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str
     """
     ends = torch.stack([torch.ones(len(inputs.membership)), torch.zeros(len(inputs.membership))])
     whole, empty = differences(ablated.outcome(ends))
-    if len(whole) < FEWEST:
-        raise ValueError(f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
+    if len(whole) < 2 * FEWEST:  # a half to choose the worst part on, a half to measure it on
+        raise ValueError(f"{len(whole)} pairs are too few; {2 * FEWEST} are the fewest")
     if not np.isfinite((whole, empty)).all():
         raise ValueError(NOT_NUMBERS)
     chooses, measures = slice(0, None, 2), slice(1, None, 2)
@@ -112,7 +112,8 @@ def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str
     for by, part, circuit, model in found:
         values = (model, circuit, whole, empty)
         samples = [each[measures] for each in values]
-        low, high = paired_interval(difference, samples, inputs.seed)
+        top, bottom = samples[0] - samples[1], samples[2] - samples[3]
+        low, high = ratio_interval(top, bottom, inputs.seed)
         rows.append(
             {
                 "donor": ablated.donor,
@@ -122,22 +123,20 @@ def measure_completeness(inputs: CheckInputs, ablated: Ablated) -> list[dict[str
                 "part": _names(inputs, part),
                 "circuit": float(samples[1].mean()),
                 "model": float(samples[0].mean()),
-                "difference": float(difference(*samples)),
+                "difference": difference(*samples),
                 "low": low,
                 "high": high,
                 "worst": False,
-                "where_chosen": float(difference(*(each[chooses] for each in values))),
+                "where_chosen": difference(*(each[chooses] for each in values)),
             }
         )
     max(rows, key=lambda row: abs(row["where_chosen"]))["worst"] = True
     return rows
 
 
-def difference(
-    model: Values, circuit: Values, whole: Values, empty: Values, *, axis: int = -1
-) -> Statistic:
+def difference(model: Values, circuit: Values, whole: Values, empty: Values) -> float:
     """(F(M without K) - F(C without K)) / (F(M) - F(empty)), of means over pairs."""
-    return (model.mean(axis) - circuit.mean(axis)) / (whole.mean(axis) - empty.mean(axis))
+    return float((model - circuit).mean() / (whole - empty).mean())
 
 
 def remove(
@@ -205,7 +204,8 @@ def _size(row: Mapping[str, Any]) -> tuple[float, float]:
     return 0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))
 
 
-def _verdict(low: float, high: float) -> Verdict:
+def judge_size(low: float, high: float) -> Verdict:
+    """Whether a difference between these ends is small, large or neither."""
     return "holds" if high < ENOUGH else "fails" if low > TOO_MUCH else "inconclusive"
 
 

@@ -10,7 +10,7 @@ import torch
 from ...models.model import weights_shuffled
 from ...objective.intervals import interval
 from ...objective.objective import Objective
-from ..card import AS_CLAIMED, Finding, Verdict
+from ..finding import AS_CLAIMED, Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import CONTROLS
 
@@ -69,6 +69,7 @@ def check_controls(inputs: CheckInputs) -> Finding:
         says=f"where nothing is to be found, the circuit scores at most "
         f"{best['satisfaction']:.2f} of "
         f"the {best['need']:.2f} needed ({best['control']}, {best['desideratum']!r})",
+        brief=f"{best['satisfaction']:.2f} with {best['control']}",
         details=tuple(details),
     )
 

@@ -25,11 +25,11 @@ from jaxtyping import Float
 from scipy.integrate import trapezoid
 from torch import Tensor
 
-from ...objective.intervals import Statistic, Values, paired_interval
+from ...objective.intervals import FEWEST, Statistic, Values, ratio_interval
 from ...objective.objective import Objective
 from ..ablation import Ablated, ablate, donor_words
 from ..behaviour import NOT_NUMBERS, cannot_divide, differences, share_kept
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import CURVE
 from ..thresholds import LEVEL
@@ -39,7 +39,6 @@ FEW_SITES = 64
 # Random orders of many sites, and of few: among few a random one is as good by chance now and
 # then, and 19 would have to be beaten without exception to be told from chance at 5 %.
 ORDERS, ORDERS_OF_FEW = 19, 99
-FEWEST = 4  # pairs: two to rank the other sites on, two to measure on
 
 
 def check_curve(inputs: CheckInputs) -> Finding:
@@ -82,6 +81,7 @@ def check_curve(inputs: CheckInputs) -> Finding:
         f"{cpr:.3f}, at the level of sites, not to be compared with numbers over edges or neurons; "
         f"against {len(others)} random orders, whose median is {median(others):.3f}, p = {p:.2f}; "
         f"the circuit is whole from fraction {first:g} on",
+        brief=f"its ranking is no better than chance (p = {p:.2f})",
         details=_rows(f[:2], n_sites),
     )
 
@@ -145,8 +145,8 @@ def _halves(inputs: CheckInputs) -> tuple[Ablated, Ablated]:
     ablated = ablate(inputs, inputs.donor)
     whole = ablated.objective
     divided = [batch for batch in whole.batches if len(batch) > 1]
-    if (n := sum(map(len, divided))) < FEWEST:
-        raise ValueError(f"{n} pairs are too few; {FEWEST} are the fewest")
+    if (n := sum(map(len, divided))) < 2 * FEWEST:  # half to rank on, half to measure on
+        raise ValueError(f"{n} pairs are too few; {2 * FEWEST} are the fewest")
     first, second = (
         Objective(
             inputs.model,
@@ -191,13 +191,15 @@ def _differences(
 
 
 def _interval(kept: Values, whole: Values, empty: Values, seed: int) -> tuple[float, float]:
-    """The bootstrap interval of CMD over pairs."""
+    """The interval of CMD over pairs.
 
-    def cmd(whole: Values, empty: Values, *kept: Values, axis: int = -1) -> Statistic:
-        f = np.stack([share_kept(each, whole, empty, axis=axis) for each in kept])
-        return cpr_cmd(FRACTIONS, f)[1]
-
-    return paired_interval(cmd, (whole, empty, *kept), seed)
+    With the signs of 1 - f as they are, CMD is a ratio of means: the area is a weighted sum.
+    """
+    f = np.asarray(share_kept(kept, whole, empty))
+    # The weight of each fraction in the trapezoid rule.
+    weights = trapezoid(np.eye(len(FRACTIONS)), FRACTIONS, axis=0) * np.sign(1 - f)
+    low, high = ratio_interval((weights[:, None] * (whole - kept)).sum(0), whole - empty, seed)
+    return max(0.0, low), max(0.0, high)
 
 
 def _rows(f: Values, n_sites: int) -> tuple[Mapping[str, Any], ...]:

@@ -26,7 +26,7 @@ from ...circuits.circuit import LOGITS
 from ...objective.intervals import Values, interval
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import EQUIVALENCE
 from ..power import fewest
@@ -104,6 +104,7 @@ def judge_equivalence(
         ablation=donor_words(donor),
         split="held-out",
         says=says,
+        brief=f"alone it scores above the model on {wins / n:.2f} of the pairs",
         details=(row,),
     )
 

@@ -5,7 +5,8 @@ difference (see `ablation`), C the circuit with all else ablated, M the untouche
 the circuit of no site. It is a ratio of means and not clipped. Marks et al. 2024 (arXiv
 2403.19647) have it, Hanna et al. 2024 (2403.17806), and Mueller et al. 2025 (2504.13151). They
 choose one ablation; on the same circuit another gives anything from below 0 to above 1 (Miller et
-al. 2024, 2407.08734), so that here four stand side by side.
+al. 2024, 2407.08734), so that here four stand side by side. The claim makes one of them, and that
+one decides; how the circuit fares under the others is information.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,40 +16,42 @@ from typing import Any
 import numpy as np
 import torch
 
-from desiderata import DonorChoice
+from desiderata import DonorChoice, name_of
 
 from ...circuits.circuit import LOGITS
-from ...objective.intervals import interval, paired_interval
+from ...objective.intervals import FEWEST, interval, ratio_interval
 from ..ablation import DONORS, Outcome, ablate
 from ..behaviour import NOT_NUMBERS, cannot_divide, differences, share_kept
-from ..card import Finding, Verdict
+from ..finding import GRAVEST, Finding, Verdict, gravest
 from ..inputs import CheckInputs
 from ..names import FAITHFULNESS
 from ..power import pairs_for_interval
-from ..thresholds import GRAVEST, LEAST_KEPT, MOST_KEPT, NOISE
+from ..thresholds import LEAST_KEPT, MOST_KEPT, NOISE
 
 MOST_FLIPS = 0.2  # the fifth of LEAST_KEPT, for pairs that lose the model's right answer
 
 
 def check_faithfulness(inputs: CheckInputs) -> Finding:
-    """f and the share of flips under zero, mean, resample and source.
+    """f and the share of flips under the claim's own ablation, and under zero, mean, resample and
+    source.
 
-    One ablation *holds* when the 95 % interval of f lies in [0.8, 1.2] and that of the flips does
+    An ablation *holds* when the 95 % interval of f lies in [0.8, 1.2] and that of the flips does
     not go beyond 0.2; it *fails* when either lies wholly outside. It is not judged where the
     interval of m(M) - m(empty) covers 0, or where it cannot be made of these prompts. The check
     fails when any ablation fails, holds when all that are judged hold, and is inconclusive
-    otherwise. A flip is a pair that the untouched model answers as the base asks, and the circuit
-    does not. Its value is the f that is farthest from 1 among the ablations that decide.
+    otherwise; as information, since the claim makes one of them at most. A flip is a pair that the
+    untouched model answers as the base asks, and the circuit does not. Its value is the f that is
+    farthest from 1 among the ablations that decide.
 
-    Intervals: paired bootstrap over pairs (percentile) for f, Clopper-Pearson for flips. Up to
-    eight of them decide, and their level is not corrected for that.
+    Intervals: `intervals.ratio_interval` over pairs for f, Clopper-Pearson for flips. Up to ten of
+    them decide, and their level is not corrected for that.
     """
     whole, mine = torch.ones(len(inputs.membership)), inputs.membership
     if not 0 < len(inputs.members) < len(mine):
         size = "is empty" if not inputs.members else "has every candidate site"
-        return judge_faithfulness([], f"the circuit {size}, so that f says nothing of it")
-    rows = []
-    for donor in DONORS:
+        return judge_faithfulness([], why=f"the circuit {size}, so that f says nothing of it")
+    rows, own = [], name_of(inputs.donor)
+    for donor in dict.fromkeys((inputs.donor, *DONORS)):
         try:
             made = ablate(inputs, donor)
             outcome = made.outcome(torch.stack([whole, mine, torch.zeros_like(mine)]))
@@ -56,7 +59,7 @@ def check_faithfulness(inputs: CheckInputs) -> Finding:
             rows.append(_unmeasured(donor, str(error)))
         else:
             rows.append(measure_faithfulness(donor, outcome, inputs.seed, inputs.unit))
-    return judge_faithfulness(rows)
+    return judge_faithfulness(rows, own)
 
 
 def measure_faithfulness(
@@ -70,8 +73,8 @@ def measure_faithfulness(
     whole, mine, empty = differences(outcome)
     if not np.isfinite((whole, mine, empty)).all():
         return _unmeasured(donor, NOT_NUMBERS)
-    if len(whole) < 2:
-        return _unmeasured(donor, "one pair is no sample")
+    if len(whole) < FEWEST:
+        return _unmeasured(donor, f"{len(whole)} pairs are too few; {FEWEST} are the fewest")
     flips = int((outcome.right[0] & ~outcome.right[1]).sum())
     flips_low, flips_high = interval(flips, len(whole))
     touched = np.abs(whole - empty) > NOISE
@@ -96,13 +99,16 @@ def measure_faithfulness(
     )
     if why := cannot_divide(whole, empty, seed, unit):
         return row | {"reason": why}
-    low, high = paired_interval(share_kept, (mine, whole, empty), seed)
+    low, high = ratio_interval(mine - empty, whole - empty, seed)
     row |= {"f": float(share_kept(mine, whole, empty)), "low": low, "high": high}
     return row | {"verdict": _verdict(row)}
 
 
-def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Finding:
-    """The finding that rows about ablations give; `why` says that there is nothing to measure."""
+def judge_faithfulness(
+    rows: Sequence[Mapping[str, Any]], own: str = "source", why: str = ""
+) -> Finding:
+    """The finding that rows about ablations give, of which `own` is the claim's; `why` says that
+    there is nothing to measure."""
     about = "each in its row: " + ", ".join(row["donor"] for row in rows)
     judged = [row for row in rows if row["f"] is not None]
     if not judged:
@@ -111,10 +117,10 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
         n = max((row["n"] for row in rows), default=0)
         return Finding.undecided(FAITHFULNESS, why, ablation=about, n=n, details=rows)
     by = {each: [row["donor"] for row in judged if row["verdict"] == each] for each in GRAVEST}
-    verdict: Verdict = next(each for each in GRAVEST if by[each])
+    verdict: Verdict = gravest([row["verdict"] for row in judged])
     worst = max((row for row in judged if row["verdict"] == verdict), key=_distance)
     words = {"fails": "fails", "inconclusive": "cannot be told", "holds": "holds"}
-    told = ", ".join(f"{words[each]} under {', '.join(them)}" for each, them in by.items() if them)
+    told = ", ".join(f"{words[each]} under {_list(by[each], own)}" for each in GRAVEST if by[each])
     says = f"of the model's behaviour the circuit alone keeps {'; '.join(map(_told, judged))}: "
     says += "the ablations disagree, it " + told if by["fails"] and by["holds"] else f"it {told}"
     if len(judged) < len(rows):
@@ -131,8 +137,14 @@ def judge_faithfulness(rows: Sequence[Mapping[str, Any]], why: str = "") -> Find
         ablation=about,
         split="held-out",
         says=says,
+        brief=f"under {_list(by[verdict], own)}, keeping {worst['f']:.2f} under {worst['donor']}",
         details=tuple(rows),
     )
+
+
+def _list(donors: Sequence[str], own: str) -> str:
+    """Ablations with commas between, the claim's own marked."""
+    return ", ".join(f"{one} (the claim's)" if one == own else one for one in donors)
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict:
@@ -166,9 +178,12 @@ def _unmeasured(donor: DonorChoice, reason: str) -> dict[str, Any]:
         "flips_high",
         "divergence",
     )
-    return {"donor": donor, "verdict": "inconclusive", "n": 0, **dict.fromkeys(numbers)} | {
-        "reason": reason
-    }
+    return {
+        "donor": name_of(donor),
+        "verdict": "inconclusive",
+        "n": 0,
+        **dict.fromkeys(numbers),
+    } | {"reason": reason}
 
 
 def _told(row: Mapping[str, Any]) -> str:

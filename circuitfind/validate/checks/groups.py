@@ -8,6 +8,7 @@ pairs lies below what the desideratum needs, at 5 % by Holm over all groups.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from scipy import stats
@@ -15,7 +16,7 @@ from scipy import stats
 from desiderata import Desideratum, Pair, words_of
 
 from ...objective.intervals import interval
-from ..card import AS_CLAIMED, Finding, Verdict
+from ..finding import AS_CLAIMED, Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import GROUPS
 from ..thresholds import LEVEL, holm
@@ -52,6 +53,11 @@ def check_groups(inputs: CheckInputs) -> Finding:
                     "p": float(p),
                 }
             )
+    return judge_groups(details)
+
+
+def judge_groups(details: list[dict[str, Any]]) -> Finding:
+    """The finding that the groups' rows give; without any, nothing is told."""
     if not details:
         why = f"no two groups with at least {FEWEST} pairs each; more pairs would make some"
         return Finding.undecided(GROUPS, why)
@@ -74,6 +80,8 @@ def check_groups(inputs: CheckInputs) -> Finding:
         f"{LEVEL:g} by Holm, {len(short)} in their point estimate; the worst is "
         f"{worst['by']} = {worst['group']} of {worst['desideratum']!r}: "
         f"{worst['satisfaction']:.2f} of {worst['need']:.2f} on {worst['n']} pairs",
+        brief=f"{worst['by']} = {worst['group']} of {worst['desideratum']!r} reaches "
+        f"{worst['satisfaction']:.2f} of {worst['need']:.2f}",
         details=tuple(details),
     )
 

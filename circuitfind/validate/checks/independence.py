@@ -25,7 +25,7 @@ from desiderata import DonorChoice
 from ...objective.intervals import Values
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import INDEPENDENCE
 from ..thresholds import LEVEL, NOISE
@@ -98,6 +98,7 @@ def judge_independence(
         ablation=donor_words(donor),
         split="held-out",
         says=says,
+        brief="without it, scores still depend on the model's",
         details=(
             {"of": "without the circuit", **published},
             {"of": "less the empty circuit", **adjusted},

@@ -23,7 +23,7 @@ from desiderata import DonorChoice
 from ...objective.intervals import Values, interval
 from ..ablation import donor_words
 from ..behaviour import claimed_scores
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import INFLATED
 from ..power import fewest
@@ -114,6 +114,7 @@ def judge_inflated(
         ablation=donor_words(donor),
         split="held-out",
         says=says,
+        brief=f"{', '.join(flagged) or least['site']} is missed no more than random sites",
         details=(*rows, *others),
     )
 

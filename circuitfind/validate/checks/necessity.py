@@ -22,19 +22,19 @@ from itertools import combinations
 from math import ceil
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from ...circuits.circuit import LOGITS
-from ...objective.intervals import Values, interval, paired_interval
+from ...objective.intervals import Values, interval, mean_interval
 from ..ablation import donor_words
 from ..behaviour import claimed_outcome, differences
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict, gravest
 from ..inputs import CheckInputs
 from ..makeup import circuits_outside, random_circuits
 from ..names import NECESSITY
 from ..power import FAR, pairs_for_interval, trials_for_share
-from ..thresholds import LEVEL, NOISE, QUANTILE, gravest, judge_wins
+from ..thresholds import LEVEL, NOISE, QUANTILE, judge_wins
+from ..twin import find_twin, names_of
 
 MOST_PAIRS = 66  # of members: all of those of twelve
 # Half of what other checks take: 140 knock-outs of SmolLM2 on 64 take a minute of one core.
@@ -45,20 +45,24 @@ Knocked = tuple[str, frozenset[int]]  # what kind of set was knocked out, and it
 
 
 class Judgement(NamedTuple):
-    """The verdict of one number, a sentence on it, and the n that would decide where it is open."""
+    """The verdict of one number, a sentence on it, the n that would decide where it is open, and
+    what it says against the circuit in a few words."""
 
     verdict: Verdict
     says: str
     need: str = ""
+    brief: str = ""
 
 
 def check_necessity(inputs: CheckInputs) -> Finding:
-    """The joint effect of knocking out the circuit, in the answer's unit, with a bootstrap interval
-    over pairs; what is knocked out is ablated as the claim does.
+    """The joint effect of knocking out the circuit, in the answer's unit, with its interval over
+    pairs; what is knocked out is ablated as the claim does.
 
     *Holds* where the effect's interval is above 0, that of the share of right answers that stay
     right is not above one half, and the circuit outweighs random ones (left out where there are
-    none). *Fails* where one of these is the other way round.
+    none). *Fails* where one of these is the other way round: something else does the same, so that
+    the circuit is not the only one. Where most answers stay right, the sites that have to go before
+    they go are sought and named (`twin.find_twin`).
     """
     sites, members = inputs.objective.sites, inputs.members
     apart = 2 * len(members) <= len(sites)
@@ -84,12 +88,37 @@ def check_necessity(inputs: CheckInputs) -> Finding:
         return refuse("the model answers none of these pairs right")
     names = [" ".join(str(sites[site]) for site in sorted(out)) for _, out in knocked]
     rows = _rows(knocked, names, scores, right[1:, right[0]].mean(1), drawn)
+    stays = judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum()))
+    if stays.verdict == "fails":
+        stays, row = _named(inputs, stays)
+        rows.append({**dict.fromkeys(rows[0]), **row})
     judgements = [
         judge_effect(scores, len(members), inputs.seed, inputs.unit),
-        judge_answers(int((right[0] & right[1]).sum()), int(right[0].sum())),
+        stays,
         judge_random(rows, apart),
     ]
     return _finding(inputs, scores, rows, judgements)
+
+
+def _named(inputs: CheckInputs, stays: Judgement) -> tuple[Judgement, dict[str, Any]]:
+    """The judgement that most answers stay right, with the sites that keep them so."""
+    sites, mine = inputs.objective.sites, frozenset(inputs.members)
+
+    def kills(others: frozenset[int]) -> bool:
+        table = torch.ones(2, len(sites))
+        table[1, sorted(mine | others)] = 0.0
+        right = claimed_outcome(inputs, table, FEW).right
+        return int((right[0] & right[1]).sum()) <= MOST_RIGHT * int(right[0].sum())
+
+    twin = find_twin(frozenset(range(len(sites))) - mine, kills)
+    if twin is None:
+        words, names = "they stay right with every site knocked out, too", ""
+    else:
+        names = " ".join(str(sites[site]) for site in sorted(twin))
+        listed = names_of([sites[site] for site in sorted(twin)])
+        words = f"they go only when {listed} {'goes' if len(twin) == 1 else 'go'} too"
+    said = stays._replace(says=f"{stays.says}; {words}", brief=f"most answers stay, and {words}")
+    return said, {"of": "twin", "sites": names}
 
 
 def judge_effect(scores: Values, n_members: int, seed: int, unit: str = LOGITS) -> Judgement:
@@ -97,9 +126,9 @@ def judge_effect(scores: Values, n_members: int, seed: int, unit: str = LOGITS) 
     any site, and without each member."""
     joint, every = scores[0] - scores[1], scores[0] - scores[2]
     singles = (scores[0] - scores[3 : 3 + n_members]).sum(0)
-    low, high = paired_interval(np.mean, (joint,), seed)
+    low, high = mean_interval(joint, seed)
     excess = joint - singles
-    least, most = paired_interval(np.mean, (excess,), seed)
+    least, most = mean_interval(excess, seed)
     says = f"knocking out the circuit costs {joint.mean():.3f} of {scores[0].mean():.3f} {unit}"
     if every.mean() > NOISE:
         says += f", {joint.mean() / every.mean():.2f} of what every site does"
@@ -112,14 +141,14 @@ def judge_effect(scores: Values, n_members: int, seed: int, unit: str = LOGITS) 
     if low > NOISE:
         return Judgement("holds", says)
     if high <= NOISE:
-        return Judgement("fails", says)
+        return Judgement("fails", says, brief="removing it costs nothing")
     n = pairs_for_interval(len(joint), low, high, abs(float(joint.mean())))
     need = (
         f"about {ceil(n)} pairs would tell the effect from 0"
         if n < FAR
         else (f"more than {FAR} pairs would be needed to tell the effect from 0")
     )
-    return Judgement("inconclusive", says, need)
+    return Judgement("inconclusive", says, need, need)
 
 
 def judge_answers(kept: int, n: int) -> Judgement:
@@ -133,6 +162,7 @@ def judge_answers(kept: int, n: int) -> Judgement:
         verdict,
         f"{kept} of {n} right answers stay right",
         f"{need} pairs would tell whether most answers stay right",
+        f"without it {kept} of {n} answers stay right",
     )
 
 
@@ -155,7 +185,15 @@ def judge_random(rows: Sequence[dict[str, Any]], apart: bool) -> Judgement:
         f"outweighs more than {QUANTILE:g}"
         if apart
         else "more sites outside it would tell whether it outweighs others",
+        f"{n - wins} of {n} random circuits are missed as much"
+        + (f", such as {most['sites']}" if (most := _most_missed(drawn)) else ""),
     )
+
+
+def _most_missed(drawn: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The random circuit that is missed most of those that the circuit does not outweigh."""
+    equals = [row for row in drawn if not row["outweighed"]]
+    return max(equals, key=lambda row: row["loss"], default=None)
 
 
 def _some_pairs(members: Sequence[int], seed: int) -> list[tuple[int, ...]]:
@@ -214,7 +252,7 @@ def _finding(
     if verdict == "inconclusive":
         says += "".join(f"; {one.need}" for one in judgements if one.verdict == "inconclusive")
     joint = scores[0] - scores[1]
-    low, high = paired_interval(np.mean, (joint,), inputs.seed)
+    low, high = mean_interval(joint, inputs.seed)
     return Finding(
         name=NECESSITY,
         verdict=verdict,
@@ -225,5 +263,6 @@ def _finding(
         ablation=donor_words(inputs.donor),
         split="held-out",
         says=says,
+        brief=" and ".join(one.brief for one in judgements if one.verdict == verdict),
         details=tuple(rows),
     )

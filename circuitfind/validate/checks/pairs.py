@@ -7,7 +7,7 @@ up again in its own context: an id taken from the bare word is another token in 
 """
 
 from ...objective.encoding import encode
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import PAIRS
 
@@ -56,5 +56,8 @@ def check_pairs(inputs: CheckInputs) -> Finding:
         ablation="nothing is patched",
         split="held-out",
         says=says,
+        brief=f"{worst['leaking']:.0%} of the pairs of {worst['desideratum']!r} leak"
+        if worst["leaking"] > LEAKS
+        else f"{wrong} answers were scored by another token",
         details=tuple(details),
     )

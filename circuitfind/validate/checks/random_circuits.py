@@ -5,11 +5,12 @@ import torch
 from ...objective.intervals import interval
 from ...objective.objective import slack
 from ...search.trials import scores_until_failure
-from ..card import Finding
+from ..finding import Finding
 from ..inputs import CheckInputs
 from ..makeup import count_alternatives, random_circuits
 from ..names import RANDOM_CIRCUITS
-from ..thresholds import judge_wins
+from ..thresholds import circuits_to_hold, judge_wins
+from ..twin import names_of
 
 
 def check_random_circuits(inputs: CheckInputs) -> Finding:
@@ -46,9 +47,15 @@ def check_random_circuits(inputs: CheckInputs) -> Finding:
     best = max(others.values())
     wins, n = sum(mine > others[members] for members in drawn), len(drawn)
     low, high = interval(wins, n)
+    verdict, few, twin = judge_wins(wins, n), "", ""
+    if best >= max(mine, 0.0):
+        its = max(others, key=others.__getitem__)
+        twin = f", {names_of([objective.sites[site] for site in sorted(its)])} among them"
+    if n < (least := circuits_to_hold()):
+        few = f"; from {least} random circuits on it could hold (--n-random)"
     return Finding(
         name=RANDOM_CIRCUITS,
-        verdict=judge_wins(wins, n),
+        verdict=verdict,
         value=wins / n,
         low=low,
         high=high,
@@ -58,6 +65,7 @@ def check_random_circuits(inputs: CheckInputs) -> Finding:
         says=f"the circuit beats {wins} of {n} random circuits with as many sites of each kind in "
         f"each layer ({different} different ones exist); the best of them clears the bounds by "
         f"{'at most ' if best < mine else ''}{best:+.3f}, the circuit by {mine:+.3f}, on up to "
-        f"{max(map(len, objective.batches))} pairs of each desideratum",
+        f"{max(map(len, objective.batches))} pairs of each desideratum{few}",
+        brief=f"{n - wins} of {n} random circuits of its make-up do as well{twin}{few}",
         details=tuple({"slack": others[members]} for members in drawn),
     )

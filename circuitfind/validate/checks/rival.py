@@ -4,7 +4,7 @@ import torch
 
 from ...objective.mask import Mask
 from ...search import SearchResult, search_rival
-from ..card import AS_CLAIMED, Finding
+from ..finding import AS_CLAIMED, Finding
 from ..inputs import CheckInputs
 from ..names import RIVAL
 from ..scores import score_desiderata
@@ -65,6 +65,7 @@ def check_rival(inputs: CheckInputs) -> Finding:
         split="held-out",
         says=f"on {inputs.pairs_searched}, {other.message}"
         + (f", {'and' if held_out else 'but not'} on {_others(inputs)}"),
+        brief=f"another circuit of {len(its)} sites, {len(mine & its)} of them shared, does it too",
         details=tuple({"site": str(site), "shared": site in mine} for site in sorted(its, key=str)),
     )
 

@@ -7,7 +7,7 @@ satisfaction of each desideratum under the mask less that under the circuit, on 
 
 import torch
 
-from ..card import AS_CLAIMED, Finding, Verdict
+from ..finding import AS_CLAIMED, Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import ROUNDING
 from ..thresholds import LEVEL, holm, sign_p
@@ -77,5 +77,6 @@ def check_rounding(inputs: CheckInputs) -> Finding:
         ablation=ABLATION,
         split="held-out",
         says=says,
+        brief=f"only the mask before rounding satisfies {', '.join(broken)}",
         details=tuple(rows),
     )

@@ -27,10 +27,9 @@ from ...objective.intervals import interval
 from ...objective.objective import Objective
 from ...objective.precheck import SOLVED_AT_LEAST
 from ..ablation import Ablated, Outcome, ablate
-from ..card import Finding, Verdict
+from ..finding import Finding, Verdict, gravest
 from ..inputs import CheckInputs
 from ..names import SELECTIVITY
-from ..thresholds import gravest
 
 PROMPTS = 32  # of each task
 WORDS = 24  # of a passage, of which the next word is the answer
@@ -66,7 +65,7 @@ def check_selectivity(inputs: CheckInputs) -> Finding:
         if name != TEXT and row["solved"] < SOLVED_AT_LEAST:
             reasons.append(f"{name}: the model solves {row['solved']:.2f}")
             continue
-        rows.append(row | {"verdict": _verdict(row, own)})
+        rows.append(row | {"verdict": judge_row(row, own)})
     return _judge(own, rows, reasons)
 
 
@@ -82,6 +81,7 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
         f"knocking it out changes {own['changed']:.2f} of its own task's answers (KL "
         f"{own['divergence']:.2g} nats), and {', '.join(told)}"
     )
+    brief = f"{most['changed']:.2f} of {most['task']} change without it"
     if verdict == "inconclusive":
         says += f"; more than {most['n']} prompts of each would be needed to tell"
     if reasons:
@@ -96,6 +96,7 @@ def _judge(own: dict[str, Any], rows: list[dict[str, Any]], reasons: list[str]) 
         ablation=ABLATION,
         split="held-out",
         says=says,
+        brief=brief,
         details=(own, *rows, *({"task": reason, "verdict": "not judged"} for reason in reasons)),
     )
 
@@ -116,7 +117,8 @@ def _row(task: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _verdict(row: dict[str, Any], own: dict[str, Any]) -> Verdict:
+def judge_row(row: dict[str, Any], own: dict[str, Any]) -> Verdict:
+    """Whether the knock-out changes another task less than half as much as its own."""
     if row["high"] < SPILL * own["low"]:
         return "holds"
     return "fails" if row["low"] > SPILL * own["high"] else "inconclusive"

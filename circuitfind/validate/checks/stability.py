@@ -16,7 +16,7 @@ from ...mediators.site import Site
 from ...objective.encoding import Batch
 from ...progress import Silent
 from ...search import METHODS, SearchProblem, solve
-from ..card import AS_CLAIMED, Finding, Verdict
+from ..finding import AS_CLAIMED, Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import STABILITY
 
@@ -78,6 +78,7 @@ def _judge(circuits: list[frozenset[Site]], n_sites: int, told: str) -> Finding:
         says=f"{told}: mean pairwise Jaccard {value:.2f} (by chance {chance:.2f}; {STABLE} "
         f"counts as stable); "
         f"{sum(count == len(circuits) for count in counts.values())} sites are in every circuit",
+        brief=f"other searches find other circuits (mean Jaccard {value:.2f})",
         details=tuple(
             {"site": str(site), "share": counts[site] / len(circuits)}
             for site in sorted(counts, key=lambda site: (-counts[site], str(site)))
