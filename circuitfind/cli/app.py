@@ -7,10 +7,10 @@ import sys
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from . import bench, check, find, lists, look, preview
+from .printing import console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +50,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         words = error.args[0] if isinstance(error, LookupError) and error.args else error
-        Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
+        console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
         sys.exit(2)
     sys.exit(0)
 

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from .options import AsJson
-from .printing import print_json
+from .printing import console, print_json
 
 
 def truth(
@@ -44,7 +43,7 @@ def truth(
         raise LookupError(f"no case has {' and '.join(case or ())} in its name; there are: {names}")
     out.mkdir(parents=True, exist_ok=True)
     kept = benching.read_rows(out / "rows.jsonl")
-    with TerminalProgress(Console(stderr=True)) as shown, (out / "rows.jsonl").open("a") as file:
+    with TerminalProgress(console(stderr=True)) as shown, (out / "rows.jsonl").open("a") as file:
 
         def done(row: benching.Row, count: int, total: int) -> None:
             file.write(benching.row_line(row))
@@ -57,5 +56,5 @@ def truth(
     if as_json:
         print_json(summary)
     else:
-        print_bench(Console(), summary)
-        Console().print(Text(f"folder: {out}"))
+        print_bench(console(), summary)
+        console().print(Text(f"folder: {out}"))

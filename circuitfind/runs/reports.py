@@ -61,9 +61,11 @@ class CheckedRecord(CardRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRecord(CheckedRecord):
-    """The report of a run; `created` is a time in ISO 8601."""
+    """The report of a run; `created` is a time in ISO 8601, `config` the SHA-256 of its settings,
+    which reports of earlier versions do not have."""
 
     created: str
+    config: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
