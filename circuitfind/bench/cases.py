@@ -18,6 +18,7 @@ import torch
 
 from desiderata import Donor, Sampleable
 
+from ..circuits.storage import write_text
 from ..claims import SAVED, load_claim
 from ..mediators.known import parse_site
 from ..models.catalogue import native_models
@@ -28,6 +29,7 @@ from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
 from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
+from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
 from .truth import auroc, recovery
 
@@ -278,16 +280,36 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:
     """The rows that an earlier call kept, one JSON object a line; a line that was cut off by a
-    kill is left out."""
+    kill is left out.
+
+    Raises:
+        ValueError: lines that hold something else, all at once.
+    """
     if not Path(path).is_file():
         return ()
-    rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    rows, problems = [], []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            rows.append(Row(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            content = parse_json(line, path)
+        except ValueError:
             continue
+        try:
+            rows.append(read_record(Row, content, where=f"line {number}"))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(
+            f"{together(str(path), problems)}; remove the lines, or name another folder"
+        )
     return tuple(rows)
+
+
+def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write these rows in place of what a file of rows holds, where a kill cut a line off: the
+    next row would be written on the same line."""
+    text = "".join(map(row_line, rows))
+    if Path(path).is_file() and Path(path).read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def row_line(row: Row) -> str:

@@ -50,7 +50,8 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         words = error.args[0] if isinstance(error, LookupError) and error.args else error
-        console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
+        told = Text("error: ", style="bold red") + Text(str(words))
+        console(stderr=True).print(told, soft_wrap=True)  # so that commands in it can be copied
         sys.exit(2)
     sys.exit(0)
 

@@ -1,14 +1,15 @@
 """What report.json and validated.json hold; both are read as plain values, checked here first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..objective.mask import Memberships
-from ..records import Format, load_json
+from ..records import Format, load_json, together
 from ..search.result import FrontierPoint
 from ..validate.card import FORMAT, CardRecord
+from .details import details_problems
 
 BOUND = ("circuit", "model", "pairs")  # what a card is about, each by a digest
 
@@ -46,6 +47,9 @@ class CheckedRecord(CardRecord):
     """What checks of a circuit found, and what they cost.
 
     `size` counts the circuit's sites, by kind and `of` how many.
+
+    Raises:
+        ValueError: rows of a check that are not its own.
     """
 
     success: bool
@@ -57,6 +61,14 @@ class CheckedRecord(CardRecord):
     size: Mapping[str, int] = field(default_factory=dict)
     mask: Memberships = field(default_factory=dict)
     frontier: tuple[FrontierPoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if problems := [*details_problems(self.checks), *self._more_problems()]:
+            raise ValueError(together("", problems).removeprefix(": "))
+
+    def _more_problems(self) -> Iterator[str]:
+        if self.size and "of" not in self.size:
+            yield "size must say of how many sites"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +88,10 @@ class ValidatedRecord(CheckedRecord):
         ValueError: a digest is missing of what they are about.
     """
 
-    def __post_init__(self) -> None:
+    def _more_problems(self) -> Iterator[str]:
+        yield from super()._more_problems()
         if missing := [name for name in BOUND if name not in self.binds]:
-            raise ValueError(f"binds must have the digest of {', '.join(missing)}")
+            yield f"binds must have the digest of {', '.join(missing)}"
 
 
 CHECKED_FILE: Format[CheckedRecord] = Format("a report", {FORMAT: CheckedRecord}, FORMAT)
