@@ -1,5 +1,6 @@
 """What is wrong with a checkpoint's state: whether a descent can go on from it."""
 
+import copy
 from collections.abc import Collection, Iterator, Mapping
 from math import isfinite
 from typing import Any
@@ -34,7 +35,7 @@ def state_problems(
         found.append(f"its step is {step!r:.40}, not a whole number up to {steps}")
     for key, of_key in tensors.items():
         found += _tensors(state[key], of_key)
-    found += _optimiser(state["optimiser"], optimiser)
+    found += _optimiser(state["optimiser"], optimiser, not found and step > 0)
     history = state["history"]
     if not isinstance(history, list) or not all(_is_row(row) for row in history):
         found.append("its history is not a list of rows with the number of their step")
@@ -59,35 +60,56 @@ def _tensors(kept: Any, tensors: Mapping[str, Tensor]) -> Iterator[str]:
                 yield f"{name} has values that are no finite numbers"
 
 
-def _optimiser(kept: Any, optimiser: torch.optim.Optimizer) -> Iterator[str]:
-    """What is wrong with the state of an optimiser."""
-    now = optimiser.state_dict()
+def _optimiser(kept: Any, optimiser: torch.optim.Optimizer, moved: bool) -> Iterator[str]:
+    """What is wrong with the state of an optimiser, which has made steps or not."""
     groups = kept.get("param_groups") if isinstance(kept, Mapping) else None
     states = kept.get("state") if isinstance(kept, Mapping) else None
     if not isinstance(groups, list) or not isinstance(states, Mapping):
         yield "its optimiser has no state"
         return
-    if list(map(_form, groups)) != list(map(_form, now["param_groups"])):
+    if list(map(_form, groups)) != list(map(_form, optimiser.state_dict()["param_groups"])):
         yield "its optimiser is of other parameters"
         return
-    places = [p for group in optimiser.param_groups for p in group["params"]]
-    for number, of_one in states.items():
-        known = isinstance(number, int) and number < len(places) and isinstance(of_one, Mapping)
-        tensors = [value for value in of_one.values() if isinstance(value, Tensor)] if known else []
-        fits = all(one.shape in (places[number].shape, ()) for one in tensors)
-        if not known or not fits or not all(bool(torch.isfinite(one).all()) for one in tensors):
-            yield "its optimiser's state does not fit its parameters"
-            return
+    fresh, tried = copy.deepcopy(optimiser), copy.deepcopy(optimiser)
+    _move(fresh)
+    if moved and _names(states) != _names(fresh.state_dict()["state"]):
+        yield "its optimiser's state is not that of its parameters"
+        return
+    try:
+        tried.load_state_dict(copy.deepcopy(dict(kept)))
+        _move(tried)
+        places = [place for group in tried.param_groups for place in group["params"]]
+        sound = all(bool(torch.isfinite(place).all()) for place in places)
+    except Exception:  # whatever values an optimiser may stumble over
+        sound = False
+    if not sound:
+        yield "its optimiser cannot make a step from its state"
+
+
+def _move(optimiser: torch.optim.Optimizer) -> None:
+    """Make a step where nothing is to be gained."""
+    for group in optimiser.param_groups:
+        for place in group["params"]:
+            place.grad = torch.zeros_like(place)
+    optimiser.step()
+
+
+def _names(states: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What an optimiser keeps of each parameter, by name."""
+    return {
+        number: set(of_one) if isinstance(of_one, Mapping) else None
+        for number, of_one in states.items()
+    }
 
 
 def _form(group: Any) -> Any:
-    """What of an optimiser's group stays the same all the time: its parameters, and the types of
-    its settings, which methods may change."""
-    if not isinstance(group, Mapping):
+    """What of an optimiser's group stays the same all the time: the numbers of its parameters, and
+    the types of its settings, which methods may change."""
+    params = group.get("params") if isinstance(group, Mapping) else None
+    if not isinstance(params, list) or not all(type(number) is int for number in params):
         return None
     sound = all(isfinite(value) for value in group.values() if isinstance(value, float))
-    types = {key: type(value) for key, value in group.items()}
-    return sound, types, group.get("params")
+    return sound, {key: type(value) for key, value in group.items()}, params
 
 
 def _is_row(row: Any) -> bool:
