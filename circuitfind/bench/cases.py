@@ -6,10 +6,13 @@ weights are shuffled, of which the claim does not hold; there a method should re
 """
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -242,9 +245,17 @@ def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> It
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin) as pool:
         for future in as_completed([pool.submit(run_case, *job) for job in jobs]):
             yield future.result()
+
+
+def _begin() -> None:
+    """Begin a worker: of one thread, and not left behind where its parent is killed."""
+    torch.set_num_threads(1)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ def permitted(settings: Settings, path: str | Path, named: Named | None = None) 
 
 def is_folder(model: str) -> bool:
     """Whether a model's name is the path of a folder rather than a name."""
-    looks = model.startswith((".", "/", "~", "\\")) or "\\" in model
+    looks = model.startswith((".", "/", "~")) or "\\" in model or "\0" in model
     try:
         return model not in built_in() and (looks or Path(model).expanduser().is_dir())
     except (OSError, RuntimeError, ValueError):  # too long, no such home, a null

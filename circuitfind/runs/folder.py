@@ -191,8 +191,9 @@ class RunFolder:
         report: Mapping[str, Any],
         history: Sequence[Mapping[str, Any]],
         page: str,
-    ) -> None:
-        """Write the results, the report last of all, and remove the checkpoints."""
+    ) -> dict[str, Any]:
+        """Write the results, the report last of all, and remove the checkpoints. The report, as it
+        is bound to its settings."""
         columns = list(dict.fromkeys(key for row in history for key in row))
         circuit.save(self.path / CIRCUIT)
         write_text(self.path / HISTORY, table_text(columns, history))
@@ -200,6 +201,7 @@ class RunFolder:
         bound = {**report, "config": _digest(load_json(self.path / CONFIG))}
         write_text(self.path / REPORT, _json(bound))
         self.tidy()
+        return bound
 
     def tidy(self) -> None:
         """Remove what only an unfinished run needs."""

@@ -68,7 +68,7 @@ class CheckedRecord(CardRecord):
 
     def _more_problems(self) -> Iterator[str]:
         if self.size and "of" not in self.size:
-            yield "size must say of how many sites"
+            yield "size must say by `of` of how many sites"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,11 @@ class ReportRecord(CheckedRecord):
 
     created: str
     config: str | None = None
+
+    def _more_problems(self) -> Iterator[str]:
+        yield from super()._more_problems()
+        if not self.size:
+            yield "missing: size"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,8 +172,8 @@ def _found(
     notes = [*progress.notes, *folder.put_back(circuit)]
     report = summarise(circuit, result, card, evidence, notes)
     page = page_text(folder.path, settings, circuit, report)
-    folder.finish(circuit, report, result.history, page)
-    return Run(folder.path, circuit, report)
+    bound = folder.finish(circuit, report, result.history, page)
+    return Run(folder.path, circuit, bound)
 
 
 def _completed(folder: RunFolder) -> Run:

@@ -72,15 +72,16 @@ class Settings:
     held_out_digest: str | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{_option(name)} must be {limits[0]} to {limits[1]}; got {value}"
-            for name, limits in LIMITS.items()
-            if (value := getattr(self, name)) is not None
-            and not limits[0] <= value <= limits[1]  # which NaN is not, either
-        ]
+        problems = []
+        for name, (least, most) in LIMITS.items():
+            value, option = getattr(self, name), _option(name)
+            if value is not None and value < least:
+                problems.append(f"{option} must be at least {least}; got {value}")
+            elif value is not None and not value <= most:  # which NaN is not
+                problems.append(f"{option} must be a number up to {most:,}; got {value}")
         rate = self.learning_rate
         if rate is not None and not 0 < rate <= FASTEST:
-            problems.append(f"--learning-rate must be above 0, up to {FASTEST:g}; got {rate}")
+            problems.append(f"--learning-rate must be above 0 and up to {FASTEST:g}; got {rate}")
         if self.max_bad is not None and not 0 <= self.max_bad < 1:
             problems.append(f"--max-bad is a share, from 0 to below 1; got {self.max_bad}")
         if problems:

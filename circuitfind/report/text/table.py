@@ -35,7 +35,7 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
         _checks(report),
         _sites(circuit),
         *_decided(circuit),
-        _cost(report["cost"]),
+        *([_cost(report["cost"])] if report.get("cost") else []),
         *_remarks(report),
         sep="\n",
     )
