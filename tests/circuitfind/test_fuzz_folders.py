@@ -118,7 +118,7 @@ def drawings(folder):
 @pytest.mark.parametrize("name", ["circuit.json", "report.json", "examples.json"])
 def test_figures_and_graphs_of_mutated_files_are_made_or_refused(name, tmp_path):
     a_whole_run(tmp_path)
-    fuzz(name, drawings(tmp_path), tmp_path, 2000)
+    fuzz(name, drawings(tmp_path), tmp_path, 500)
 
 
 @pytest.mark.parametrize("name", ["circuit.json", "report.json"])

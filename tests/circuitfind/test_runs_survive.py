@@ -86,7 +86,7 @@ def test_threads_of_one_process_wait_for_each_other(tmp_path):
     inside, most = [], []
 
     def work():
-        with locked(tmp_path, wait=30):
+        with locked(tmp_path, wait=30.0):
             inside.append(1)
             most.append(len(inside))
             inside.pop()

@@ -32,13 +32,12 @@ import pathlib
 pathlib.Path({mark!r}).write_text("ran")
 from tasks.planted import claim
 """
-QUICK = {"n": 24, "steps": 30, "n_random": 5}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("made") / "run"
-    discover(Settings(task="planted", model="planted", **QUICK), path)
+    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), path)
     return path
 
 
