@@ -13,6 +13,8 @@ from .details import details_problems
 
 BOUND = ("circuit", "model", "pairs")  # what a card is about, each by a digest
 
+GREATEST = 1e9  # number of a figure
+
 
 @dataclass(frozen=True, kw_only=True)
 class CostRecord:
@@ -69,6 +71,10 @@ class CheckedRecord(CardRecord):
     def _more_problems(self) -> Iterator[str]:
         if self.size and "of" not in self.size:
             yield "size must say by `of` of how many sites"
+        for place, point in enumerate(self.frontier):
+            numbers = (point.slack, *point.satisfaction.values(), point.size)
+            if any(abs(number) > GREATEST for number in numbers):
+                yield f"frontier.{place} has numbers past {GREATEST:g}, which no figure can show"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,9 +71,9 @@ def test_a_folder_is_written_into_by_one_process(holder, tmp_path):
     says = rf"written into by another process \({holder.pid} on "
     with pytest.raises(FolderInUse, match=says), locked(tmp_path):
         pass
-    for how in ({}, {"overwrite": True}, {"resume": True}):
+    for resume, overwrite in ((False, False), (False, True), (True, False)):
         with pytest.raises(ValueError, match=says):
-            discover(SMALL, tmp_path, **how)
+            discover(SMALL, tmp_path, resume=resume, overwrite=overwrite)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (tmp_path / LOCK).exists()  # nobody took it away, and it holds nobody up
