@@ -54,6 +54,7 @@ CLAIMS = ("planted", "planted-inside")
 PAIRS = 64  # of each desideratum; saved inputs are all taken
 # Fewer steps than by default, which are for far larger models; what they lead to is in the table.
 STEPS = {"dcm-2023": 60, "sigmoid": 150, "hard-concrete": 150, "budget": 100}
+GREATEST = 1e30  # number of a row, such as its FLOPs
 QUICK, QUICK_SEEDS = 3, 2  # the quick part has every third case, and two seeds
 Part = Literal["quick", "main", "all"]
 
@@ -305,7 +306,11 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
         except ValueError:
             continue
         try:
-            rows.append(read_record(Row, content, where=f"line {number}"))
+            row = read_record(Row, content, where=f"line {number}")
+            numbers = {k: v for k, v in asdict(row).items() if isinstance(v, int | float)}
+            if huge := [name for name, value in numbers.items() if abs(value) > GREATEST]:
+                raise ValueError(f"line {number}: {', '.join(huge)} must be up to {GREATEST:g}")
+            rows.append(row)
         except ValueError as error:
             problems.append(str(error))
     if problems:
