@@ -1,6 +1,8 @@
 """Finding claims: installed tasks by name, a user's file, or a table of pairs."""
 
+import hashlib
 import importlib
+import importlib.util
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -89,9 +91,8 @@ def _from_tables(path: str, held_out: str | None, max_bad: float | None) -> Samp
 
 
 def _load(reference: str) -> Sampleable:
-    path, _, name = reference.rpartition(":")
-    if path.endswith(".py") or reference.endswith(".py"):
-        return from_file(Path(path or reference), name if path else "claim")
+    if own := own_file(reference):
+        return from_file(*own)
     known = installed_claims()
     if reference not in known:
         raise LookupError(
@@ -99,6 +100,39 @@ def _load(reference: str) -> Sampleable:
             "is given as path/to/task.py:claim, pairs as path/to/pairs.csv, .tsv, .json or .jsonl"
         )
     return checked_claim(known[reference].load(), reference)
+
+
+def own_file(reference: str) -> tuple[Path, str] | None:
+    """The Python file and the name in it that a reference such as `task.py:claim` stands for; None
+    where it is an installed task or a table."""
+    path, _, name = reference.rpartition(":")
+    if path.endswith(".py"):
+        return Path(path), name
+    return (Path(reference), "claim") if reference.endswith(".py") else None
+
+
+def digest_of_task(reference: str) -> str | None:
+    """SHA-256 of the file that a task comes from: a Python file, the module of an installed task,
+    or a table of pairs. None where there is no such file. The file is not run for that."""
+    if own := own_file(reference):
+        path: Path | None = own[0]
+    elif is_table(reference):
+        path = Path(reference)
+    else:
+        known = installed_claims().get(reference)
+        path = known and _module_file(known.module)
+    if path is None or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _module_file(module: str) -> Path | None:
+    """The file of an installed module, whose packages are imported for that."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def about(reference: str) -> str:

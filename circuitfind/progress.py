@@ -11,6 +11,11 @@ class Progress:
         """The state that an interrupted search saved last, if there is one."""
         return None
 
+    def reject(self, why: str) -> dict[str, Any] | None:
+        """The state that was saved before the one that `restore` gave, where that one does not fit
+        the search, for this reason; None where there is none."""
+        return None
+
     def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
         """Tell how far a stage is, with the numbers of this step."""
 

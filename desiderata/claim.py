@@ -24,7 +24,7 @@ from .desideratum import AT_LEAST, Desideratum, Rule, check_degree
 from .limits import Limit
 from .opponents import with_opponents
 from .positions import check_positions
-from .sampling import BREAKS_CONDITION, WIDEN, NoPairs, Split, sample_pairs, split_content
+from .sampling import BREAKS_CONDITION, WIDEN, NoPairs, Split, leaks, sample_pairs, split_content
 
 Degrees = float | Mapping[str, float]
 Limits = Limit | Mapping[str, Limit]
@@ -82,14 +82,16 @@ class Claim:
         """Desiderata for search and desiderata held out, each with up to `n` pairs.
 
         Raises:
-            SamplingError: n is less than 1, or a rule without a single pair; every such rule at
-                once.
+            SamplingError: n is less than 1, held-out content that search would see through
+                another input, or a rule without a single pair; every such one at once.
             TaskError: one of the task's functions raises, or a position such as `labels[position]`
                 points outside its list.
         """
         if n < 1:
             raise SamplingError([f"n must be at least 1 pair; got {n}"])
         split = self.split(seed)
+        if leaking := leaks(split):
+            raise SamplingError(leaking)
         positions = tuple(dict.fromkeys([*self.at, self.read]))
         sides, failed = [], []
         for held_out in (False, True):

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Generic
@@ -63,13 +63,13 @@ def is_held_out(inputs: Values, seed: int) -> bool:
 
 
 def split_content(model: Model, seed: int) -> Split[Model]:
-    """The two sides of a causal model, disjoint in every pool of content that can be divided."""
+    """The two sides of a causal model, disjoint in every pool of content that can be divided, and
+    in what other pools share with these."""
     pools = {
         name: pool for name, domain in model.inputs.items() if (pool := pool_of(domain)) is not None
     }
     kept = _held_out_items(pools.values(), seed)
     search, held_out, notes, whole = {}, {}, [], []
-    divided = False
     for name, pool in pools.items():
         domain = model.inputs[name]
         if pool.split or pool.held_out:
@@ -81,7 +81,6 @@ def split_content(model: Model, seed: int) -> Split[Model]:
             stay = [item for item in pool.items if item not in kept]
             if len(out) >= need and len(stay) >= need:
                 search[name], held_out[name] = domain.narrowed(stay), domain.narrowed(out)  # type: ignore[attr-defined]
-                divided = True
             else:
                 # What was named as held out stays out of search even where it is too little to
                 # make held-out pairs of.
@@ -94,6 +93,9 @@ def split_content(model: Model, seed: int) -> Split[Model]:
                 )
         elif len(pool.items) > 1:
             whole.append(name)
+    divided = bool(held_out)
+    notes += _divide_sharing(model, pools, search, held_out)
+    whole = [name for name in whole if name not in held_out]
     if whole:
         notes.append(
             f"{', '.join(whole)}: shared by search and held-out pairs (numbers and pools of fewer "
@@ -107,6 +109,68 @@ def split_content(model: Model, seed: int) -> Split[Model]:
     if not divided:
         notes.append("no content is divided: whole settings of the inputs are, one side or other")
     return Split(model.narrowed(search), model.narrowed(held_out), tuple(notes), not divided, seed)
+
+
+def _divide_sharing(
+    model: Causal,
+    pools: Mapping[str, Choice],
+    search: dict[str, Any],
+    held_out: dict[str, Any],
+) -> list[str]:
+    """Divide pools that are not divided by themselves as far as they share items with those that
+    are: a held-out item is held out wherever it stands. What each side has, in words."""
+    seen, unseen = (
+        {item for name in list(held_out) for item in domains[name].pool.items}
+        for domains in (search, held_out)
+    )
+    notes = []
+    for name, pool in pools.items():
+        if name in held_out or not pool.can_be_divided:
+            continue
+        domain: Any = search.get(name, model.inputs[name])
+        need = getattr(domain, "n", 1)
+        stay = [item for item in domain.pool.items if item not in unseen]
+        out = [item for item in pool.items if item not in seen]
+        divides = len(stay) < len(domain.pool.items) or len(out) < len(pool.items)
+        if divides and len(stay) >= need and len(out) >= need:
+            search[name], held_out[name] = domain.narrowed(stay), domain.narrowed(out)
+            both = len({*stay} & {*out})
+            notes.append(
+                f"{name}: divided as far as it shares items with inputs that are divided"
+                + (f"; {both} other item(s) are on both sides" if both else "")
+            )
+    return notes
+
+
+def leaks(split: Split) -> list[str]:
+    """How held-out content reaches search through another input, a sentence for each; empty where
+    it does not. A pool may be too small to be divided and share items with one that is."""
+    pools = {
+        name: (pool_of(domain), pool_of(split.held_out.inputs[name]))
+        for name, domain in split.search.inputs.items()
+    }
+    found = []
+    for other, (mine, theirs) in pools.items():
+        if mine is None or theirs is None or mine.items == theirs.items:
+            continue
+        own = [item for item in theirs.items if not _has(mine, item)]
+        for name, (inside, _) in pools.items():
+            shared = [item for item in own if inside is not None and _has(inside, item)]
+            if shared:
+                found.append(
+                    f"{name} has {len(shared)} item(s) that are held out of {other}, such as "
+                    f"{shared[0]!r}, and cannot be divided itself, so that search would see them; "
+                    f"give {name} other items or more of them, or leave {other} undivided "
+                    "(split=False)"
+                )
+    return found
+
+
+def _has(pool: Choice, item: Any) -> bool:
+    """Whether a pool has an item; a range would look for anything but whole numbers for long."""
+    if isinstance(pool.items, range) and not isinstance(item, int):
+        return False
+    return pool.accepts(item, {})
 
 
 def undivided(name: str, pool: Choice | None = None) -> str:

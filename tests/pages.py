@@ -138,7 +138,7 @@ def a_page(*texts, **changes):
             ablation=text,
             split="held-out",
             says=text,
-            details=(row, {text: text}),
+            details=({**row, text: text}, row | {name: text}),
         )
         for name, text in zip(("leave one out", *texts), (told, *texts), strict=True)
     )

@@ -6,10 +6,13 @@ weights are shuffled, of which the claim does not hold; there a method should re
 """
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -18,6 +21,7 @@ import torch
 
 from desiderata import Donor, Sampleable
 
+from ..circuits.storage import write_text
 from ..claims import SAVED, load_claim
 from ..mediators.known import parse_site
 from ..models.catalogue import native_models
@@ -28,6 +32,7 @@ from ..objective.encoding import Batch, encode
 from ..objective.intervals import interval
 from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
+from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
 from .truth import auroc, recovery
 
@@ -49,6 +54,7 @@ CLAIMS = ("planted", "planted-inside")
 PAIRS = 64  # of each desideratum; saved inputs are all taken
 # Fewer steps than by default, which are for far larger models; what they lead to is in the table.
 STEPS = {"dcm-2023": 60, "sigmoid": 150, "hard-concrete": 150, "budget": 100}
+GREATEST = 1e30  # number of a row, such as its FLOPs
 QUICK, QUICK_SEEDS = 3, 2  # the quick part has every third case, and two seeds
 Part = Literal["quick", "main", "all"]
 
@@ -240,9 +246,17 @@ def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> It
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin) as pool:
         for future in as_completed([pool.submit(run_case, *job) for job in jobs]):
             yield future.result()
+
+
+def _begin() -> None:
+    """Begin a worker: of one thread, and not left behind where its parent is killed."""
+    torch.set_num_threads(1)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -278,16 +292,40 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:
     """The rows that an earlier call kept, one JSON object a line; a line that was cut off by a
-    kill is left out."""
+    kill is left out.
+
+    Raises:
+        ValueError: lines that hold something else, all at once.
+    """
     if not Path(path).is_file():
         return ()
-    rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    rows, problems = [], []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            rows.append(Row(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            content = parse_json(line, path)
+        except ValueError:
             continue
+        try:
+            row = read_record(Row, content, where=f"line {number}")
+            numbers = {k: v for k, v in asdict(row).items() if isinstance(v, int | float)}
+            if huge := [name for name, value in numbers.items() if abs(value) > GREATEST]:
+                raise ValueError(f"line {number}: {', '.join(huge)} must be up to {GREATEST:g}")
+            rows.append(row)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(
+            f"{together(str(path), problems)}; remove the lines, or name another folder"
+        )
     return tuple(rows)
+
+
+def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write these rows in place of what a file of rows holds, where a kill cut a line off: the
+    next row would be written on the same line."""
+    text = "".join(map(row_line, rows))
+    if Path(path).is_file() and Path(path).read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def row_line(row: Row) -> str:

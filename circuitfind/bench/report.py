@@ -1,7 +1,5 @@
 """The benchmark as a figure, as tables, and as files."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -16,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from ..circuits.storage import write_text
+from ..circuits.storage import table_text, write_text
 from ..report.figures.style import GAINS, INK, STYLE, save_figure
 from .cases import Row, summarise
 
@@ -81,11 +79,7 @@ def _number(share: float) -> str:
 
 def bench_table(rows: Sequence[Row]) -> str:
     """The rows as CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, rows))
-    return text.getvalue()
+    return table_text([field.name for field in fields(Row)], [asdict(row) for row in rows])
 
 
 def save_bench(rows: Sequence[Row], folder: str | Path, command: str) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from ..mediators.known import MEDIATORS
 from ..mediators.site import Glyph, Site
 from ..mediators.space import SearchSpace
-from ..records import Format, SiteName, stored_as
+from ..records import Format, SiteName, read_record, stored_as
+from .provenance import ProvenanceRecord
 from .storage import write_text
 
 FORMAT = "circuitfind/2"
@@ -254,6 +255,7 @@ class CircuitRecord(EarlierRecord):
 
 
 def _built(record: EarlierRecord, version: str) -> Circuit:
+    read_record(ProvenanceRecord, dict(record.provenance), where="provenance")
     content = {item.name: getattr(record, item.name) for item in fields(record)}
     sites = tuple(row.site for row in record.sites)
     scores = tuple(row.score for row in record.sites)

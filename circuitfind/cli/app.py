@@ -8,10 +8,10 @@ import sys
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from . import bench, check, find, lists, look, preview
+from .printing import console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,12 +52,13 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         words = error.args[0] if isinstance(error, LookupError) and error.args else error
-        Console(stderr=True).print(Text("error: ", style="bold red") + Text(str(words)))
+        told = Text("error: ", style="bold red") + Text(str(words))
+        console(stderr=True).print(told, soft_wrap=True)  # so that commands in it can be copied
         sys.exit(2)
     except Exception:
-        Console(stderr=True).print_exception()
+        console(stderr=True).print_exception()
         words = "this is a fault of circuitfind; please report it with the lines above"
-        Console(stderr=True).print(Text("crash: ", style="bold red") + Text(words))
+        console(stderr=True).print(Text("crash: ", style="bold red") + Text(words))
         sys.exit(3)
     sys.exit(0)
 

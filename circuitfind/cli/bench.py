@@ -1,15 +1,17 @@
 """Commands that measure search methods."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from .options import AsJson
-from .printing import print_json
+from .printing import console, print_json
+
+ROWS = "rows.jsonl"
 
 
 def truth(
@@ -34,6 +36,7 @@ def truth(
     from ..bench import cases as benching
     from ..bench.report import print_bench, save_bench
     from ..report.text.progress import TerminalProgress
+    from ..runs.lock import locked
     from ..search import METHODS, method_named
 
     methods = [method_named(name).name for name in method or METHODS.names()]
@@ -43,19 +46,21 @@ def truth(
         names = "; ".join(one.name for one in benching.known_cases(part))
         raise LookupError(f"no case has {' and '.join(case or ())} in its name; there are: {names}")
     out.mkdir(parents=True, exist_ok=True)
-    kept = benching.read_rows(out / "rows.jsonl")
-    with TerminalProgress(Console(stderr=True)) as shown, (out / "rows.jsonl").open("a") as file:
+    seeds = min(seeds, benching.QUICK_SEEDS) if part == "quick" else seeds
+    with TerminalProgress(console(stderr=True)) as shown, locked(out):
+        kept = benching.read_rows(out / ROWS)
+        benching.mend_rows(out / ROWS, kept)
+        with (out / ROWS).open("a", encoding="utf-8", newline="\n") as file:
 
-        def done(row: benching.Row, count: int, total: int) -> None:
-            file.write(benching.row_line(row))
-            file.flush()
-            shown.report("searches", count, total, {"size": row.size})
+            def done(row: benching.Row, count: int, total: int) -> None:
+                file.write(benching.row_line(row))
+                file.flush()
+                shown.report("searches", count, total, {"size": row.size})
 
-        seeds = min(seeds, benching.QUICK_SEEDS) if part == "quick" else seeds
-        rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
-    summary = save_bench(rows, out, "circuitfind " + " ".join(sys.argv[1:]))
+            rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
+        summary = save_bench(rows, out, "circuitfind " + shlex.join(sys.argv[1:]))
     if as_json:
         print_json(summary)
     else:
-        print_bench(Console(), summary)
-        Console().print(Text(f"folder: {out}"))
+        print_bench(console(), summary)
+        console().print(Text(f"folder: {out}"))

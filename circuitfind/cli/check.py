@@ -5,23 +5,36 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from .options import AsJson, RunPath, Strict
-from .printing import print_json, print_rows, show_run
+from .options import (
+    AsJson,
+    Device,
+    DeviceMap,
+    OwnHeldOut,
+    OwnModel,
+    OwnTask,
+    RunPath,
+    Strict,
+    TrustRemoteCode,
+)
+from .printing import command_with, console, print_json, print_rows, say, show_run
 
 
 def validate(
     target: Annotated[
         Path, typer.Argument(help="A run folder, or a circuit file (ours, or see docs/formats.md).")
     ],
-    model: Annotated[
-        str | None, typer.Option("--model", help="Another model; by default the run's.")
-    ] = None,
+    model: OwnModel = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="For a circuit file: the claim to check.")
+        str | None,
+        typer.Option(
+            "--task",
+            help="For a circuit file: the claim to check. For a run: the file of its claim, "
+            "FILE:claim, or its table, where it is one.",
+        ),
     ] = None,
+    held_out: OwnHeldOut = None,
     position: Annotated[
         str | None, typer.Option("--position", help="For a circuit file that names none.")
     ] = None,
@@ -38,26 +51,44 @@ def validate(
         str, typer.Option("--checks", help="Only these, with commas between; see `checks`.")
     ] = "",
     strict: Strict = False,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a circuit on held-out pairs: a run's again, or anyone's, and try to break it."""
     from ..report.text.progress import TerminalProgress
     from ..runs import revalidate as recheck
+    from ..runs.consent import Named
     from ..runs.settings import Settings
 
     names = [name.strip() for name in checks.split(",") if name.strip()]
     given: dict[str, Any] = {"n": n, "seed": seed, "n_random": n_random}
-    with TerminalProgress(Console(stderr=True)) as shown:
+    where: dict[str, Any] = {
+        "device": device,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code,
+    }
+    with TerminalProgress(console(stderr=True)) as shown:
         checking = recheck.Checking(names, thorough, shown)
         if target.is_dir():
-            made = recheck.revalidate(target, checking, model_name=model, **given)
+            named = Named(
+                task=task,
+                held_out=held_out,
+                model=model,
+                command=command_with(
+                    "validate", [target], task=task, held_out=held_out, model=model
+                ),
+                **where,
+            )
+            made = recheck.revalidate(target, checking, named=named, **given)
         elif not target.exists():
             raise LookupError(f"{target} holds no finished run, and is no circuit file")
         elif task is None or model is None:
             raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
         else:
             known = {name: value for name, value in given.items() if value is not None}
-            settings = Settings(task=task, model=model, **known)
+            settings = Settings(task=task, model=model, held_out=held_out, **known, **where)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
     show_run(made.circuit.as_json(), made.report, made.path, as_json, strict)
 
@@ -73,19 +104,34 @@ def check(
     change: Annotated[
         float, typer.Option("--change", help="Shares that change by no more than this pass.")
     ] = 0.0,
+    task: OwnTask = None,
+    held_out: OwnHeldOut = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a stored circuit on a new checkpoint or version: exit code 1 if anything drifted."""
     from ..report.text.progress import TerminalProgress
     from ..runs import revalidate as recheck
+    from ..runs.consent import Named
 
-    with TerminalProgress(Console(stderr=True)) as shown:
-        made, words = recheck.recheck(run_path, model, shown, level=level, change=change)
+    named = Named(
+        task=task,
+        held_out=held_out,
+        model=model,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+        command=command_with("check", [run_path], task=task, held_out=held_out, model=model),
+    )
+    with TerminalProgress(console(stderr=True)) as shown:
+        made, words = recheck.recheck(run_path, named, shown, level=level, change=change)
     if as_json:
         print_json({"path": str(made.path), "drifted": list(words), "report": made.report})
     else:
         for sentence in words or ("nothing drifted",):
-            print(sentence)
+            say(sentence)
     if words:
         raise typer.Exit(1)
 
@@ -102,18 +148,35 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder for what is found and drawn.")
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="The file of a run's claim, FILE:claim; once for each."),
+    ] = None,
+    held_out: OwnHeldOut = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Put circuits side by side: what they share, and how each fares on each other's claim."""
-    from ..models.loading import load_model
     from ..report.text.progress import TerminalProgress
     from ..report.text.table import print_comparison
     from ..runs import compare as comparing
+    from ..runs.consent import Named
     from ..runs.folder import COMPARISON_PAGE
 
-    given = load_model(model) if model else None
-    with TerminalProgress(Console(stderr=True)) as shown:
-        opened, sides = comparing.open_sides(run_paths, given, n, to_search=shared)
+    named = Named(
+        held_out=held_out,
+        model=model,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+        command=command_with("compare", run_paths, task=task, held_out=held_out, model=model),
+    )
+    with TerminalProgress(console(stderr=True)) as shown:
+        opened, sides = comparing.open_sides(
+            run_paths, None, n, to_search=shared, named=named, tasks=task or ()
+        )
         made = comparing.compare(opened, sides, shared=shared, progress=shown)
     if out:
         command = comparing.command_for(run_paths, model, n, shared, out)
@@ -121,10 +184,10 @@ def compare(
     if as_json:
         print_json(made.as_json())
     else:
-        print_comparison(Console(), made.as_json())
+        print_comparison(console(), made.as_json())
         if out:
             page = out / COMPARISON_PAGE
-            Console().print(Text(f"page: {page} (circuitfind show {out})"))
+            console().print(Text(f"page: {page} (circuitfind show {out})"))
     if made.shared and not made.shared.success:
         raise typer.Exit(1)
 
@@ -133,14 +196,32 @@ def paths(
     run_path: RunPath,
     mlps: Annotated[str, typer.Option("--mlps", help="frozen or recomputed.")] = "frozen",
     n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The folder of the run's model, where it is one.")
+    ] = None,
+    task: OwnTask = None,
+    held_out: OwnHeldOut = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the direct effects of a circuit's members on each other and on the answer."""
     from ..report.text.progress import TerminalProgress
     from ..runs import revalidate as recheck
+    from ..runs.consent import Named
 
-    with TerminalProgress(Console(stderr=True)) as shown:
-        circuit = recheck.add_paths(run_path, mlps, n, shown)  # type: ignore[arg-type]
+    named = Named(
+        task=task,
+        held_out=held_out,
+        model=model,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+        command=command_with("paths", [run_path], task=task, held_out=held_out, model=model),
+    )
+    with TerminalProgress(console(stderr=True)) as shown:
+        circuit = recheck.add_paths(run_path, mlps, n, shown, named=named)  # type: ignore[arg-type]
     edges = circuit.edges
     if as_json:
         print_json([edge.as_json() for edge in edges])

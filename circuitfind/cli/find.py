@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .options import (
     Answer,
     AsJson,
     At,
+    Device,
+    DeviceMap,
     HeldOut,
     MaxBad,
     ModelName,
+    OwnHeldOut,
+    OwnTask,
     Pairs,
     Random,
     RunPath,
@@ -20,9 +23,10 @@ from .options import (
     Strict,
     Task,
     Train,
+    TrustRemoteCode,
     task_of,
 )
-from .printing import print_json, show_run, slug
+from .printing import command_with, console, print_json, show_run, slug
 
 
 def discover(
@@ -43,12 +47,12 @@ def discover(
     margin: Annotated[
         float, typer.Option("--margin", help="Standard errors by which bounds are cleared.")
     ] = 2.0,
-    device: Annotated[str | None, typer.Option("--device")] = None,
+    device: Device = None,
     dtype: Annotated[str, typer.Option("--dtype")] = "float32",
-    device_map: Annotated[str | None, typer.Option("--device-map")] = None,
+    device_map: DeviceMap = None,
     revision: Annotated[str | None, typer.Option("--revision")] = None,
     prepend_bos: Annotated[bool | None, typer.Option("--prepend-bos/--no-prepend-bos")] = None,
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code")] = False,
+    trust_remote_code: TrustRemoteCode = False,
     force: Annotated[bool, typer.Option("--force", help="Go on despite failed checks.")] = False,
     size: Annotated[
         int | None, typer.Option("--size", help="Exactly so many sites, whatever the method.")
@@ -119,7 +123,7 @@ def discover(
         max_bad=max_bad,
     )
     folder = out or Path("runs") / slug(task, model, method, f"seed{seed}", donor)
-    with TerminalProgress(Console(stderr=True)) as shown:
+    with TerminalProgress(console(stderr=True)) as shown:
         made = run.discover(settings, folder, resume=resume, overwrite=overwrite, shown=shown)
     show_run(made.circuit.as_json(), made.report, made.path, as_json, strict)
 
@@ -154,12 +158,21 @@ def review(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed search.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new run.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The folder of the run's model, where it is one.")
+    ] = None,
+    task: OwnTask = None,
+    held_out: OwnHeldOut = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide about a run's circuit, in its decisions.json; --search finds one that complies."""
     from ..report.text.progress import TerminalProgress
     from ..report.text.table import print_decisions
     from ..runs import review as reviewing
+    from ..runs.consent import Named
 
     verdict = None if accept is None else "accept" if accept else "reject"
     said = reviewing.Said(
@@ -178,11 +191,22 @@ def review(
         if as_json:
             print_json({"path": str(run_path), "decisions": told})
         else:
-            print_decisions(Console(), told)
+            print_decisions(console(), told)
         return
     folder = out or run_path.with_name(f"{run_path.name}_reviewed")
-    with TerminalProgress(Console(stderr=True)) as shown:
+    named = Named(
+        task=task,
+        held_out=held_out,
+        model=model,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+        command=command_with(
+            "review", [run_path, "--search"], task=task, held_out=held_out, model=model
+        ),
+    )
+    with TerminalProgress(console(stderr=True)) as shown:
         new = reviewing.search_again(
-            run_path, folder, resume=resume, overwrite=overwrite, shown=shown
+            run_path, folder, resume=resume, overwrite=overwrite, shown=shown, named=named
         )
     show_run(new.circuit.as_json(), new.report, new.path, as_json)

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .options import Answer, AsJson, At, HeldOut, MaxBad, Pairs, Seed, Task, Train, task_of
-from .printing import print_json, print_problems, print_rows
+from .printing import console, print_json, print_problems, print_rows, say
 
 if TYPE_CHECKING:
     from desiderata import Problem
@@ -45,25 +44,25 @@ def lint(
         print_json({"claim": claim.name, "problems": problems_told, **told})
     else:
         for note in notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
         _print_problems(problems)
-        print(f"{claim.name}: {len(problems)} problem(s)")
+        say(f"{claim.name}: {len(problems)} problem(s)")
     if any(problem.level == "error" for problem in problems):
         raise typer.Exit(1)
 
 
 def _print_problems(problems: "Sequence[Problem]") -> None:
     """A table of the problems on a terminal, and elsewhere one line each, for grep and its like."""
-    console = Console()
-    if not console.is_terminal:
+    shown = console()
+    if not shown.is_terminal:
         for problem in problems:
-            print(problem)
+            say(str(problem))
     elif problems:
         table = Table("level", "desideratum", "problem")
         for problem in problems:
             level = Text(problem.level, style=COLOURS[problem.level])
             table.add_row(level, Text(problem.where), Text(problem.says))
-        console.print(table)
+        shown.print(table)
 
 
 def tasks(as_json: AsJson = False) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from .options import AsJson, RunPath
-from .printing import print_json
+from .printing import console, print_json, say
 
 
 def diagram(
@@ -48,10 +47,10 @@ def diagram(
             raise ValueError("--theme, --width and --report are for figures, not for text")
         text = pictures.graph_of(run_path, kind)
         if out is None:
-            print(text, end="")
+            say(text, end="")
             return
         write_text(out, text)
-    Console().print(Text(str(out)))
+    console().print(Text(str(out)))
 
 
 def show(
@@ -66,7 +65,7 @@ def show(
     page = pictures.page_of(run_path).resolve()
     if not no_open:
         webbrowser.open(page.as_uri())
-    print(page)
+    say(str(page))
 
 
 def gallery(
@@ -81,4 +80,4 @@ def gallery(
     if as_json:
         print_json(written)
     else:
-        Console().print(Text("\n".join(written)))
+        console().print(Text("\n".join(written)))

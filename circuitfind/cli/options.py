@@ -37,13 +37,38 @@ ModelName = Annotated[
 At = Annotated[
     list[str] | None, typer.Option("--at", help="Positions: last, all or a span's name.")
 ]
-Pairs = Annotated[int, typer.Option("--n", help="Pairs per desideratum, search and held out.")]
+Pairs = Annotated[
+    int, typer.Option("--n", max=1_000_000, help="Pairs per desideratum, search and held out.")
+]
 Seed = Annotated[int, typer.Option("--seed")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit code 1 where any check fails, whatever its question.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Random = Annotated[int, typer.Option("--n-random", help="Random circuits to compare with.")]
+
+
+# What a run folder may not ask for by itself: the user names it (runs/consent.py).
+OwnTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="The file of the run's claim, FILE:claim, or its table, where it is one."
+    ),
+]
+OwnHeldOut = Annotated[
+    str | None, typer.Option("--held-out", help="The run's table of the pairs to hold out.")
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Another model, or the folder of the run's own."),
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.")]
+DeviceMap = Annotated[
+    str | None, typer.Option("--device-map", help="auto spreads a model over devices.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+]
 
 
 def task_of(task: str | None, train: str | None) -> str:

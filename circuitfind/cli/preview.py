@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .options import Answer, AsJson, At, HeldOut, MaxBad, ModelName, Seed, Task, Train, task_of
-from .printing import print_json
+from .printing import console, print_json
 
 
 def try_(
@@ -80,6 +79,6 @@ def try_(
     if as_json:
         print_json(made)
     else:
-        print_preview(Console(highlight=False), made)
+        print_preview(console(highlight=False), made)
     if made["refused"]:
         raise typer.Exit(2)

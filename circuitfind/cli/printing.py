@@ -2,14 +2,49 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from ..legible import legible, legible_json
+
+
+class LegibleConsole(Console):
+    """A console that shows no letter which controls it, whoever wrote the text; rich's own styles
+    and movements of the cursor are no text."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else legible(text), style, control)
+
+
+def console(*, stderr: bool = False, highlight: bool = True) -> Console:
+    """The console that commands print on."""
+    return LegibleConsole(stderr=stderr, highlight=highlight)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print text as it is, without what would control a terminal."""
+    print(legible(text), end=end)
+
+
+def command_with(
+    name: str, words: Sequence[str | Path], **options: str | Sequence[str] | None
+) -> tuple[str, ...]:
+    """The words of a command with the options that were given, for messages that add to it."""
+    made = [name, *map(str, words)]
+    for option, value in options.items():
+        for one in (value,) if isinstance(value, str) else value or ():
+            made += [f"--{option.replace('_', '-')}", one]
+    return tuple(made)
 
 
 def slug(task: str, model: str, *more: str | None) -> str:
@@ -33,18 +68,18 @@ def show_run(
         from ..report.text.table import print_report
         from ..runs.folder import PAGE
 
-        console = Console()
-        print_report(console, circuit, report)
-        console.print(Text(f"run folder: {path}"))
+        shown = console()
+        print_report(shown, circuit, report)
+        shown.print(Text(f"run folder: {path}"))
         if (path / PAGE).is_file():
-            console.print(Text(f"page: {path / PAGE} (circuitfind show {path})"))
+            shown.print(Text(f"page: {path / PAGE} (circuitfind show {path})"))
     failed = strict and any(row["verdict"] == "fails" for row in report["checks"])
     if failed or not report["success"]:
         raise typer.Exit(1)
 
 
 def print_json(content: Mapping[str, Any] | list[Any]) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(legible_json(json.dumps(content, indent=2, ensure_ascii=False)))
 
 
 def print_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
@@ -54,10 +89,10 @@ def print_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: b
     table = Table(*columns)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console().print(table)
 
 
 def print_problems(problems: tuple[str, ...]) -> None:
     """A line on stderr for each entry point that cannot be used."""
     for problem in problems:
-        Console(stderr=True).print(Text(problem), soft_wrap=True)
+        console(stderr=True).print(Text(problem), soft_wrap=True)

@@ -10,8 +10,11 @@ from typing import Any
 
 from scipy import stats
 
+from desiderata import is_table
+
 from ..circuits.circuit import Circuit
 from ..circuits.storage import write_text
+from ..claims import digest_of_task, own_file
 from ..mediators.space import joined
 from ..models.model import Model
 from ..objective.cost import Cost
@@ -26,7 +29,9 @@ from ..search import SearchResult, positions_of, search
 from ..validate import DesideratumScore
 from ..validate.comparison import Matrix, Overlap
 from ..validate.scores import score_desiderata
+from .consent import Named, permitted
 from .folder import COMPARISON, read_run
+from .lock import WAIT, locked
 from .pairs import gather
 from .pictures import write_comparison_page
 from .run import sign
@@ -101,6 +106,8 @@ def open_sides(
     n: int | None = None,
     *,
     to_search: bool = True,
+    named: Named | None = None,
+    tasks: Sequence[str] = (),
 ) -> tuple[Model, tuple[Side, ...]]:
     """The model that finished runs share, and each run's circuit with its claim's pairs.
 
@@ -108,6 +115,8 @@ def open_sides(
         model: another model to compare on.
         n: another number of pairs than each run's own.
         to_search: look for the pairs of search too, which a shared circuit is sought on.
+        named: what the user names for all of these runs; see `consent.permitted`.
+        tasks: the files of these runs' claims, in any order; each run's is known by its digest.
 
     Raises:
         ValueError: fewer than two runs, two of the same name, or runs on different models.
@@ -124,13 +133,33 @@ def open_sides(
         problems.append(f"the runs are on different models ({', '.join(models)}); name one")
     if problems:
         raise ValueError("; ".join(problems))
-    model = model or settings[0].load_model()
+    allowed = [
+        permitted(one, path, _named_for(one, named, tasks, model))
+        for one, path in zip(settings, paths, strict=True)
+    ]
+    model = model or allowed[0].load_model()
     sides = []
-    for name, (one, circuit, _) in zip(names, runs, strict=True):
-        one = replace(one, n=n or one.n)
+    for name, one, (_, circuit, _) in zip(names, allowed, runs, strict=True):
+        one = one if n is None else replace(one, n=n)
         evidence = gather(model, one.load_claim(), one, to_search=to_search)
         sides.append(Side(name, circuit, one, evidence.search, evidence.held_out))
     return model, tuple(sides)
+
+
+def _named_for(
+    settings: Settings, named: Named | None, tasks: Sequence[str], model: Model | None
+) -> Named:
+    """What of the names that the user gives is about this run."""
+    named = named or Named()
+    own = own_file(settings.task) is not None or is_table(settings.task)
+    fitting = [one for one in tasks if digest_of_task(one) == settings.task_digest]
+    chosen = [*fitting, *(tasks if len(tasks) == 1 else ())]
+    return replace(
+        named,
+        task=chosen[0] if own and chosen else None,
+        held_out=named.held_out if settings.held_out else None,
+        model=named.model or (model.name if model else None),
+    )
 
 
 def compare(
@@ -192,13 +221,16 @@ def save_comparison(comparison: Comparison, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
-    write_text(folder / COMPARISON, content + "\n")
-    write_comparison_page(folder)
-    save_figure(draw_matrix(comparison.matrix), folder / "compare.svg")
     rows = [asdict(overlap) for overlap in comparison.overlaps]
-    save_figure(draw_overlap(rows, width="two"), folder / "overlap.svg")
-    if comparison.shared:
-        comparison.shared.circuit.save(folder / "shared.json")
+    with locked(folder, WAIT):
+        if comparison.shared:
+            comparison.shared.circuit.save(folder / "shared.json")
+        elif (folder / COMPARISON).is_file():  # a comparison before may have had one
+            (folder / "shared.json").unlink(missing_ok=True)
+        save_figure(draw_matrix(comparison.matrix), folder / "compare.svg")
+        save_figure(draw_overlap(rows, width="two"), folder / "overlap.svg")
+        write_text(folder / COMPARISON, content + "\n")
+        write_comparison_page(folder)
 
 
 def _search_shared(

@@ -1,11 +1,12 @@
 """A finished run as figures, as graphs in text, and as a page; a comparison as a page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from ..circuits.decisions import DECISIONS
+from ..circuits.circuit import Circuit
 from ..circuits.decisions_file import decisions_about
 from ..circuits.examples import Examples, load_examples
 from ..circuits.foreign import write_foreign_mib
@@ -19,13 +20,11 @@ from ..report.text.graphs import KINDS, export_graph
 from ..validate import card_from_json
 from ..validate.comparison import COMPARISON_FILE
 from .folder import (
-    CIRCUIT,
     COMPARISON,
     COMPARISON_PAGE,
     CONFIG,
     EXAMPLES,
     PAGE,
-    VALIDATED,
 )
 from .history import latest_run
 from .reports import CHECKED_FILE
@@ -125,8 +124,19 @@ def write_page(path: str | Path) -> Path:
         ValueError: files that are not what a run writes; a card or examples of another circuit.
     """
     settings, circuit, report = latest_run(path)
-    page = Path(path) / PAGE
-    made = render_page(
+    return _put(Path(path) / PAGE, page_text(path, settings, circuit, report))
+
+
+def page_text(
+    path: str | Path, settings: Settings, circuit: Circuit, report: Mapping[str, Any]
+) -> str:
+    """The page of a run, with the examples and the decisions that its folder holds.
+
+    Raises:
+        ValueError: examples or decisions that are not what is written here, or are about another
+            circuit.
+    """
+    return render_page(
         circuit,
         report,
         command=settings.command(),
@@ -134,7 +144,12 @@ def write_page(path: str | Path) -> Path:
         decisions=decisions_about(path, circuit),
         known=known_sites(circuit),
     )
-    write_text(page, made)
+
+
+def _put(page: Path, text: str) -> Path:
+    """Write a page where it is not there already, to the letter; where it is."""
+    if page.is_symlink() or not page.is_file() or page.read_bytes() != text.encode():
+        write_text(page, text)
     return page
 
 
@@ -157,27 +172,18 @@ def write_comparison_page(path: str | Path) -> Path:
             continue  # it was found by the comparison itself
         with suppress(KeyError, ValueError):  # other tools, versions
             commands[name] = Settings.from_json(circuit.provenance["config"]).command()
-    page = Path(path) / COMPARISON_PAGE
-    write_text(page, render_comparison(made, commands))
-    return page
+    return _put(Path(path) / COMPARISON_PAGE, render_comparison(made, commands))
 
 
 def page_of(path: str | Path) -> Path:
-    """Where the page of a finished run or of a comparison is; it is made where the folder has
-    none, or one from before the last edges, findings or decisions.
+    """Where the page of a finished run or of a comparison is. It is always made from the other
+    files of the folder: a page that came with them may be anybody's.
 
     Raises:
         LookupError, ValueError: as in `write_page` and `write_comparison_page`.
     """
     path = Path(path)
     compared = (path / COMPARISON).is_file() and not (path / CONFIG).is_file()
-    page = path / (COMPARISON_PAGE if compared else PAGE)
-    told = [
-        path / name for name in ((COMPARISON,) if compared else (CIRCUIT, VALIDATED, DECISIONS))
-    ]
-    changed = max((one.stat().st_mtime for one in told if one.is_file()), default=0.0)
-    if page.is_file() and page.stat().st_mtime >= changed:
-        return page
     return write_comparison_page(path) if compared else write_page(path)
 
 

@@ -1,16 +1,19 @@
 """What report.json and validated.json hold; both are read as plain values, checked here first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..objective.mask import Memberships
-from ..records import Format, load_json
+from ..records import Format, load_json, together
 from ..search.result import FrontierPoint
 from ..validate.card import FORMAT, CardRecord
+from .details import details_problems
 
 BOUND = ("circuit", "model", "pairs")  # what a card is about, each by a digest
+
+GREATEST = 1e9  # number of a figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class CheckedRecord(CardRecord):
     """What checks of a circuit found, and what they cost.
 
     `size` counts the circuit's sites, by kind and `of` how many.
+
+    Raises:
+        ValueError: rows of a check that are not its own.
     """
 
     success: bool
@@ -60,12 +66,31 @@ class CheckedRecord(CardRecord):
     mask: Memberships = field(default_factory=dict)
     frontier: tuple[FrontierPoint, ...] = ()
 
+    def __post_init__(self) -> None:
+        if problems := [*details_problems(self.checks), *self._more_problems()]:
+            raise ValueError(together("", problems).removeprefix(": "))
+
+    def _more_problems(self) -> Iterator[str]:
+        if self.size and "of" not in self.size:
+            yield "size must say by `of` of how many sites"
+        for place, point in enumerate(self.frontier):
+            numbers = (point.slack, *point.satisfaction.values(), point.size)
+            if any(abs(number) > GREATEST for number in numbers):
+                yield f"frontier.{place} has numbers past {GREATEST:g}, which no figure can show"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRecord(CheckedRecord):
-    """The report of a run; `created` is a time in ISO 8601."""
+    """The report of a run; `created` is a time in ISO 8601, `config` the SHA-256 of its settings,
+    which reports of earlier versions do not have."""
 
     created: str
+    config: str | None = None
+
+    def _more_problems(self) -> Iterator[str]:
+        yield from super()._more_problems()
+        if not self.size:
+            yield "missing: size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +101,10 @@ class ValidatedRecord(CheckedRecord):
         ValueError: a digest is missing of what they are about.
     """
 
-    def __post_init__(self) -> None:
+    def _more_problems(self) -> Iterator[str]:
+        yield from super()._more_problems()
         if missing := [name for name in BOUND if name not in self.binds]:
-            raise ValueError(f"binds must have the digest of {', '.join(missing)}")
+            yield f"binds must have the digest of {', '.join(missing)}"
 
 
 CHECKED_FILE: Format[CheckedRecord] = Format("a report", {FORMAT: CheckedRecord}, FORMAT)

@@ -9,6 +9,7 @@ from desiderata import is_table
 
 from ..circuits.circuit import Circuit, Mlps
 from ..circuits.foreign import circuit_of
+from ..claims import digest_of_task
 from ..edges.direct_effects import find_edges
 from ..mediators.space import space_of
 from ..models.model import Model
@@ -19,9 +20,11 @@ from ..validate import CHECKS, card_from_json, checks_named, validate
 from ..validate.inputs import digest_pairs
 from ..validate.thresholds import LEVEL
 from .compare_cards import drifted
+from .consent import Named, is_folder, permitted
 from .find_examples import find_examples
-from .folder import CIRCUIT, EXAMPLES, PAGE, read_run
+from .folder import CIRCUIT, EXAMPLES, PAGE, read_run, require_same
 from .history import keep_validated
+from .lock import WAIT, locked
 from .pairs import Evidence, gather
 from .pictures import write_page
 from .run import Run, load_run, sign, size_of
@@ -43,7 +46,7 @@ def revalidate(
     path: str | Path,
     checking: Checking | None = None,
     *,
-    model_name: str | None = None,
+    named: Named | None = None,
     n: int | None = None,
     seed: int | None = None,
     n_random: int | None = None,
@@ -55,36 +58,39 @@ def revalidate(
     page and its examples are made anew.
 
     Args:
-        model_name, n, seed, n_random: another model, number of held-out pairs, seed or number of
-            random circuits than the run's.
+        named: what the user names, such as another model; see `consent.permitted`.
+        n, seed, n_random: another number of held-out pairs, seed or number of random circuits
+            than the run's.
         force: go on where the model solves few of the pairs.
 
     Raises:
         LookupError: no finished run there; a site that the model does not have.
         ValueError: bad input, as in `discover`.
     """
-    own, circuit, report = read_run(path)
-    given = {
-        "model": model_name,
-        "n": n,
-        "seed": seed,
-        "n_random": n_random,
-        "force": force or None,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    settings = replace(own, **changes)
+    stored, circuit, report = read_run(path)
+    own, checking = permitted(stored, path, named), checking or Checking()
+    given = {"n": n, "seed": seed, "n_random": n_random, "force": force or None}
+    settings = replace(own, **{key: value for key, value in given.items() if value is not None})
     model = settings.load_model()
+    # A model's own folder may be named by another path.
+    same_model = stored.model == own.model or (
+        is_folder(stored.model) and model.digest == circuit.provenance.get("model_digest")
+    )
     mask = mask_from_json(report["mask"]) if "mask" in report else None
-    before = None if {"model", "n", "seed"} & changes.keys() else report
-    evidence = _evidence(settings, model, checking or Checking(), before)
-    fresh = _check(settings, model, circuit, evidence, checking or Checking(), mask)
+    same_pairs = same_model and (settings.n, settings.seed) == (own.n, own.seed)
+    before = report if same_pairs else None
+    evidence = _evidence(settings, model, checking, before)
+    fresh = _check(settings, model, circuit, evidence, checking, mask)
     if before is not None and _are_others(settings, fresh, before):
         fresh["notes"] = [*fresh["notes"], OTHER_PAIRS]
-    if settings == own:
+    fresh["notes"] = [*fresh["notes"], *_task_changed(own)]
+    if settings == own and same_model:
         found = find_examples(model, circuit, evidence.held_out, card_from_json(fresh))
-        found.save(Path(path) / EXAMPLES)
-        keep_validated(path, fresh)
-        write_page(path)
+        with locked(path, WAIT):
+            require_same(path, circuit)
+            found.save(Path(path) / EXAMPLES)
+            keep_validated(path, fresh)
+            write_page(path)
     return Run(Path(path), circuit, {**report, **fresh})
 
 
@@ -125,7 +131,7 @@ def validate_file(
 
 def recheck(
     path: str | Path,
-    model_name: str | None = None,
+    named: Named | None = None,
     shown: Progress | None = None,
     *,
     level: float = LEVEL,
@@ -146,7 +152,7 @@ def recheck(
     before = card_from_json(report)
     known = [check.name for check in CHECKS]
     names = [finding.name for finding in before.findings if finding.name in known]
-    made = revalidate(path, Checking(names, shown=shown), model_name=model_name, force=True)
+    made = revalidate(path, Checking(names, shown=shown), named=named, force=True)
     return made, drifted(report, made.report, level=level, change=change)
 
 
@@ -155,6 +161,8 @@ def add_paths(
     mlps: Mlps = "frozen",
     n: int | None = None,
     shown: Progress | None = None,
+    *,
+    named: Named | None = None,
 ) -> Circuit:
     """The circuit of a finished run with the direct effects of its members on each other and on
     the answer, which its file and its page hold from now on; see `paths.find_edges`.
@@ -167,7 +175,8 @@ def add_paths(
         ValueError: no such desideratum; bad input, as in `discover`.
     """
     settings, circuit, _ = read_run(path)
-    settings = replace(settings, n=n) if n else settings
+    settings = permitted(settings, path, named)
+    settings = settings if n is None else replace(settings, n=n)
     model, positions = settings.load_model(), {site.position for site in circuit.sites}
     held_out = gather(model, settings.load_claim(), settings, to_search=False).held_out
     fitting = [
@@ -180,10 +189,23 @@ def add_paths(
     seed = settings.seed
     edges = find_edges(model, circuit, fitting[0], mlps=mlps, seed=seed, progress=shown)
     made = replace(circuit, edges=edges)
-    made.save(Path(path) / CIRCUIT)
-    if (Path(path) / PAGE).is_file():
-        write_page(path)
+    with locked(path, WAIT):
+        require_same(path, circuit)
+        made.save(Path(path) / CIRCUIT)
+        if (Path(path) / PAGE).is_file():
+            write_page(path)
     return made
+
+
+def _task_changed(settings: Settings) -> list[str]:
+    """A note where an installed task is not the one of the run any more."""
+    before, now = settings.task_digest, digest_of_task(settings.task)
+    if is_table(settings.task) or before in (None, now):
+        return []
+    return [
+        f"the task {settings.task} has changed since the run: its file's SHA-256 was {before[:12]}"
+        f"... and is {str(now)[:12]}..."
+    ]
 
 
 def _are_others(settings: Settings, fresh: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from ..circuits.decisions import (
 from ..circuits.decisions_file import decisions_about, read_decisions, save_decisions
 from ..progress import Progress
 from ..search import unknown_sites
+from .consent import Named, permitted
 from .folder import read_run
 from .run import Run, discover
 from .settings import Settings
@@ -91,6 +92,7 @@ def search_again(
     resume: bool = False,
     overwrite: bool = False,
     shown: Progress | None = None,
+    named: Named | None = None,
 ) -> Run:
     """A new run with the settings of an old one, which keeps to the decisions about its circuit.
 
@@ -104,6 +106,7 @@ def search_again(
     )
     if decisions is None:
         raise ValueError(f"nothing is decided about the circuit of {path}; give --pin or --veto")
+    settings = permitted(settings, path, named)
     settings = replace(settings, pins=decisions.pins, vetoes=decisions.vetoes)
     return discover(
         settings, out, resume=resume, overwrite=overwrite, shown=shown, decisions=decisions

@@ -17,13 +17,31 @@ from ..models.model import Model
 from ..objective.mask import Mask
 from ..progress import Progress
 from ..report import draw, save_figure
-from ..search import Method, MethodSpec, SearchResult, candidate_sites, method_named, search
+from ..search import (
+    Method,
+    MethodSpec,
+    SearchConfig,
+    SearchResult,
+    candidate_sites,
+    method_named,
+    search,
+)
 from ..validate import Card, card_from_json, validate
 from ..validate.names import RIVAL
 from .find_examples import find_examples
-from .folder import EXAMPLES, FIGURE, RunFolder, read_run
+from .folder import (
+    BEFORE,
+    CHECKPOINT,
+    EXAMPLES,
+    FIGURE,
+    NOTHING_LEFT,
+    PAGE,
+    RunFolder,
+    read_run,
+)
+from .lock import LOCK, locked
 from .pairs import Evidence, gather
-from .pictures import write_page
+from .pictures import page_text, write_page
 from .settings import Settings, search_config
 
 
@@ -42,12 +60,27 @@ class FolderProgress(Progress):
     def __init__(self, folder: RunFolder, shown: Progress, resume: bool) -> None:
         self.folder, self.shown, self.resume = folder, shown, resume
         self.notes: list[str] = []
+        self._untried: list[str] = []
+        self._tried = ""
 
     def restore(self) -> dict[str, Any] | None:
-        if not self.resume:
-            return None
-        state, self.notes = self.folder.load_checkpoint()
-        return state
+        self._untried = [CHECKPOINT, BEFORE] if self.resume else []
+        return self._next()
+
+    def reject(self, why: str) -> dict[str, Any] | None:
+        self.notes.append(f"{self._tried} does not fit this search ({why}) and is left aside")
+        return self._next()
+
+    def _next(self) -> dict[str, Any] | None:
+        """The newest state that was not tried yet; in the notes, what could not be read."""
+        while self._untried:
+            self._tried = self._untried.pop(0)
+            state, problem = self.folder.read_checkpoint(self._tried)
+            if state is not None:
+                return state
+            self.notes += [problem] if problem else []
+        self.notes += [NOTHING_LEFT] if self.notes else []
+        return None
 
     def report(self, stage: str, done: int, total: int, row: Mapping[str, Any]) -> None:
         self.shown.report(stage, done, total, row)
@@ -81,10 +114,11 @@ def discover(
     """
     if method is not None:
         settings = replace(settings, method=method_named(method).name)
+    settings = settings.with_digests()
     folder = RunFolder(out, settings)
     folder.check(resume, overwrite)
     if resume and folder.is_complete:
-        return load_run(folder.path)
+        return _completed(folder)
     spec = method_named(method or settings.method)
     config = search_config(settings)
     claim = settings.load_claim()
@@ -92,12 +126,28 @@ def discover(
     evidence = evidence or gather(model, claim, settings)
     desiderata = [batch.desideratum for batch in evidence.search]
     config.check_sites(candidate_sites(model, desiderata, settings.sites))
-    folder.begin(resume)
-    progress = FolderProgress(folder, shown or Progress(), resume)
+    with folder.open(resume, overwrite):
+        if resume and folder.is_complete:  # by another process meanwhile
+            return load_run(folder.path)
+        return _found(folder, model, evidence, spec, config, shown, resume, decisions)
+
+
+def _found(
+    folder: RunFolder,
+    model: Model,
+    evidence: Evidence,
+    method: MethodSpec,
+    config: SearchConfig,
+    shown: Progress | None,
+    resume: bool,
+    decisions: Decisions | None,
+) -> Run:
+    """The circuit that the search finds and what checks say of it, in a folder that was begun."""
+    settings, progress = folder.settings, FolderProgress(folder, shown or Progress(), resume)
     result = search(
         model,
         evidence.search,
-        spec,
+        method,
         sites=settings.sites,
         config=config,
         progress=progress,
@@ -117,13 +167,25 @@ def discover(
         progress=progress,
         also=(RIVAL,) if settings.rival and result.success else (),
     )
-    notes = [*progress.notes, *folder.put_back(circuit)]
-    report = summarise(circuit, result, card, evidence, notes)
     save_figure(draw(circuit, card), folder.path / FIGURE)
     find_examples(model, circuit, evidence.held_out, card).save(folder.path / EXAMPLES)
-    folder.finish(circuit, report, result.history)
-    write_page(folder.path)
-    return Run(folder.path, circuit, report)
+    notes = [*progress.notes, *folder.put_back(circuit)]
+    report = summarise(circuit, result, card, evidence, notes)
+    page = page_text(folder.path, settings, circuit, report)
+    bound = folder.finish(circuit, report, result.history, page)
+    return Run(folder.path, circuit, bound)
+
+
+def _completed(folder: RunFolder) -> Run:
+    """A finished run, without what it may have left when it was killed right after its end, and
+    with its page."""
+    made = load_run(folder.path)
+    left = [folder.path / name for name in (CHECKPOINT, BEFORE, LOCK)]
+    if not (folder.path / PAGE).is_file() or any(one.exists() for one in left):
+        with locked(folder.path):
+            folder.tidy()
+            write_page(folder.path)
+    return made
 
 
 def load_run(path: str | Path) -> Run:

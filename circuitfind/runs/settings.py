@@ -8,18 +8,35 @@ from typing import Any
 from desiderata import Sampleable, is_table
 from desiderata.choices import answer_named
 
-from ..claims import load_claim
+from ..claims import digest_of_task, load_claim
 from ..models.loading import load_model
 from ..models.model import Model
 from ..records import CLOSED, Format
 from ..search import SearchConfig
 
 FORMAT = "circuitfind-config/1"
+DIGESTS = ("task_digest", "held_out_digest")  # which no user gives
+# The least and the greatest of each number. A seed is multiplied before it reaches a generator.
+LIMITS: dict[str, tuple[float, float]] = {
+    "n": (4, 1_000_000),
+    "n_random": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
+    "steps": (1, 10_000_000),
+    "margin": (0, 1000),
+    "size": (1, 1_000_000),
+    "batch": (1, 1_000_000_000),
+}
+FASTEST = 1000.0  # a learning rate; gates lie between 0 and 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that decides what a run finds. The same settings give the same circuit."""
+    """All that decides what a run finds. The same settings give the same circuit.
+
+    `task_digest` and `held_out_digest` are SHA-256 of the files that the pairs come from: a
+    user's own Python file, the module of an installed task, or tables of pairs. They are None
+    where a run folder is older than they are.
+    """
 
     __pydantic_config__ = CLOSED
 
@@ -51,19 +68,22 @@ class Settings:
     answer: str | None = None
     held_out: str | None = None
     max_bad: float | None = None
+    task_digest: str | None = None
+    held_out_digest: str | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be at least {least}; got {value}"
-            for name, value, least in (
-                ("n", self.n, 4),
-                ("n_random", self.n_random, 1),
-                ("batch", self.batch, 1),
-            )
-            if value is not None and value < least
-        ]
+        problems = []
+        for name, (least, most) in LIMITS.items():
+            value, option = getattr(self, name), _option(name)
+            if value is not None and value < least:
+                problems.append(f"{option} must be at least {least}; got {value}")
+            elif value is not None and not value <= most:  # which NaN is not
+                problems.append(f"{option} must be a number up to {most:,}; got {value}")
+        rate = self.learning_rate
+        if rate is not None and not 0 < rate <= FASTEST:
+            problems.append(f"--learning-rate must be above 0 and up to {FASTEST:g}; got {rate}")
         if self.max_bad is not None and not 0 <= self.max_bad < 1:
-            problems.append(f"max_bad is a share, from 0 to below 1; got {self.max_bad}")
+            problems.append(f"--max-bad is a share, from 0 to below 1; got {self.max_bad}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -88,16 +108,37 @@ class Settings:
         """The command line that makes a run of these settings; defaults are left out."""
         words = ["circuitfind", "discover", self.task, "--model", self.model]
         for field in fields(self)[2:]:
-            value, name = getattr(self, field.name), field.name.replace("_", "-")
-            option = {"pins": "pin", "vetoes": "veto"}.get(name, name)
+            value = getattr(self, field.name)
             if value == field.default and field.name not in ("method", "seed"):
                 continue
+            if field.name in DIGESTS:
+                continue
+            option = _option(field.name)
             if isinstance(value, bool):
-                words.append(f"--{option}" if value else f"--no-{option}")
+                words.append(option if value else option.replace("--", "--no-", 1))
             else:
                 for one in value if isinstance(value, tuple) else (value,):
-                    words += [f"--{option}", str(one)]
+                    words += [option, str(one)]
         return shlex.join(words)
+
+    def with_digests(self) -> "Settings":
+        """The same settings with the digests of the files that the pairs come from as they are
+        now."""
+        return replace(
+            self,
+            task_digest=digest_of_task(self.task),
+            held_out_digest=self.held_out and digest_of_task(self.held_out),
+        )
+
+    def changes_to(self, other: "Settings") -> list[str]:
+        """What other settings have otherwise, a sentence each. A digest that one of them does not
+        have tells nothing."""
+        before, now = asdict(self), asdict(other)
+        return [
+            f"{key} was {before[key]!r} and is {now[key]!r}"
+            for key in sorted(now)
+            if before[key] != now[key] and not (key in DIGESTS and None in (before[key], now[key]))
+        ]
 
     def finding_tables(self, run: str | Path) -> "Settings":
         """The same settings with tables of pairs that are not found from here named where they
@@ -136,6 +177,11 @@ class Settings:
 
 
 SETTINGS_FILE: Format[Settings] = Format("settings", {FORMAT: Settings}, unnamed=FORMAT)
+
+
+def _option(name: str) -> str:
+    """The option of the command line that gives this setting."""
+    return "--" + {"pins": "pin", "vetoes": "veto"}.get(name, name).replace("_", "-")
 
 
 def search_config(settings: Settings) -> SearchConfig:

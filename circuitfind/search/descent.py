@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..objective.objective import Loss, Objective, hinge
 from ..progress import Progress
+from .states import state_problems
 
 Row = Mapping[str, Any]
 Gradients = Callable[[int], Row]
@@ -90,6 +91,8 @@ def _state(descent: Descent, step: int, history: Sequence[Row]) -> dict[str, Any
 def _restore(descent: Descent, progress: Progress) -> tuple[int, list[dict[str, Any]]]:
     """The step to begin with and the history so far, with every tensor as the checkpoint has it."""
     state = progress.restore()
+    while state is not None and (problems := _problems(descent, state)):
+        state = progress.reject("; ".join(problems))
     # Earlier versions kept other keys; such a descent begins again and ends in the same circuit.
     if not state or "parameters" not in state:
         return 0, []
@@ -99,6 +102,17 @@ def _restore(descent: Descent, progress: Progress) -> tuple[int, list[dict[str, 
     descent.optimiser.load_state_dict(state["optimiser"])
     descent.objective.cost.restore(state["cost"])
     return state["step"], state["history"]
+
+
+def _problems(descent: Descent, state: Mapping[str, Any]) -> list[str]:
+    """Why the descent cannot go on from a state."""
+    return state_problems(
+        state,
+        steps=descent.steps,
+        tensors={"parameters": descent.parameters, "memory": descent.memory},
+        optimiser=descent.optimiser,
+        cost=descent.objective.cost.report(),
+    )
 
 
 def add_losses(

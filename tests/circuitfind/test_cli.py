@@ -163,8 +163,10 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     assert json.loads(out)["report"] == report
     assert (folder / "report.json").read_bytes() == before
 
-    # Validated on other pairs, and drawn again.
-    code, out, _ = call("validate", "run", "--seed", "5", "--n-random", "5", "--json")
+    # Validated on other pairs, and drawn again; its file is run where it is named.
+    assert call("validate", "run", "--seed", "5")[0] == 2
+    named = ["--task", f"{own_task}:claim"]
+    code, out, _ = call("validate", "run", *named, "--seed", "5", "--n-random", "5", "--json")
     assert code in (0, 1)
     assert "seed 5" in json.loads(out)["report"]["message"]
     assert (folder / "report.json").read_bytes() == before
@@ -182,7 +184,7 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     page.unlink()
     assert call("show", "run", "--no-open")[0] == 0
     assert "holds no example pairs" in page.read_text()
-    assert call("validate", "run", "--checks", "satisfaction")[0] == 0
+    assert call("validate", "run", *named, "--checks", "satisfaction")[0] == 0
     assert "holds no example pairs" not in page.read_text()
     assert page.read_text().count("finding") == old.count("finding")  # other checks are still told
     assert (folder / "report.json").read_bytes() == before
@@ -317,7 +319,10 @@ def test_pairs_that_are_held_out_as_given_are_found_again_by_check(
     assert again["binds"]["pairs"] == report["binds"]["pairs"], err
     assert not any("changed since" in note for note in again["notes"])
     written(tmp_path / "test.csv", "5678")
-    again = json.loads(call("validate", ".", "--checks", "satisfaction", "--json")[1])["report"]
+    code, _, err = call("validate", ".", "--checks", "satisfaction")
+    assert code == 2 and "test.csv, which has changed since" in err
+    named = ["--task", "../train.csv", "--held-out", "../test.csv", "--json"]
+    again = json.loads(call("validate", ".", "--checks", "satisfaction", *named)[1])["report"]
     assert any("not the pairs of the run" in note for note in again["notes"])
 
 
@@ -367,7 +372,7 @@ def test_rows_that_may_be_left_out(call, two_tables, tmp_path):
         (["--train", "task.py"], "--train is a table of pairs"),
         (["variable_binding", "--held-out", "test.csv"], "--held-out goes with a table"),
         (["train.csv", "--held-out", "gone.csv"], "no file gone.csv"),
-        (["train.csv", "--max-bad", "1"], "max_bad is a share"),
+        (["train.csv", "--max-bad", "1"], "--max-bad is a share"),
         (["train.csv", "--held-out", "bad.csv"], "bad.csv: missing column"),
         (["train.csv", "--held-out", "train.csv"], "both in search and held out"),
     ],

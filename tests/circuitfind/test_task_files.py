@@ -181,7 +181,7 @@ def test_lint_prints_a_table_on_a_terminal_and_a_line_for_each_problem_elsewhere
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("error: follows answer and crossed answer: the prompts have no span")
     assert lines[-1] == "carries answer at b: 2 problem(s)" and len(lines) == 3
-    monkeypatch.setattr(lists, "Console", partial(Console, force_terminal=True, width=80))
+    monkeypatch.setattr(lists, "console", partial(Console, force_terminal=True, width=80))
     with pytest.raises(typer.Exit):
         lists.lint(path, n=192)
     shown = capsys.readouterr().out

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from desiderata import CausalModel, choice, distinct, integers, lint_desiderata, sampling
+from desiderata import CausalModel, choice, distinct, integers, lint, lint_desiderata, sampling
 from desiderata.claim import SamplingError
 from desiderata.sampling import sample_pairs
 
@@ -359,18 +359,22 @@ def test_an_item_of_divided_pools_is_on_one_side_only(pools, seed):
     inputs = {f"v{n}": pool for n, pool in enumerate(pools)}
     model = CausalModel(inputs=inputs, mechanisms=[], prompt="{v0}", answer="v0", completion="{v0}")
     split = sampling.split_content(model, seed)
-    searched, kept = set(), set()
+    searched, kept, all_searched = set(), set(), set()
     for name, pool in inputs.items():
         mine = set(items_of(split.search.inputs[name]))
         theirs = set(items_of(split.held_out.inputs[name]))
+        all_searched |= mine
         assert mine | theirs == set(pool.items)
         if not mine & theirs:
             searched |= mine
             kept |= theirs
             assert set(pool.held_out) <= theirs
         else:
-            assert set(pool.items) - set(pool.held_out) <= mine & theirs
-            assert len(mine) == 1 or any(name in note for note in split.notes)
+            one_sided = mine ^ theirs
+            assert set(pool.items) - one_sided <= mine & theirs
+            assert len(mine | theirs) == 1 or any(name in note for note in split.notes)
+    if not sampling.leaks(split):
+        assert not all_searched & kept
     assert not searched & kept
     assert split.by_setting == (not kept)
 
@@ -449,3 +453,73 @@ def test_the_message_counts_why_no_pair_can_be_made(variable, model, reason):
         pytest.raises(ValueError, match=rf"'follows {variable}': no .*\d+ {reason}"),
     ):
         claim.sample(5)
+
+
+def shared_pools(first, second, n=1):
+    """A task whose second input may have items of the first one's pool."""
+
+    def answer(who, other):
+        return who
+
+    return CausalModel(
+        inputs={"who": choice(first), "other": distinct(second, n) if n > 1 else second},
+        mechanisms=[answer],
+        prompt="{other} met {who}. The one who was met is",
+        completion=" {answer}",
+    )
+
+
+def content(desiderata, name):
+    """The items of an input, in either prompt of these desiderata's pairs."""
+    values = [
+        inputs[name]
+        for one in desiderata
+        for pair in one.pairs
+        for inputs in (pair.base_inputs, pair.source_inputs)
+    ]
+    return {item for value in values for item in (value if isinstance(value, tuple) else [value])}
+
+
+SECOND = {
+    "not divided": choice(NAMES, split=False),
+    "small": choice(NAMES[:8]),
+    "with others": choice((*NAMES, *range(5)), split=False),
+    "with one held out": choice(NAMES[:6], held_out=(NAMES[0],)),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("second", SECOND.values(), ids=SECOND)
+def test_what_is_held_out_of_one_pool_is_held_out_of_another(second, seed):
+    claim = shared_pools(NAMES, second).carries("answer")
+    search, held_out = claim.sample(40, seed)
+    mine, theirs = (content(side, "who") for side in (search, held_out))
+    assert mine.isdisjoint(theirs)
+    assert content(search, "other").isdisjoint(theirs)
+    assert content(held_out, "other").isdisjoint(mine)
+
+
+def test_other_items_of_a_second_pool_stay_on_both_sides():
+    claim = shared_pools(NAMES, SECOND["with others"]).carries("answer")
+    assert any("other: divided" in note and "5 other item(s)" in note for note in claim.notes())
+    search, held_out = claim.sample(60, 0)
+    assert {*range(5)} <= content(search, "other") & content(held_out, "other")
+
+
+@pytest.mark.parametrize("split", [None, False])
+def test_a_second_pool_that_cannot_be_divided_is_refused(split):
+    """As many names at once as there are: neither side has enough of them."""
+    claim = shared_pools(NAMES, choice(NAMES, split=split), n=len(NAMES) - 1).carries("answer")
+    with pytest.raises(SamplingError, match=r"other has \d+ item\(s\) that are held out of who"):
+        claim.sample(20, 0)
+    (problem,) = lint(claim, 20)
+    assert problem.level == "error" and "such as" in problem.says
+
+
+def test_pools_without_common_items_are_left_as_they_are():
+    claim = shared_pools(NAMES, choice("abcdefgh")).carries("answer")
+    search, held_out = claim.sample(60, 0)
+    assert content(search, "other") & content(held_out, "other")
+    assert not any("other: divided" in note for note in claim.notes())
+    wide = shared_pools(NAMES, choice(range(10**12))).carries("answer")
+    assert wide.sample(10, 0)[0][0].pairs  # the range is not looked through

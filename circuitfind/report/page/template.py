@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ...legible import legible
 from ..figures.lettering import signed
 
 HERE = Path(__file__).parent
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -57,6 +59,13 @@ def _environment() -> Environment:
     made.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     made.globals["marks"] = MARKS
     return made
+
+
+def _shown(value: Any) -> Any:
+    """What a page shows of a value: text without letters that control others or the direction."""
+    if isinstance(value, Markup):
+        return Markup(legible(str(value)))
+    return legible(value) if isinstance(value, str) else value
 
 
 @lru_cache(4096)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ...circuits.circuit import circuit_from_json
 from ...circuits.decisions_file import decisions_in
+from ...legible import legible_values
 from ...validate.card import card_from_json
 from ...validate.comparison import comparison_from_json
 from ...validate.finding import DesideratumScore, pairs_in_words
@@ -23,6 +24,7 @@ _MARKS = {verdict: f"[{style}]{verdict}[/]" for verdict, style in _STYLES.items(
 
 def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     """Print what a run found: the verdict, each desideratum, each check, the sites, the cost."""
+    circuit, report = legible_values(circuit), legible_values(report)
     size, colour = report["size"], "green" if report["success"] else "red"
     console.print(
         Text(f"{circuit['claim']}  ({circuit['task']} on {circuit['model']})", style="bold"),
@@ -33,7 +35,7 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
         _checks(report),
         _sites(circuit),
         *_decided(circuit),
-        _cost(report["cost"]),
+        *([_cost(report["cost"])] if report.get("cost") else []),
         *_remarks(report),
         sep="\n",
     )
@@ -41,6 +43,7 @@ def print_report(console: Console, circuit: Mapping[str, Any], report: Mapping[s
 
 def print_decisions(console: Console, decisions: Mapping[str, Any] | None) -> None:
     """Print what persons decided about a circuit, as a decisions file holds it."""
+    decisions = legible_values(decisions)
     if decisions is None:
         console.print("nothing is decided about this circuit")
         return
@@ -101,6 +104,7 @@ def _plain(text: str) -> Text:
 
 def print_comparison(console: Console, made: Mapping[str, Any]) -> None:
     """Print what circuits share, and every circuit's score on every desideratum."""
+    made = legible_values(made)
     table = Table(title="Shared sites, with chance for circuits of these sizes")
     for name in ("circuits", "shared", "Jaccard", "chance", "p"):
         table.add_column(name)
