@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from . import bench, check, find, lists, look, preview
+from . import bench, check, doctor, find, lists, look, preview
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +31,7 @@ COMMANDS = (
     lists.lint,
     lists.tasks,
     lists.models,
+    doctor.doctor,
     lists.methods,
     check.check,
     lists.checks,

@@ -65,9 +65,8 @@ def _moved_by_queries(engine: Engine, ids: Tensor, heads: list[Point]) -> dict[i
         rest = moved[at] - torch.diag(own)
         if bool((rest.amax(1) > CLOSE * moved[at].amax().clamp(min=1e-12)).any()):
             head = int(rest.amax(1).argmax())
-            wrong[at.layer] = (
-                f"other queries in head {head} change what is cut as head {int(rest[head].argmax())}"
-            )
+            other = int(rest[head].argmax())
+            wrong[at.layer] = f"other queries in head {head} change what is cut as head {other}"
     return wrong
 
 

@@ -169,9 +169,7 @@ def _parts(block: nn.Module, seen: Watched, n_heads: int, d_model: int) -> _Part
         if part in seen and _holds_linear(part) and not attends & set(map(id, part.modules()))
     }
     order = sorted(named, key=lambda name: seen[named[name]].order)
-    return _Parts(
-        block=block, projection=projection, named={name: named[name] for name in order}
-    )
+    return _Parts(block=block, projection=projection, named={name: named[name] for name in order})
 
 
 def _in_layer(

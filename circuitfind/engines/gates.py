@@ -82,7 +82,9 @@ def _gap(
     gaps = []
     for step in STEPS:
         ends = [
-            summed({at: torch.full_like(one, MIDDLE) + sign * step * one for at, one in way.items()})
+            summed(
+                {at: torch.full_like(one, MIDDLE) + sign * step * one for at, one in way.items()}
+            )
             for sign in (1, -1)
         ]
         difference = float(ends[0] - ends[1]) / (2 * step)
@@ -105,9 +107,7 @@ def _between(value: Tensor, gate: Tensor) -> Edit:
 
 
 @torch.no_grad()
-def silent(
-    engine: Engine, ids: Int[Tensor, "row pos"], parts: Sequence[Part]
-) -> tuple[Part, ...]:
+def silent(engine: Engine, ids: Int[Tensor, "row pos"], parts: Sequence[Part]) -> tuple[Part, ...]:
     """Those of these heads and MLPs that change no logit at all when noise takes their place."""
     plain, seen = look(engine, ids, list(dict.fromkeys(point for point, _ in parts)))
     found = []

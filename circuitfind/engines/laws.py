@@ -38,11 +38,12 @@ def tried_features(engine: Engine) -> frozenset[Feature]:
 
 
 def _gives_gradients(engine: Engine, inputs: Tensor) -> bool:
-    """Whether the logits pass gradients on to an edit in the first layer that can be edited."""
-    point = next(iter(sites(engine)), Point(0, "entry"))
+    """Whether the logits pass gradients on to edits of heads and MLPs; some may do nothing."""
+    points = sites(engine) or [Point(0, "entry")]
     with torch.enable_grad():
         gate = torch.ones((), device=engine.device, requires_grad=True)
-        logits, _ = engine.forward(inputs, edits=[(point, lambda own: own * gate.to(own))])
+        edits = [(point, lambda own: own * gate.to(own)) for point in points]
+        logits, _ = engine.forward(inputs, edits=edits)
         (slope,) = torch.autograd.grad(logits.float().square().sum(), gate)
     return bool(slope.isfinite()) and bool(slope != 0)
 

@@ -33,9 +33,7 @@ def mixing(model: nn.Module, modules: Sequence[nn.Module]) -> set[int]:
     finally:
         for handle in handles:
             handle.remove()
-    return {
-        id(part) for part in modules if id(part) in given and _mixes(part, *given[id(part)])
-    }
+    return {id(part) for part in modules if id(part) in given and _mixes(part, *given[id(part)])}
 
 
 def _mixes(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
