@@ -1,6 +1,6 @@
 """Which families of models circuits can be found in: the doctor over a tiny random model of each.
 
-    python -m scripts.model_families            all causal families of transformers -> docs/families.md
+    python -m scripts.model_families            all causal families -> docs/families.md
     python -m scripts.model_families llama t5   these alone, printed
 
 Each model is made from the family's own default config, with every size made small, and random
@@ -56,7 +56,13 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "o_lora_rank"), 16),
     **dict.fromkeys(("index_n_heads", "index_topk"), 4),
     **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2),
-    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
+    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim", "linear_head_dim"), 8),
+    "linear_num_heads": 4,
+    "qk_head_dim": 12,
+    "num_experts_per_token": 2,
+    **dict.fromkeys(("hidden_size_per_layer_input", "laurel_rank", "adapter_rank"), 8),
+    "vocab_size_per_layer_input": len(WORDS) + 2,
+    "global_head_dim": 8,
     **dict.fromkeys(("state_size", "mamba_d_state", "ssm_state_size"), 8),
     **dict.fromkeys(("mamba_d_head", "mamba_head_dim", "mamba_headdim"), 8),
     **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
@@ -73,38 +79,32 @@ SIZES: dict[str, int] = {
 }
 # Sizes that are None by default and then follow from others.
 FOLLOW = ("head_dim", "num_key_value_heads", "intermediate_size", "pad_token_id", "bos_token_id")
-# Lists with an item a layer, which the config makes again for fewer layers.
-BY_LAYER = ("layer_types", "layers_block_type", "mlp_layer_types", "block_types", "mlp_only_layers")
-BOTH = {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}
+LATENT = {"num_key_value_heads": 4}  # latent attention has no groups of heads
+ROTARY = LATENT | {"head_dim": 4}  # as wide as the rotated part
+CONV = {"layer_types": ["conv", "full_attention", "conv"]}
+HEAD_DIM = {"per_layer_config": {"1": {"head_dim": 8}}}
 # What a family needs beside.
 MORE: dict[str, dict[str, Any]] = {
-    "qwen3_next": BOTH,
-    "qwen3_5_text": BOTH,
-    "qwen3_5_moe_text": BOTH,
-    "olmo_hybrid": BOTH,
-    "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1},
+    **dict.fromkeys(("axk2", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "minicpm3"), LATENT),
+    **dict.fromkeys(("axk1", "deepseek_v3", "youtu", "longcat_flash"), ROTARY),
+    **dict.fromkeys(("gemma4_text", "gemma4_unified_text"), HEAD_DIM),
+    "deepseek_v2": LATENT | {"num_experts_per_tok": 2},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2},
     "bamba": {"attn_layer_indices": [1]},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba"]},
-    "deepseek_v2": {"num_key_value_heads": 4},
-    "deepseek_v3": {"num_key_value_heads": 4},
-    "deepseek_v32": {"num_key_value_heads": 4},
-    "glm4_moe_lite": {"num_key_value_heads": 4},
-    "glm_moe_dsa": {"num_key_value_heads": 4},
-    "minicpm3": {"num_key_value_heads": 4},
-    "youtu": {"num_key_value_heads": 4},
-    "axk1": {"num_key_value_heads": 4},
-    "axk2": {"num_key_value_heads": 4},
     "gpt_neo": {"attention_types": [[["global", "local", "global"], 1]], "window_size": 4},
     "xlnet": {"d_head": 8},
-    "reformer": {"is_decoder": True},
-    "mamba2": {"num_heads": 8, "head_dim": 8},
-    "gptj": {"rotary_dim": 4},
-    "codegen": {"rotary_dim": 4},
-    "gemma3n_text": {"intermediate_size": 48, "activation_sparsity_pattern": [0.0] * N_LAYERS},
+    "reformer": {"is_decoder": True, "axial_pos_embds": False},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
     "zaya": {"num_experts_per_tok": 1},
-    "zamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": ROTARY | {"q_lora_rank": None},
+    "bailing_hybrid": ROTARY | {"num_expert_group": 1},
+    "lfm2": CONV,
+    "lfm2_moe": CONV | {"num_dense_layers": 1},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba"]},
+    "mamba2": {"num_heads": 8, "head_dim": 8},
+    "llama4_text": {"num_experts_per_tok": 1, "moe_layers": [0, 1, 2], "intermediate_size_mlp": 48},
+    "zamba2": {"hybrid_layer_ids": [1]},
+    "laguna": {"num_attention_heads_per_layer": [4, 4, 4]},
 }
 
 
@@ -118,22 +118,33 @@ class Row:
 
 
 def tiny_config(family: str) -> PretrainedConfig:
-    """The default config of a family with every size made small."""
-    settings = _shrunk(AutoConfig.for_model(family).to_dict()) | MORE.get(family, {})
+    """The default config of a family with every size made small, and layers of two kinds where it
+    has several."""
+    settings = _shrunk(AutoConfig.for_model(family).to_dict(), family)
     return AutoConfig.for_model(family, **settings)
 
 
-def _shrunk(settings: dict[str, Any]) -> dict[str, Any]:
+def _shrunk(settings: dict[str, Any], family: str) -> dict[str, Any]:
+    n_layers = next((settings[name] for name in LAYERS if settings.get(name)), None)
     made = {}
     for name, value in settings.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if name in SIZES and (is_number or (value is None and name in FOLLOW)):
             made[name] = SIZES[name]
-        elif isinstance(value, dict) and name.endswith("_config"):
-            made[name] = _shrunk(value)
-        elif name not in (*BY_LAYER, "model_type", "per_layer_config"):
+        elif isinstance(value, dict) and name.endswith("_config") and "model_type" in value:
+            made[name] = _shrunk(value, value["model_type"])
+        elif isinstance(value, list) and len(value) == n_layers:
+            made[name] = _three(name, value)
+        elif name not in ("model_type", "per_layer_config", "layers_block_type"):
             made[name] = value
-    return made
+    return made | MORE.get(family, {})
+
+
+def _three(name: str, by_layer: list[Any]) -> list[Any]:
+    """Items of three layers, the second of another kind where there is one."""
+    own = [SIZES[name]] * len(by_layer) if name in SIZES else by_layer
+    other = next((one for one in own if one != own[0]), own[0])
+    return [own[0], other, own[0]]
 
 
 def tiny_module(config: PretrainedConfig) -> torch.nn.Module:
@@ -196,7 +207,10 @@ def _notes(found: Findings) -> str:
 def _told(words: str, family: str) -> str:
     """A refusal without what every row of the table would say."""
     words = words.removeprefix(f"{family} is refused: ").removeprefix(f"{family}: ")
-    return words.partition(". --force")[0].replace("|", "/")
+    words = words.partition(". --force")[0].replace("|", "/")
+    if "additive gap" in words and "its logits" not in words and "cut wrongly" not in words:
+        return "heads and MLPs do not write all that its layers write"
+    return words.partition("; bridge: ")[0].removeprefix("hooks: ")
 
 
 @contextmanager
@@ -232,8 +246,8 @@ VERDICTS = {
 HEAD = """\
 # Families of models
 
-Made by `python -m scripts.model_families` with transformers {version}: what `circuitfind doctor` says
-of a tiny random model of each of the {n} causal families. {counts}.
+Made by `python -m scripts.model_families` with transformers {version}: what `circuitfind doctor`
+says of a tiny random model of each of its {n} causal families. {counts}.
 
 `hooks` and `bridge` are the engine in which every law holds. Where a third column names modules,
 these write to the residual stream beside heads and MLPs and are no sites: circuits are found among

@@ -48,7 +48,7 @@ def _moved_by_queries(engine: Engine, ids: Tensor, heads: list[Point]) -> dict[i
 
     def keep(point: Point) -> Edit:
         def see(own: Tensor) -> None:
-            moved[point] = (own[1:] - own[:1]).float().abs().amax((1, 3)).cpu()
+            moved[point] = _turned(own[:1].float(), own[1:].float()).abs().amax((1, 3)).cpu()
 
         return see
 
@@ -80,3 +80,13 @@ def _one_each(own: Tensor) -> Tensor:
     for head in range(own.shape[2]):
         own[1 + head, :, head] = -own[1 + head, :, head].flip(-1)
     return own
+
+
+def _turned(own: Tensor, other: Tensor) -> Tensor:
+    """By how much heads differ, but for a factor: a norm over all heads, as in BitNet, scales the
+    others where one changes."""
+    change = other - own
+    if own.shape[-1] == 1:
+        return change
+    square = own.square().sum(-1, keepdim=True).clamp(min=1e-30)
+    return change - (change * own).sum(-1, keepdim=True) / square * own

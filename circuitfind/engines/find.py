@@ -17,8 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from .engine import OTHER, Point
-from .mixing import mixing
-from .watch import Watched, tensor_at, three_tokens, watch
+from .mixing import mixing, parallel
+from .watch import Watched, watch
+
+# What modules are called that are a layer's MLP: others may come behind it, as in Gemma 4.
+_MLP = re.compile(r"mlp|feed_?forward|ffn?\b|moe|expert", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ def find_sites(model: nn.Module) -> Sites:
     entered, left = seen[blocks[0]], seen[blocks[-1]]
     if n_heads is None or entered.given is None or left.gave is None:
         raise ValueError(
-            f"expected a decoder whose config gives num_attention_heads; got {_named(model)}. "
-            "Load it with the bridge engine instead."
+            f"expected a decoder whose config gives num_attention_heads; got {_named(model)}"
         )
     d_model = entered.given.shape[-1]
     places = {Point(len(blocks), "entry"): _place(seen, blocks[-1], "out")}
@@ -160,7 +162,8 @@ class _Parts:
 
 def _parts(block: nn.Module, seen: Watched, n_heads: int, d_model: int) -> _Parts:
     attention = _attention(block, seen, d_model)
-    projection = _projection(attention, seen, n_heads, d_model) if attention else None
+    is_cut = attention is not None and _has_heads(attention, n_heads)
+    projection = _projection(attention, seen, n_heads, d_model) if attention and is_cut else None
     # An attention that cannot be cut into heads writes all the same.
     attends = set() if projection is None or attention is None else {*map(id, attention.modules())}
     named = {
@@ -221,6 +224,14 @@ def _attention(block: nn.Module, seen: Watched, d_model: int) -> nn.Module | Non
     return next(iter(by_class or by_name), None)
 
 
+def _has_heads(attention: nn.Module, n_heads: int) -> bool:
+    """Whether an attention that counts heads has as many; linear attention may have others."""
+    names = "num_heads", "n_heads", "n_head", "num_attention_heads", "num_v_heads"
+    counts = [getattr(attention, name, None) for name in names]
+    known = [count for count in counts if isinstance(count, int)]
+    return not known or n_heads in known
+
+
 def _projection(
     attention: nn.Module, seen: Watched, n_heads: int, d_model: int
 ) -> nn.Module | None:
@@ -237,11 +248,13 @@ def _width_given(module: nn.Module, seen: Watched) -> int:
 
 def _mlps(parts: _Parts, mixes: set[int], seen: Watched, d_model: int) -> list[nn.Module]:
     """The children that hand nothing from token to token, in the order they run, up to the last
-    one that gives the width of the stream."""
-    rest = [part for part in parts.beside if id(part) not in mixes]
-    while rest and not seen.gives(rest[-1], d_model):
-        rest.pop()
-    return rest
+    one that gives the width of the stream and is called an MLP; where none is, up to the last."""
+    rest = {name: part for name, part in parts.named.items() if id(part) not in mixes}
+    ends = {name: part for name, part in rest.items() if seen.gives(part, d_model)}
+    called = [part for name, part in ends.items() if _MLP.search(f"{name} {type(part).__name__}")]
+    last = (called or list(ends.values()) or [None])[-1]
+    order = list(rest.values())
+    return [] if last is None else order[: order.index(last) + 1]
 
 
 def _writer(block: nn.Module, mlp: nn.Module, seen: Watched, d_model: int) -> nn.Module:
@@ -261,28 +274,5 @@ def _writer(block: nn.Module, mlp: nn.Module, seen: Watched, d_model: int) -> nn
 
 
 def _is_parallel(model: nn.Module, places: dict[Point, Place]) -> bool:
-    """Whether the first MLP reads the same whatever the heads beside it write."""
     heads, reader = places.get(Point(0, "heads")), places.get(Point(0, "mlp_in"))
-    if heads is None or reader is None:
-        return False
-    read: list[Tensor] = []
-
-    def keep(module: nn.Module, args: Any, kwargs: Any) -> None:
-        key = tensor_at(args, kwargs)
-        read.append((args[key] if isinstance(key, int) else kwargs[key]).clone())
-
-    def shift(module: nn.Module, args: Any) -> Any:
-        return (args[0] + 1.0, *args[1:])
-
-    with torch.no_grad():
-        handle = reader.module.register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            model(three_tokens(model), use_cache=False)
-            other = heads.module.register_forward_pre_hook(shift)
-            try:
-                model(three_tokens(model), use_cache=False)
-            finally:
-                other.remove()
-        finally:
-            handle.remove()
-    return torch.equal(read[0], read[1])
+    return heads is not None and reader is not None and parallel(model, heads.module, reader.module)

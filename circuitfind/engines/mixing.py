@@ -1,4 +1,4 @@
-"""Whether a module hands information from one token to another, as no MLP does."""
+"""What modules hand on, found by trying: from one token to another, from heads to an MLP."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -62,3 +62,26 @@ def _run(
         kwargs = {**kwargs, key: x}
     out = module(*args, **kwargs)
     return out[0] if isinstance(out, (tuple, list)) else out
+
+
+@torch.no_grad()
+def parallel(model: nn.Module, projection: nn.Module, reader: nn.Module) -> bool:
+    """Whether an MLP reads the same whatever enters the output projection beside it."""
+    read: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any, kwargs: Any) -> None:
+        key = tensor_at(args, kwargs)
+        read.append((args[key] if isinstance(key, int) else kwargs[key]).clone())
+
+    def shift(module: nn.Module, args: Any) -> Any:
+        return (args[0] + 1.0, *args[1:])
+
+    handles = [reader.register_forward_pre_hook(keep, with_kwargs=True)]
+    try:
+        model(three_tokens(model), use_cache=False)
+        handles.append(projection.register_forward_pre_hook(shift))
+        model(three_tokens(model), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.equal(read[0], read[1])

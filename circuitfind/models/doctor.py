@@ -148,6 +148,9 @@ def _additive(engine: Engine, ids: Tensor, tolerance: float) -> tuple[float | No
 
 
 def _gates(engine: Engine, ids: Tensor, exact: bool, idle: bool) -> Iterable[Law]:
+    if not sites(engine):
+        yield Law("sites", False, "no layer has a head or an MLP to find circuits among")
+        return
     base, source, asked = ids[:1], ids[1:], "gradients" in engine.can
     if asked:
         slopes = gate_slopes(engine, base, source)
