@@ -120,6 +120,7 @@ def load_module(name: str, source: str, asked: Asked) -> tuple[nn.Module, Law]:
             device_map=spread,
             attn_implementation="eager",
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # the doctor refuses them, with their names
             output_loading_info=True,
             **asked.options,
         )

@@ -154,10 +154,14 @@ def _from_hugging_face(name: str, source: str, asked: Asked, prepend_bos: bool |
         # A file names this model: nobody has said that its code may run, or which revision.
         asked = replace(asked, options={})
     own = adapter is None or (Path(source) / "tokenizer_config.json").is_file()
-    tokenizer = load_tokenizer(name, source if own else home, options if own else {})
+    tokenizer = load_tokenizer(
+        name if adapter is None else adapter.base,
+        source if own else home,
+        options if own else asked.options,
+    )
 
     def load() -> tuple[Any, Law]:
-        module, weights = load_module(name, home, asked)
+        module, weights = load_module(name if adapter is None else adapter.base, home, asked)
         if name in ADAPTED:
             apply_adapter(module, FOLDERS / name / "adapter.safetensors", ADAPTED[name])
         if adapter is not None:
@@ -186,8 +190,9 @@ def _base_of(adapter: LoraConfig) -> str:
     """Where the model is that an adapter changes: built in, a folder, or a name on the hub."""
     beside = adapter.folder / adapter.base
     source = str(beside if beside.is_dir() and not Path(adapter.base).is_dir() else adapter.base)
-    found = locate(source)
-    if is_native(Path(found)) or is_peft(Path(found)) or source in ADAPTED:
+    wired = source.partition(":")[0] == PREFIX
+    found = source if wired else locate(source)
+    if wired or is_native(Path(found)) or is_peft(Path(found)) or source in ADAPTED:
         raise ValueError(
             f"{adapter.folder}: expected the base to be a whole Hugging Face model; got "
             f"{adapter.base!r}, which is native or an adapter itself"

@@ -75,10 +75,10 @@ def read_peft(folder: Path) -> LoraConfig:
         folder=folder,
         base=config["base_model_name_or_path"],
         rank=config["r"],
-        alpha=config["lora_alpha"],
+        alpha=float(config["lora_alpha"]),
         stabilised=bool(config.get("use_rslora")),
         ranks=config.get("rank_pattern") or {},
-        alphas=config.get("alpha_pattern") or {},
+        alphas={name: float(one) for name, one in (config.get("alpha_pattern") or {}).items()},
     )
 
 
@@ -89,19 +89,19 @@ def _problems(config: Mapping[str, Any]) -> list[str]:
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         problems.append(f"expected base_model_name_or_path, the model it changes; got {base!r}")
-    for name in ("r", "lora_alpha"):
-        if not _is_positive(config.get(name)):
+    for name, kind in (("r", int), ("lora_alpha", int | float)):
+        if not _is_positive(config.get(name), kind):
             problems.append(f"expected a number above 0 as {name}; got {config.get(name)!r}")
-    for name in ("rank_pattern", "alpha_pattern"):
+    for name, kind in (("rank_pattern", int), ("alpha_pattern", int | float)):
         found = config.get(name) or {}
-        if not isinstance(found, dict) or not all(map(_is_positive, found.values())):
+        if not isinstance(found, dict) or not all(_is_positive(v, kind) for v in found.values()):
             problems.append(f"expected numbers above 0 by layer as {name}; got {found!r}")
     problems += [f"{name} is not supported" for name in MORE if config.get(name)]
     return problems
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**31
+def _is_positive(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 < value < 2**31
 
 
 def _of(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
