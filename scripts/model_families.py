@@ -11,6 +11,7 @@ that are missing from its file.
 
 import copy
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -178,8 +179,8 @@ def row(family: str) -> Row:
 
 
 def _no_model(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return f"no tiny model could be made ({type(error).__name__}: {words[:80]})"
+    words = textwrap.shorten(str(error).replace("|", "/"), 90)
+    return f"no tiny model could be made ({type(error).__name__}: {words})"
 
 
 def _examined(family: str, config: PretrainedConfig) -> Row:
@@ -247,7 +248,8 @@ HEAD = """\
 # Families of models
 
 Made by `python -m scripts.model_families` with transformers {version}: what `circuitfind doctor`
-says of a tiny random model of each of its {n} causal families. {counts}.
+says of a tiny random model of each of its {n} causal families.
+{counts}.
 
 `hooks` and `bridge` are the engine in which every law holds. Where a third column names modules,
 these write to the residual stream beside heads and MLPs and are no sites: circuits are found among

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .engine import Edit, Engine, Point
+from .engine import QUERIES, Edit, Engine, Point
 from .laws import look
 
 CLOSE = 1e-3  # of how far the own head moves; heads that are cut wrongly move as far as it
@@ -26,8 +26,14 @@ def wrong_parts(engine: Engine, ids: Int[Tensor, "row pos"]) -> dict[int, str]:
         for at in points
         if seen[at].ndim != 4 or seen[at].shape[2] != n_heads
     }
-    asked = [at for at in points if at.layer not in wrong and engine.has(Point(at.layer, "q"))]
+    asked = [at for at in points if at.layer not in wrong and queries(engine, at.layer)]
     return wrong | _moved_by_queries(engine, ids[:1], asked)
+
+
+def queries(engine: Engine, layer: int) -> Point | None:
+    """The point of a layer's queries, None where the engine has none."""
+    known = (Point(layer, kind) for kind in ("q", QUERIES))
+    return next((point for point in known if engine.has(point)), None)
 
 
 def _parts(value: Tensor) -> int | str:
@@ -36,11 +42,12 @@ def _parts(value: Tensor) -> int | str:
 
 def _moved_by_queries(engine: Engine, ids: Tensor, heads: list[Point]) -> dict[int, str]:
     layers, n_heads = [at.layer for at in heads], engine.sizes.n_heads
-    entries, queries = ([Point(n, kind) for n in layers] for kind in ("entry", "q"))
-    _, seen = look(engine, ids, [*entries, *queries])
+    entries = [Point(layer, "entry") for layer in layers]
+    asked = {layer: at for layer in layers if (at := queries(engine, layer)) is not None}
+    _, seen = look(engine, ids, [*entries, *asked.values()])
     wrong = {
         at.layer: f"it attends with {seen[at].shape[2]} heads and the model says {n_heads}"
-        for at in queries
+        for at in asked.values()
         if seen[at].shape[2] != n_heads
     }
     left = [at for at in heads if at.layer not in wrong]
@@ -55,7 +62,7 @@ def _moved_by_queries(engine: Engine, ids: Tensor, heads: list[Point]) -> dict[i
     edits: list[tuple[Point, Edit]] = []
     for at in left:
         edits.append((Point(at.layer, "entry"), _held(seen[Point(at.layer, "entry")])))
-        edits.append((Point(at.layer, "q"), _one_each))
+        edits.append((asked[at.layer], _one_each))
         edits.append((at, keep(at)))
     if left:
         # Row 0 is untouched; in row 1 + i the queries of head i are others.

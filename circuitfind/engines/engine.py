@@ -19,6 +19,9 @@ Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
 KINDS = ("embed", "entry", "q", "k", "v", "pattern", "heads", "mlp_in", "mlp")
 # A kind that begins so is what another module of the layer gives, by its name: no site.
 OTHER = "other:"
+# What a layer's map to queries gives, before any norm or rotation, where there is such a map and
+# the engine knows no `q`. Only to try whether heads are cut rightly.
+QUERIES = "queries"
 
 # The new value, or None where it only looks.
 Edit = Callable[[Tensor], Tensor | None]

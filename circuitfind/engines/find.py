@@ -16,10 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .engine import OTHER, Point
+from .engine import OTHER, QUERIES, Point
 from .mixing import mixing, parallel
 from .watch import Watched, watch
 
+_QUERIES = re.compile(r"q_proj|query|q_lin|wq|q")
 # What modules are called that are a layer's MLP: others may come behind it, as in Gemma 4.
 _MLP = re.compile(r"mlp|feed_?forward|ffn?\b|moe|expert", re.IGNORECASE)
 
@@ -148,11 +149,12 @@ def _embedding(model: nn.Module, blocks: tuple[nn.Module, ...], seen: Watched) -
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """A layer, its attention's output projection, and its children beside the attention that hold
-    linear maps, by name and in the order they run."""
+    """A layer, its attention's output projection and map to queries, and its children beside the
+    attention that hold linear maps, by name and in the order they run."""
 
     block: nn.Module
     projection: nn.Module | None
+    queries: nn.Module | None
     named: dict[str, nn.Module]
 
     @property
@@ -172,7 +174,12 @@ def _parts(block: nn.Module, seen: Watched, n_heads: int, d_model: int) -> _Part
         if part in seen and _holds_linear(part) and not attends & set(map(id, part.modules()))
     }
     order = sorted(named, key=lambda name: seen[named[name]].order)
-    return _Parts(block=block, projection=projection, named={name: named[name] for name in order})
+    return _Parts(
+        block=block,
+        projection=projection,
+        queries=_queries(attention, seen, n_heads) if attention and projection else None,
+        named={name: named[name] for name in order},
+    )
 
 
 def _in_layer(
@@ -182,6 +189,8 @@ def _in_layer(
     yield "entry", _place(seen, parts.block, "in")
     if parts.projection is not None:
         yield "heads", _place(seen, parts.projection, "in", n_heads)
+    if parts.queries is not None:
+        yield QUERIES, _place(seen, parts.queries, "out", n_heads)
     if mlps:
         yield "mlp", _place(seen, _writer(parts.block, mlps[-1], seen, d_model), "out")
         # OPT has its MLP's two linear maps side by side in the layer: the first one reads.
@@ -239,6 +248,15 @@ def _projection(
     maps = [part for part in attention.modules() if _is_linear(part) and seen.gives(part, d_model)]
     maps = [part for part in maps if _width_given(part, seen) % n_heads == 0]
     return max(maps, key=lambda part: seen[part].order, default=None)
+
+
+def _queries(attention: nn.Module, seen: Watched, n_heads: int) -> nn.Module | None:
+    """The linear map of an attention that makes queries alone, by its name."""
+    for name, part in attention.named_modules():
+        if _QUERIES.fullmatch(name.split(".")[-1]) and _is_linear(part) and part in seen:
+            made = seen[part].gave
+            return part if made is not None and made.shape[-1] % n_heads == 0 else None
+    return None
 
 
 def _width_given(module: nn.Module, seen: Watched) -> int:

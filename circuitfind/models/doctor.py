@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..engines.cutting import wrong_parts
+from ..engines.cutting import queries, wrong_parts
 from ..engines.engine import OTHER, Engine, Point
 from ..engines.gates import Part, gate_slopes, silent
 from ..engines.laws import additive_gap, look, sites
@@ -127,7 +127,7 @@ def _heads(engine: Engine, ids: Tensor) -> Iterable[Law]:
     elif not layers:
         yield Law("heads", None, "no layer has heads")
     else:
-        tried = [layer for layer in layers if engine.has(Point(layer, "q"))]
+        tried = [layer for layer in layers if queries(engine, layer)]
         how = "each moves with its own queries alone" if tried == layers else "counted"
         yield Law("heads", True, f"every layer's heads are {engine.sizes.n_heads} ({how})")
 

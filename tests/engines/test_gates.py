@@ -8,7 +8,7 @@ import torch
 
 from circuitfind.engines import HooksEngine, additive_gap
 from circuitfind.engines.cutting import wrong_parts
-from circuitfind.engines.engine import OTHER, Point
+from circuitfind.engines.engine import OTHER, QUERIES, Point
 from circuitfind.engines.gates import gate_slopes, silent
 from circuitfind.engines.laws import sites
 from circuitfind.engines.mixing import mixing
@@ -136,6 +136,20 @@ def test_another_number_of_heads_than_the_model_attends_with_is_seen():
 def test_a_norm_over_all_heads_is_no_wrong_cut():
     """BitNet scales all heads together before its output projection."""
     assert wrong_parts(HooksEngine(family(tiny_config("bitnet"))), BASE) == {}
+
+
+def test_halves_of_differential_heads_are_seen():
+    """DiffLlama subtracts heads in pairs, outside transformers' attention interface: what comes out
+    is half as many heads of twice the width."""
+    wrong = wrong_parts(HooksEngine(family(tiny_config("diffllama"))), BASE)
+    assert wrong.keys() == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["xglm", "trocr"])
+def test_heads_outside_the_interface_are_tried_by_the_map_to_queries(name):
+    engine = HooksEngine(family(tiny_config(name)))
+    assert not engine.has(Point(1, "q")) and engine.has(Point(1, QUERIES))
+    assert wrong_parts(engine, BASE) == {}
 
 
 HYBRID = {
