@@ -181,3 +181,44 @@ def test_only_what_hands_on_from_token_to_token_mixes():
     module: Any = family(tiny_config("qwen3_next"))
     linear, mlp = module.model.layers[0].linear_attn, module.model.layers[0].mlp
     assert mixing(module, [linear, mlp]) == {id(linear)}
+
+
+@pytest.mark.parametrize("name", ["deepseek_v3", "qwen3_next", "falcon_h1"])
+def test_a_patched_head_is_the_head_that_is_patched_by_hand(name):
+    """Latent attention and hybrids: a slice of what enters the output projection, as the model
+    itself lays heads out."""
+    module: Any = family(tiny_config(name))
+    engine = HooksEngine(module)
+    at = next(point for point in sites(engine) if point.kind == "heads")
+    block = engine._sites.blocks[at.layer]
+    ends = ("o_proj", "out_proj")
+    projection: Any = next(
+        part
+        for path, part in block.named_modules()
+        if path.endswith(ends) and "attn" in path and "linear" not in path
+    )
+    seen: list[Any] = []
+    handle = projection.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+    with torch.no_grad():
+        module(SOURCE)
+        handle.remove()
+        width = seen[0].shape[-1] // N_HEADS
+        for head in range(N_HEADS):
+            part = slice(head * width, (head + 1) * width)
+
+            def by_hand(_: Any, args: Any, part: slice = part) -> Any:
+                own = args[0].clone()
+                own[..., part] = seen[0][..., part]
+                return (own,)
+
+            def by_engine(own: Any, head: int = head, part: slice = part) -> Any:
+                own = own.clone()
+                own[:, :, head] = seen[0][..., part]
+                return own
+
+            handle = projection.register_forward_pre_hook(by_hand)
+            wanted = module(BASE).logits[:, -1]
+            handle.remove()
+            got, _ = engine.forward(BASE, edits=[(at, by_engine)])
+            torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+            assert not torch.allclose(got, module(BASE).logits[:, -1], atol=1e-5)
