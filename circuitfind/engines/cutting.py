@@ -7,7 +7,10 @@ from torch import Tensor
 from .engine import QUERIES, Edit, Engine, Point
 from .laws import look
 
-CLOSE = 1e-3  # of how far the own head moves; heads that are cut wrongly move as far as it
+# By how much other heads may move, as a share of how far a head moves with its own queries. Heads
+# that are cut wrongly move as far as it.
+CLOSE = {torch.float32: 1e-3, torch.float64: 1e-3}
+HALF_PRECISION = 0.05
 
 
 @torch.no_grad()
@@ -67,10 +70,11 @@ def _moved_by_queries(engine: Engine, ids: Tensor, heads: list[Point]) -> dict[i
     if left:
         # Row 0 is untouched; in row 1 + i the queries of head i are others.
         engine.forward(ids.repeat(1 + n_heads, 1), edits=edits)
+    close = min((CLOSE.get(seen[at].dtype, HALF_PRECISION) for at in entries), default=0.0)
     for at in left:
         own = moved[at].diagonal()
         rest = moved[at] - torch.diag(own)
-        if bool((rest.amax(1) > CLOSE * moved[at].amax().clamp(min=1e-12)).any()):
+        if bool((rest.amax(1) > close * moved[at].amax().clamp(min=1e-12)).any()):
             head = int(rest.amax(1).argmax())
             other = int(rest[head].argmax())
             wrong[at.layer] = f"other queries in head {head} change what is cut as head {other}"

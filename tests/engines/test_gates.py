@@ -135,7 +135,8 @@ def test_another_number_of_heads_than_the_model_attends_with_is_seen():
 
 def test_a_norm_over_all_heads_is_no_wrong_cut():
     """BitNet scales all heads together before its output projection."""
-    assert wrong_parts(HooksEngine(family(tiny_config("bitnet"))), BASE) == {}
+    for dtype in (torch.float32, torch.bfloat16):
+        assert wrong_parts(HooksEngine(family(tiny_config("bitnet")).to(dtype)), BASE) == {}
 
 
 def test_halves_of_differential_heads_are_seen():
