@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from rich.text import Text
 
-from . import bench, check, find, lists, look, preview
+from . import bench, check, doctor, find, lists, look, preview
 from .printing import console
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ COMMANDS = (
     lists.lint,
     lists.tasks,
     lists.models,
+    doctor.doctor,
     lists.methods,
     check.check,
     lists.checks,

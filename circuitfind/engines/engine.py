@@ -17,6 +17,11 @@ from torch import Tensor
 Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
 
 KINDS = ("embed", "entry", "q", "k", "v", "pattern", "heads", "mlp_in", "mlp")
+# A kind that begins so is what another module of the layer gives, by its name: no site.
+OTHER = "other:"
+# What a layer's map to queries gives, before any norm or rotation, where there is such a map and
+# the engine knows no `q`. Only to try whether heads are cut rightly.
+QUERIES = "queries"
 
 # The new value, or None where it only looks.
 Edit = Callable[[Tensor], Tensor | None]
@@ -101,6 +106,12 @@ class Engine(ABC):
     def plain_digest(self) -> str:
         """SHA-256 over the weights as the model's own library names them: every engine gives the
         same for the same weights."""
+
+    @property
+    def others(self) -> Mapping[Point, str]:
+        """The points where modules that are no sites may write to the residual stream, each with
+        the module's class: linear attention, Mamba, convolutions. None by default."""
+        return {}
 
     @abstractmethod
     def has(self, point: Point) -> bool:

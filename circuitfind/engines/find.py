@@ -3,7 +3,9 @@
 Found by looking at one pass of three tokens, never by a table of names. A layer is an item of the
 module list that runs once a layer. Its attention is the child whose class or name says so. The
 output projection is the last linear map that runs in it, and takes the heads side by side. The MLP
-is the last child beside the attention that holds a linear map and gives the width of the stream.
+is the last child beside the attention that holds a linear map, gives the width of the stream, and
+hands nothing from token to token. Other children that give that width (linear attention, Mamba,
+convolutions) are no sites; they are kept by name, so that what they write can be measured.
 """
 
 import re
@@ -14,8 +16,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .engine import Point
-from .watch import Watched, tensor_at, three_tokens, watch
+from .engine import OTHER, QUERIES, Point
+from .mixing import mixing, parallel
+from .watch import Watched, watch
+
+_QUERIES = re.compile(r"q_proj|query|q_lin|wq|q")
+# What modules are called that are a layer's MLP: others may come behind it, as in Gemma 4.
+_MLP = re.compile(r"mlp|feed_?forward|ffn?\b|moe|expert", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Sites:
     """The layers of a model, and the place of each point in them.
 
     `n_returned` is how many things a layer returns in a tuple; None where it returns the stream
-    alone.
+    alone. `others` are modules of the layers that may write to the stream and are no sites.
     """
 
     blocks: tuple[nn.Module, ...]
@@ -47,6 +54,7 @@ class Sites:
     d_vocab: int
     n_returned: int | None
     parallel: bool
+    others: dict[Point, Place]
 
 
 def find_sites(model: nn.Module) -> Sites:
@@ -61,17 +69,23 @@ def find_sites(model: nn.Module) -> Sites:
     entered, left = seen[blocks[0]], seen[blocks[-1]]
     if n_heads is None or entered.given is None or left.gave is None:
         raise ValueError(
-            f"expected a decoder whose config gives num_attention_heads; got {_named(model)}. "
-            "Load it with the bridge engine instead."
+            f"expected a decoder whose config gives num_attention_heads; got {_named(model)}"
         )
     d_model = entered.given.shape[-1]
     places = {Point(len(blocks), "entry"): _place(seen, blocks[-1], "out")}
     if embed := _embedding(model, blocks, seen):
         places[Point(0, "embed")] = _place(seen, embed, "out")
-    for layer, block in enumerate(blocks):
+    layers = [_parts(block, seen, n_heads, d_model) for block in blocks]
+    mixes = mixing(model, [part for parts in layers for part in parts.beside])
+    others: dict[Point, Place] = {}
+    for layer, parts in enumerate(layers):
+        mlps = _mlps(parts, mixes, seen, d_model)
         places |= {
-            Point(layer, kind): place for kind, place in _in_layer(block, seen, n_heads, d_model)
+            Point(layer, kind): at for kind, at in _in_layer(parts, mlps, seen, n_heads, d_model)
         }
+        for name, part in parts.named.items():
+            if part not in mlps[-1:] and seen.gives(part, d_model):
+                others[Point(layer, OTHER + name)] = _place(seen, part, "out")
     return Sites(
         blocks=blocks,
         places=places,
@@ -80,6 +94,7 @@ def find_sites(model: nn.Module) -> Sites:
         d_vocab=seen.logits.shape[-1],
         n_returned=left.n_returned,
         parallel=_is_parallel(model, places),
+        others=others,
     )
 
 
@@ -132,17 +147,52 @@ def _embedding(model: nn.Module, blocks: tuple[nn.Module, ...], seen: Watched) -
     return embed
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """A layer, its attention's output projection and map to queries, and its children beside the
+    attention that hold linear maps, by name and in the order they run."""
+
+    block: nn.Module
+    projection: nn.Module | None
+    queries: nn.Module | None
+    named: dict[str, nn.Module]
+
+    @property
+    def beside(self) -> list[nn.Module]:
+        return list(self.named.values())
+
+
+def _parts(block: nn.Module, seen: Watched, n_heads: int, d_model: int) -> _Parts:
+    attention = _attention(block, seen, d_model)
+    is_cut = attention is not None and _has_heads(attention, n_heads)
+    projection = _projection(attention, seen, n_heads, d_model) if attention and is_cut else None
+    # An attention that cannot be cut into heads writes all the same.
+    attends = set() if projection is None or attention is None else {*map(id, attention.modules())}
+    named = {
+        name: part
+        for name, part in block.named_children()
+        if part in seen and _holds_linear(part) and not attends & set(map(id, part.modules()))
+    }
+    order = sorted(named, key=lambda name: seen[named[name]].order)
+    return _Parts(
+        block=block,
+        projection=projection,
+        queries=_queries(attention, seen, n_heads) if attention and projection else None,
+        named={name: named[name] for name in order},
+    )
+
+
 def _in_layer(
-    block: nn.Module, seen: Watched, n_heads: int, d_model: int
+    parts: _Parts, mlps: list[nn.Module], seen: Watched, n_heads: int, d_model: int
 ) -> Iterator[tuple[str, Place]]:
     """The kinds of points in a layer, each with its place."""
-    yield "entry", _place(seen, block, "in")
-    attention = _attention(block, seen, d_model)
-    if attention and (projection := _projection(attention, seen, n_heads, d_model)):
-        yield "heads", _place(seen, projection, "in", n_heads)
-    mlps = _mlps(block, attention, seen, d_model)
+    yield "entry", _place(seen, parts.block, "in")
+    if parts.projection is not None:
+        yield "heads", _place(seen, parts.projection, "in", n_heads)
+    if parts.queries is not None:
+        yield QUERIES, _place(seen, parts.queries, "out", n_heads)
     if mlps:
-        yield "mlp", _place(seen, _writer(block, mlps[-1], seen, d_model), "out")
+        yield "mlp", _place(seen, _writer(parts.block, mlps[-1], seen, d_model), "out")
         # OPT has its MLP's two linear maps side by side in the layer: the first one reads.
         if reader := next((part for part in mlps[-1:] + mlps if seen.takes(part, d_model)), None):
             yield "mlp_in", _place(seen, reader, "in")
@@ -183,6 +233,14 @@ def _attention(block: nn.Module, seen: Watched, d_model: int) -> nn.Module | Non
     return next(iter(by_class or by_name), None)
 
 
+def _has_heads(attention: nn.Module, n_heads: int) -> bool:
+    """Whether an attention that counts heads has as many; linear attention may have others."""
+    names = "num_heads", "n_heads", "n_head", "num_attention_heads", "num_v_heads"
+    counts = [getattr(attention, name, None) for name in names]
+    known = [count for count in counts if isinstance(count, int)]
+    return not known or n_heads in known
+
+
 def _projection(
     attention: nn.Module, seen: Watched, n_heads: int, d_model: int
 ) -> nn.Module | None:
@@ -192,26 +250,29 @@ def _projection(
     return max(maps, key=lambda part: seen[part].order, default=None)
 
 
+def _queries(attention: nn.Module, seen: Watched, n_heads: int) -> nn.Module | None:
+    """The linear map of an attention that makes queries alone, by its name."""
+    for name, part in attention.named_modules():
+        if _QUERIES.fullmatch(name.split(".")[-1]) and _is_linear(part) and part in seen:
+            made = seen[part].gave
+            return part if made is not None and made.shape[-1] % n_heads == 0 else None
+    return None
+
+
 def _width_given(module: nn.Module, seen: Watched) -> int:
     given = seen[module].given
     return 1 if given is None else given.shape[-1]
 
 
-def _mlps(
-    block: nn.Module, attention: nn.Module | None, seen: Watched, d_model: int
-) -> list[nn.Module]:
-    """The children beside the attention that hold linear maps, in the order they run, up to the
-    last one that gives the width of the stream."""
-    attends = set() if attention is None else {id(part) for part in attention.modules()}
-    rest = [
-        part
-        for part in block.children()
-        if part in seen and _holds_linear(part) and not attends & set(map(id, part.modules()))
-    ]
-    rest.sort(key=lambda part: seen[part].order)
-    while rest and not seen.gives(rest[-1], d_model):
-        rest.pop()
-    return rest
+def _mlps(parts: _Parts, mixes: set[int], seen: Watched, d_model: int) -> list[nn.Module]:
+    """The children that hand nothing from token to token, in the order they run, up to the last
+    one that gives the width of the stream and is called an MLP; where none is, up to the last."""
+    rest = {name: part for name, part in parts.named.items() if id(part) not in mixes}
+    ends = {name: part for name, part in rest.items() if seen.gives(part, d_model)}
+    called = [part for name, part in ends.items() if _MLP.search(f"{name} {type(part).__name__}")]
+    last = (called or list(ends.values()) or [None])[-1]
+    order = list(rest.values())
+    return [] if last is None else order[: order.index(last) + 1]
 
 
 def _writer(block: nn.Module, mlp: nn.Module, seen: Watched, d_model: int) -> nn.Module:
@@ -231,28 +292,5 @@ def _writer(block: nn.Module, mlp: nn.Module, seen: Watched, d_model: int) -> nn
 
 
 def _is_parallel(model: nn.Module, places: dict[Point, Place]) -> bool:
-    """Whether the first MLP reads the same whatever the heads beside it write."""
     heads, reader = places.get(Point(0, "heads")), places.get(Point(0, "mlp_in"))
-    if heads is None or reader is None:
-        return False
-    read: list[Tensor] = []
-
-    def keep(module: nn.Module, args: Any, kwargs: Any) -> None:
-        key = tensor_at(args, kwargs)
-        read.append((args[key] if isinstance(key, int) else kwargs[key]).clone())
-
-    def shift(module: nn.Module, args: Any) -> Any:
-        return (args[0] + 1.0, *args[1:])
-
-    with torch.no_grad():
-        handle = reader.module.register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            model(three_tokens(model), use_cache=False)
-            other = heads.module.register_forward_pre_hook(shift)
-            try:
-                model(three_tokens(model), use_cache=False)
-            finally:
-                other.remove()
-        finally:
-            handle.remove()
-    return torch.equal(read[0], read[1])
+    return heads is not None and reader is not None and parallel(model, heads.module, reader.module)

@@ -112,7 +112,12 @@ class HooksEngine(Engine):
         """Whether the model's pass goes through this point."""
         if point.kind in IN_ATTENTION:
             return point.layer in self._attending
-        return point in self._sites.places
+        return point in self._sites.places or point in self._sites.others
+
+    @property
+    def others(self) -> Mapping[Point, str]:
+        """Modules of the layers that may write to the stream and are no sites, with their class."""
+        return {at: type(place.module).__name__ for at, place in self._sites.others.items()}
 
     def weights(self) -> Mapping[str, Tensor]:
         """The parameters by name, each once."""
@@ -175,7 +180,8 @@ class HooksEngine(Engine):
         try:
             for point, edit in edits:
                 if point.kind not in IN_ATTENTION:
-                    handles.append(_attach(self._sites.places[point], edit, n_rows))
+                    place = self._sites.places.get(point) or self._sites.others[point]
+                    handles.append(_attach(place, edit, n_rows))
             yield
         finally:
             for handle in handles:
@@ -190,8 +196,8 @@ class HooksEngine(Engine):
 
     @cached_property
     def _attending(self) -> dict[int, int]:
-        """The attention module (its identity) of each layer that goes through the interface once,
-        with as many queries as there are heads; tried on three tokens."""
+        """The attention module (its identity) of each layer that goes through the interface once;
+        tried on three tokens."""
         layers = {
             id(part): layer
             for layer, block in enumerate(self._sites.blocks)
@@ -201,7 +207,7 @@ class HooksEngine(Engine):
 
         def see(module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> None:
             if id(module) in layers:
-                fits = query.ndim == 4 and query.shape[1:3] == (self._sites.n_heads, 3)
+                fits = query.ndim == 4 and query.shape[2] == 3
                 calls[layers[id(module)]].append(id(module) if fits else 0)
 
         try:

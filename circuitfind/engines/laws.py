@@ -4,7 +4,7 @@ Open gates with the embedding give the source's logits whichever sites an engine
 additive law here does not: the sites must write all that the residual stream gains.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from jaxtyping import Int
@@ -38,11 +38,12 @@ def tried_features(engine: Engine) -> frozenset[Feature]:
 
 
 def _gives_gradients(engine: Engine, inputs: Tensor) -> bool:
-    """Whether the logits pass gradients on to an edit in the first layer that can be edited."""
-    point = next(iter(_sites(engine)), Point(0, "entry"))
+    """Whether the logits pass gradients on to edits of heads and MLPs; some may do nothing."""
+    points = sites(engine) or [Point(0, "entry")]
     with torch.enable_grad():
         gate = torch.ones((), device=engine.device, requires_grad=True)
-        logits, _ = engine.forward(inputs, edits=[(point, lambda own: own * gate.to(own))])
+        edits = [(point, lambda own: own * gate.to(own)) for point in points]
+        logits, _ = engine.forward(inputs, edits=edits)
         (slope,) = torch.autograd.grad(logits.float().square().sum(), gate)
     return bool(slope.isfinite()) and bool(slope != 0)
 
@@ -75,7 +76,7 @@ def _starts_at_layer(engine: Engine, inputs: Tensor) -> bool:
 
 
 def _has_qkv(engine: Engine, inputs: Tensor) -> bool:
-    layers = [point.layer for point in _sites(engine) if point.kind == "heads"]
+    layers = [point.layer for point in sites(engine) if point.kind == "heads"]
     return bool(layers) and all(
         engine.has(Point(layer, kind)) for layer in layers for kind in "qkv"
     )
@@ -84,7 +85,7 @@ def _has_qkv(engine: Engine, inputs: Tensor) -> bool:
 @torch.no_grad()
 def _has_pattern(engine: Engine, inputs: Tensor) -> bool:
     """Whether every layer with heads has a pattern whose rows sum to 1."""
-    points = [Point(at.layer, "pattern") for at in _sites(engine) if at.kind == "heads"]
+    points = [Point(at.layer, "pattern") for at in sites(engine) if at.kind == "heads"]
     if not points or not all(engine.has(point) for point in points):
         return False
     _, seen = look(engine, inputs, points)
@@ -108,7 +109,7 @@ def look(
     return logits, seen
 
 
-def _sites(engine: Engine) -> list[Point]:
+def sites(engine: Engine) -> list[Point]:
     """The points where heads and MLPs write, in the order of the layers."""
     return [
         point
@@ -120,17 +121,25 @@ def _sites(engine: Engine) -> list[Point]:
 
 @torch.no_grad()
 def additive_gap(
-    engine: Engine, base_ids: Int[Tensor, "row pos"], source_ids: Int[Tensor, "source source_pos"]
+    engine: Engine,
+    base_ids: Int[Tensor, "row pos"],
+    source_ids: Int[Tensor, "source source_pos"],
+    without: Collection[Point] = (),
 ) -> float:
     """How far heads and MLPs are from all that the layers write; 0 in theory, 1e-6 by rounding.
 
-    The base runs with every head and MLP of the source, on its own embedding. What leaves the last
+    The base runs with every head and MLP of the source, and with what the engine's `others` give
+    in the source, on its own embedding. What leaves the last
     layer must then be the source's, minus what entered the source's first layer, plus what entered
     the base's. Returned is the greatest deviation, as a share of the greatest difference between
     what leaves the last layer in source and base.
 
     A gap says that layers write what is no site, or that a site is not what it is taken for. The
     law does not apply to models whose residual stream is not a sum, with a norm after the addition.
+
+    Args:
+        without: points that keep what they give in the base. The gap is then their share in the
+            difference between source and base.
 
     Raises:
         ValueError: base and source have other shapes, or nothing differs between them.
@@ -141,11 +150,12 @@ def additive_gap(
             f"{tuple(source_ids.shape)}. Take prompts of one length."
         )
     enters, leaves = Point(0, "entry"), Point(engine.sizes.n_layers, "entry")
-    sites = _sites(engine)
-    _, source = look(engine, source_ids, [enters, *sites, leaves])
-    _, base = look(engine, base_ids, [enters, leaves])
+    writers = [*sites(engine), *engine.others]
+    _, source = look(engine, source_ids, [enters, *writers, leaves])
+    _, base = look(engine, base_ids, [enters, *without, leaves])
     got: list[Tensor] = []
-    edits: list[tuple[Point, Edit]] = [(site, _put(source[site])) for site in sites]
+    given = {at: base[at] if at in without else source[at] for at in writers}
+    edits: list[tuple[Point, Edit]] = [(at, _put(value)) for at, value in given.items()]
     edits.append((leaves, lambda own: got.append(own.detach().clone())))
     engine.forward(base_ids, edits=edits)
     wanted = source[leaves].double() - (source[enters].double() - base[enters].double()).to(
@@ -172,7 +182,7 @@ def dead_sites(
 
     A head comes with its number, an MLP with None. Base and source have the same shape.
     """
-    points = _sites(engine)
+    points = sites(engine)
     _, source = look(engine, source_ids, points)
     dead: list[tuple[Point, int | None]] = []
     for point in points:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .native import is_native
 from .native_schema import CONFIG
+from .peft import is_peft
 
 FOLDERS = Path(__file__).parent
 # Built-in models that are another one with a low-rank change: name -> that other one.
@@ -57,7 +58,7 @@ def locate(name: str) -> str | Path:
         if name.startswith((".", "/", "~")):
             raise LookupError(f"no model folder {name}")
         return name
-    if is_native(folder):
+    if is_native(folder) or is_peft(folder):
         return folder
     problems = []
     if not (folder / "config.json").is_file():

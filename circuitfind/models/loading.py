@@ -1,9 +1,9 @@
 """Models by name: built in, from a folder, wired by hand, or from the hub."""
 
 import copy
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -11,19 +11,28 @@ from desiderata import Donor, Saved
 
 from ..engines.boot import hugging_face_bridge, native_bridge, native_shapes
 from ..engines.bridge import BridgeEngine
-from ..engines.engine import Engine
 from ..engines.hooks import HooksEngine
 from ..registry import Registry
 from .adapter import apply_adapter
-from .catalogue import ADAPTED, FOLDERS, built_in, locate, native_folder, native_models
-from .doctor import examine
+from .catalogue import ADAPTED, FOLDERS, locate, native_folder, native_models
+from .doctor import begins, examine
+from .findings import Findings, Law
+from .hugging_face import (
+    Asked,
+    EngineName,
+    best_device,
+    check_device,
+    fitted,
+    load_module,
+    load_tokenizer,
+    refusal,
+)
 from .model import Model, wrap
 from .native import Native, full_config, is_native, read_native, word_tokenizer
 from .native_schema import INPUTS, shape_problems
+from .peft import LoraConfig, apply_peft, is_peft, read_peft
 from .planted import PREFIX, parse_planted
 from .planted_weights import planted_native
-
-EngineName = Literal["hooks", "bridge"]
 
 
 @runtime_checkable
@@ -51,6 +60,8 @@ def load_model(
     revision: str | None = None,
     prepend_bos: bool | None = None,
     trust_remote_code: bool = False,
+    force: bool = False,
+    fresh: bool = False,
 ) -> Model:
     """The model of this name: a built-in one, a local folder, or a name on the hub.
 
@@ -60,17 +71,22 @@ def load_model(
             hooks, and the bridge for native models and where the laws do not hold on hooks.
         dtype: float32, bfloat16 or float16. Masks are float32 whatever it is.
         device_map: as in transformers, for models over several devices.
-        prepend_bos: put the BOS token first; by default what the model's tokenizer does.
+        prepend_bos: put the BOS token first, or not; by default what the model's tokenizer does.
+            A text that has its own gets no second one.
+        force: load what the doctor would refuse; `notes` of the model then say what is broken.
+        fresh: examine the model also where the doctor has found it sound before.
 
     Raises:
-        ValueError: an unknown dtype or engine, a folder that holds no model or only pickled
-            weights, an engine that the model does not run in.
+        ValueError: an unknown dtype, engine or device, a folder that holds no causal language model
+            or only pickled weights, weights that are missing or left over, a model in which a law
+            does not hold.
         LookupError: neither a built-in name nor a folder, and the hub does not have it or
             cannot be reached.
         RuntimeError: SmolLM2's weights could not be fetched or converted.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}; got {dtype!r}")
+    check_device(device)
     own = _own_engine(engine)
     if engine is not None and own is None:
         return _loader(engine).load(name, device=device, dtype=dtype)
@@ -78,20 +94,34 @@ def load_model(
     if native is not None:
         if engine == "hooks":
             raise ValueError(f"{name} is a native model, which runs in the engine bridge only")
-        return build_native(native, name, device=device, dtype=dtype)
-    source = str(locate(name))
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    try:
-        return _from_hugging_face(
-            name, source, own, device, getattr(torch, dtype), device_map, prepend_bos, options
-        )
-    except (OSError, ValueError) as error:
-        if Path(source).is_dir():
-            raise ValueError(f"the folder {source} could not be loaded: {error}") from error
-        raise LookupError(
-            f"no model {name!r}: it is not built in ({', '.join(built_in())}), not a folder here, "
-            f"and the hub did not give it: {str(error).splitlines()[0]}"
-        ) from error
+        return build_native(native, name, device=device, dtype=dtype, prepend_bos=prepend_bos)
+    asked = Asked(
+        engine=own,
+        device=device,
+        dtype=getattr(torch, dtype),
+        device_map=device_map,
+        force=force,
+        fresh=fresh,
+        options={"revision": revision, "trust_remote_code": trust_remote_code},
+    )
+    return _from_hugging_face(name, str(locate(name)), asked, prepend_bos)
+
+
+def examined(name: str, *, engine: str | None = None, **options: Any) -> Findings:
+    """What the doctor finds in a model, whether or not it was examined before.
+
+    Args:
+        options: as in `load_model`.
+
+    Raises:
+        ValueError, LookupError: it cannot be loaded at all.
+    """
+    model = load_model(name, engine=engine, force=True, fresh=True, **options)
+    if model.found is not None:
+        return model.found
+    # A native model, or somebody else's engine: wired by hand, heads may be idle on purpose.
+    found = examine(model.engine, idle=True)
+    return replace(found, laws=(*found.laws, begins(model)))
 
 
 def _own_engine(engine: str | Loader | None) -> EngineName | None:
@@ -115,61 +145,59 @@ def _native(name: str) -> Native | None:
     return read_native(folder, native_shapes) if is_native(folder) else None
 
 
-def _from_hugging_face(
-    name: str,
-    source: str,
-    engine: EngineName | None,
-    device: str | None,
-    dtype: torch.dtype,
-    device_map: str | None,
-    prepend_bos: bool | None,
-    options: dict[str, Any],
-) -> Model:
+def _from_hugging_face(name: str, source: str, asked: Asked, prepend_bos: bool | None) -> Model:
     """The model in a folder or on the hub, in the engine asked for or the one whose laws hold."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    # Eager attention, whose weights can be read, and which gives what the bridge gives.
-    module: Any = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, device_map=device_map, attn_implementation="eager", **options
+    adapter = read_peft(Path(source)) if is_peft(Path(source)) else None
+    home, options = source, asked.options
+    if adapter is not None:
+        home = _base_of(adapter)
+        # A file names this model: nobody has said that its code may run, or which revision.
+        asked = replace(asked, options={})
+    own = adapter is None or (Path(source) / "tokenizer_config.json").is_file()
+    tokenizer = load_tokenizer(
+        name if adapter is None else adapter.base,
+        source if own else home,
+        options if own else asked.options,
     )
-    if name in ADAPTED:
-        apply_adapter(module, FOLDERS / name / "adapter.safetensors", ADAPTED[name])
-    if device_map is None:
-        module.to(device or _best_device())
-    made, checked = _engine_for(module, source, engine, tokenizer, options)
-    return wrap(made, name, tokenizer=tokenizer, prepend_bos=prepend_bos, checked=checked)
+
+    def load() -> tuple[Any, Law]:
+        module, weights = load_module(name if adapter is None else adapter.base, home, asked)
+        if name in ADAPTED:
+            apply_adapter(module, FOLDERS / name / "adapter.safetensors", ADAPTED[name])
+        if adapter is not None:
+            apply_peft(module, adapter)
+        return module, weights
+
+    def bridged(module: Any) -> Any:
+        return hugging_face_bridge(
+            home,
+            hf_model=module,
+            tokenizer=copy.deepcopy(tokenizer),
+            dtype=module.dtype,
+            device=None if getattr(module, "hf_device_map", None) else str(module.device),
+            **asked.options,
+        )
+
+    made, found = fitted(name, load, asked, bridged)
+    model = wrap(made, name, tokenizer=tokenizer, prepend_bos=prepend_bos)
+    found = replace(found, laws=(*found.laws, bos := begins(model)))
+    if bos.holds is False and not asked.force:
+        raise ValueError(refusal(name, [bos.says]))
+    return replace(model, found=found)
 
 
-def _engine_for(
-    module: Any, source: str, engine: EngineName | None, tokenizer: Any, options: dict[str, Any]
-) -> tuple[Engine, dict[str, Any]]:
-    """The engine around a module, with what its laws gave: hooks where they hold."""
-    problem = ""
-    if engine != "bridge":
-        try:
-            hooks = HooksEngine(module)
-            found = examine(hooks)
-            if engine == "hooks" or found.sound:
-                return hooks, found.as_json()
-            problem = found.message
-        except ValueError as error:
-            if engine == "hooks":
-                raise
-            problem = str(error)
-    bridge = hugging_face_bridge(
-        source,
-        hf_model=module,
-        tokenizer=copy.deepcopy(tokenizer),
-        dtype=module.dtype,
-        device=None if getattr(module, "hf_device_map", None) else str(module.device),
-        **options,
-    )
-    made = BridgeEngine(bridge)
-    return made, examine(made).as_json() | ({"not hooks": problem} if problem else {})
+def _base_of(adapter: LoraConfig) -> str:
+    """Where the model is that an adapter changes: built in, a folder, or a name on the hub."""
+    beside = adapter.folder / adapter.base
+    source = str(beside if beside.is_dir() and not Path(adapter.base).is_dir() else adapter.base)
+    wired = source.partition(":")[0] == PREFIX
+    found = source if wired else locate(source)
+    if wired or is_native(Path(found)) or is_peft(Path(found)) or source in ADAPTED:
+        raise ValueError(
+            f"{adapter.folder}: expected the base to be a whole Hugging Face model; got "
+            f"{adapter.base!r}, which is native or an adapter itself"
+        )
+    return str(found)
 
 
 def load_saved(name: str) -> tuple[Saved, ...]:
@@ -191,7 +219,12 @@ def load_saved(name: str) -> tuple[Saved, ...]:
 
 
 def build_native(
-    native: Native, name: str, *, device: str | None = None, dtype: str = "float32"
+    native: Native,
+    name: str,
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    prepend_bos: bool | None = None,
 ) -> Model:
     """The model that these weights and this config make, as TransformerLens builds native ones.
 
@@ -206,10 +239,10 @@ def build_native(
         config,
         native.weights,
         tokenizer=tokenizer,
-        device=device or _best_device(),
+        device=device or best_device(),
         dtype=getattr(torch, dtype),
     )
-    return wrap(BridgeEngine(bridge), name, tokenizer=tokenizer)
+    return wrap(BridgeEngine(bridge), name, tokenizer=tokenizer, prepend_bos=prepend_bos)
 
 
 def load_truth(name: str) -> dict[Donor, tuple[tuple[str, ...], ...]]:
@@ -249,7 +282,3 @@ def wrap_module(
             covers.
     """
     return wrap(HooksEngine(module), name, tokenizer=tokenizer, prepend_bos=prepend_bos)
-
-
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

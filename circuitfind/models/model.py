@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from ..engines.engine import Engine
+from .findings import Findings
 
 PAIRS_AT_ONCE = 256
 
@@ -26,15 +27,26 @@ class Model:
 
     Args:
         pairs_at_once: how many pairs go through the engine in one pass; fewer take less memory.
-        checked: what the laws gave when the model was loaded, for the provenance of a run.
+        prepend_bos: whether texts begin with BOS; None for what the tokenizer does.
+        found: what the doctor found when the model was loaded.
     """
 
     name: str
     engine: Engine
     tokenizer: Any
-    prepend_bos: bool = False
+    prepend_bos: bool | None = None
     pairs_at_once: int = PAIRS_AT_ONCE
-    checked: Mapping[str, Any] = field(default_factory=dict)
+    found: Findings | None = None
+
+    @property
+    def checked(self) -> Mapping[str, Any]:
+        """What the doctor found, as plain values for the provenance of a run."""
+        return {} if self.found is None else self.found.as_json()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results in this model has to know, in sentences."""
+        return () if self.found is None else self.found.told()
 
     @property
     def n_layers(self) -> int:
@@ -67,18 +79,33 @@ class Model:
         return digest is not None and digest in (self.digest, self.engine.digest)
 
     def tokenize(self, texts: list[str]) -> list[Tokens]:
-        """Each text's tokens, as the model's own tokenizer makes them (with its BOS, if any)."""
+        """Each text's tokens, as the model's own tokenizer makes them, with BOS as asked. A text
+        that has its own BOS gets no second one."""
         if not texts:  # tokenizers raise on an empty list
             return []
         coded = self.tokenizer(texts, return_offsets_mapping=True)
-        bos = self.tokenizer.bos_token_id
-        made = []
-        for ids, offsets in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
-            tokens = Tokens(tuple(ids), tuple(map(tuple, offsets)))
-            if self.prepend_bos and ids[:1] != [bos]:
-                tokens = Tokens((bos, *tokens.ids), ((0, 0), *tokens.offsets))
-            made.append(tokens)
-        return made
+        return [
+            self._with_bos(Tokens(tuple(ids), tuple(map(tuple, offsets))))
+            for ids, offsets in zip(coded["input_ids"], coded["offset_mapping"], strict=True)
+        ]
+
+    def _with_bos(self, tokens: Tokens) -> Tokens:
+        bos, n_added = self.tokenizer.bos_token_id, 0
+        if bos is None:
+            return tokens
+        # What a tokenizer adds covers no characters; what is written in the text does.
+        while tokens.ids[n_added : n_added + 1] == (bos,) and not _covers(tokens, n_added):
+            n_added += 1
+        own = Tokens(tokens.ids[n_added:], tokens.offsets[n_added:])
+        wanted = n_added > 0 if self.prepend_bos is None else self.prepend_bos
+        if not wanted or own.ids[:1] == (bos,):
+            return own
+        return Tokens((bos, *own.ids), ((0, 0), *own.offsets))
+
+
+def _covers(tokens: Tokens, index: int) -> bool:
+    start, end = tokens.offsets[index]
+    return end > start
 
 
 def wrap(
@@ -87,16 +114,19 @@ def wrap(
     """A model around an engine.
 
     Raises:
-        ValueError: the tokenizer cannot say which characters a token covers.
+        ValueError: the tokenizer cannot say which characters a token covers, or has no BOS token
+            and it is asked for.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"{name}: a fast tokenizer is needed, which gives the characters of each token; "
             f"got {type(tokenizer).__name__}"
         )
-    return Model(
-        name=name, engine=engine, tokenizer=tokenizer, prepend_bos=bool(prepend_bos), **fields
-    )
+    if prepend_bos and tokenizer.bos_token_id is None:
+        raise ValueError(
+            f"{name}: BOS is to come first, and its tokenizer has no BOS token; leave it out"
+        )
+    return Model(name=name, engine=engine, tokenizer=tokenizer, prepend_bos=prepend_bos, **fields)
 
 
 def shuffle_weights(model: Model, seed: int) -> Model:

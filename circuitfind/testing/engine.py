@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..engines.cutting import wrong_parts
 from ..engines.engine import KINDS, Engine, Point
 from ..engines.laws import additive_gap, look
 from .nonconforming import examine
@@ -54,12 +55,15 @@ def check_engine(
     def features() -> Iterable[str]:
         return _features(engine, inputs, known)
 
+    def heads() -> Iterable[str]:
+        return _heads(engine, inputs)
+
     def additive_law() -> Iterable[str]:
         return _additive(engine, inputs, other)
 
     examine(
         f"the engine {engine.name}",
-        [shapes, edits, errors, features, *([additive_law] if additive else [])],
+        [shapes, edits, errors, features, heads, *([additive_law] if additive else [])],
     )
 
 
@@ -199,6 +203,11 @@ def _gradient(engine: Engine, base: Tensor, point: Point) -> Iterable[str]:
             f"{point}: the gradient is {float(slope):.4g}, by finite differences "
             f"{float(difference):.4g}"
         )
+
+
+def _heads(engine: Engine, base: Tensor) -> Iterable[str]:
+    for layer, why in wrong_parts(engine, base).items():
+        yield f"layer {layer}: {why}"
 
 
 @torch.no_grad()

@@ -360,11 +360,13 @@ def test_answers_that_stay_right(kept, verdict):
 )
 def test_partial_necessity_passes_at_96_of_100_and_never_with_20(wins, n, verdict):
     rows = [
-        {"of": "random", "outweighed": True, "drawn": wins},
-        {"of": "random", "outweighed": False, "drawn": n - wins},
+        {"of": "random", "outweighed": True, "drawn": wins, "loss": 9.0, "sites": "a0.h0@last"},
+        {"of": "random", "outweighed": False, "drawn": n - wins, "loss": 2, "sites": "a1.h3@last"},
+        {"of": "random", "outweighed": False, "drawn": 0, "loss": 1.0, "sites": "a1.h4@last"},
     ]
     told = judge_random(rows, apart=True)
     assert told.verdict == verdict
+    assert told.brief == f"{n - wins} of {n} random circuits are missed as much, such as a1.h3@last"
     if n == 20:
         assert told.need.startswith("29 random circuits")
     # Circuits that may share members with it do not speak against it.
