@@ -15,16 +15,13 @@ from torch import Tensor
 from ...progress import Progress
 from ..descent import Descent, Row, descend
 from ..finish import finish
-from ..local_search import polish, swap
 from ..problem import SearchProblem
-from ..ranks import lifted, ordered
+from ..ranks import ranked
 from ..result import SearchConfig, SearchResult
-from ..trials import ChosenCircuit, Trials
 
 STEPS, LEARNING_RATE = 120, 0.08
 RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
 PRICE = 0.02  # logits of lead that a site must earn at the start to stay open
-OPEN = 0.1  # mean openness above which a site is a candidate at all
 
 
 def search_constrained(
@@ -32,17 +29,8 @@ def search_constrained(
 ) -> SearchResult:
     """The fewest sites such that every desideratum holds; see the module's text."""
     openness, history = relax(problem, config, progress)
-    order = ordered(openness)
-    reach = min(len(order), int((openness > OPEN).sum()) + config.reach)
-
-    def choose(trials: Trials) -> ChosenCircuit:
-        if config.left is None:
-            members = polish(trials, order, reach, config, progress)
-        else:
-            members = swap(trials, order, config.left, config, progress)
-        return ChosenCircuit(members, lifted(openness, trials.losses(members), members), openness)
-
-    return finish("constrained", problem, choose, history, config)
+    choose = ranked(openness, config, openness)
+    return finish("constrained", problem, choose, history, config, progress)
 
 
 def relax(
