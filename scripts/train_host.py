@@ -18,10 +18,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pydoc_data import topics
 from typing import Any
 
 import torch
-from pydoc_data import topics
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -64,7 +64,9 @@ class Block(nn.Module):
 
     def forward(self, stream: Tensor) -> Tensor:
         normed = self.ln1(stream)
-        q, k, v = (self.attn[name](normed).unflatten(2, self.heads).transpose(1, 2) for name in "qkv")
+        q, k, v = (
+            self.attn[name](normed).unflatten(2, self.heads).transpose(1, 2) for name in "qkv"
+        )
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         stream = stream + self.attn["o"](mixed.transpose(1, 2).flatten(2))
         return stream + self.mlp["fc_out"](functional.relu(self.mlp["fc_in"](self.ln2(stream))))

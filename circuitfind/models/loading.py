@@ -17,6 +17,9 @@ from ..registry import Registry
 from .adapter import apply_adapter
 from .catalogue import ADAPTED, FOLDERS, built_in, locate, native_folder, native_models
 from .doctor import examine
+from .grafted import PREFIX as GRAFTED
+from .grafted import parse_grafted
+from .grafted_weights import grafted_native
 from .model import Model, wrap
 from .native import Native, full_config, is_native, read_native, word_tokenizer
 from .native_schema import INPUTS, shape_problems
@@ -111,6 +114,8 @@ def _native(name: str) -> Native | None:
     """The native model of this name, None where the name is another kind of model's."""
     if name.partition(":")[0] == PREFIX:
         return planted_native(parse_planted(name))
+    if name.partition(":")[0] == GRAFTED:
+        return grafted_native(parse_grafted(name))
     folder = native_folder(name)
     return read_native(folder, native_shapes) if is_native(folder) else None
 

@@ -6,6 +6,7 @@ the answer only where it does not hold either.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf, nextafter
 
 from ..progress import Progress
@@ -99,23 +100,22 @@ def leave_out(trials: Trials, current: Members, order: Sequence[int]) -> Members
     is, bisection finds the first that is. So a few needed sites among n take few trials each, on
     the order of log n.
     """
-    before = trials.gaps(current)
-
-    def does(smaller: Members) -> bool:
-        if trials.holds(current):
-            return bool(trials.reaching([smaller]))
-        return bool((trials.gaps(smaller) >= before.clamp(max=0)).all())
-
     start, size = 0, max(1, len(order) // 2)
     while start < len(order):
         block = order[start : start + size]
-        without = _most(lambda n, block=block: does(current - set(block[:n])), len(block))
-        if without:
-            current = current - set(block[:without])
-            before = before if trials.holds(current) else trials.gaps(current)
+        without = _most(partial(_as_well, trials, current, block), len(block))
+        current = current - set(block[:without])
         start += min(without + 1, len(block))  # the next one is missed, or the block is through
         size = 2 * size if without == len(block) else max(1, size // 2)
     return current
+
+
+def _as_well(trials: Trials, current: Members, block: Sequence[int], n: int) -> bool:
+    """Whether a circuit does as well without the first n of a block; see `leave_out`."""
+    smaller = current - set(block[:n])
+    if trials.holds(current):
+        return bool(trials.reaching([smaller]))
+    return bool((trials.gaps(smaller) >= trials.gaps(current).clamp(max=0)).all())
 
 
 def _most(does: Callable[[int], bool], n: int) -> int:
@@ -201,15 +201,25 @@ def exchange(
 ) -> Members | None:
     """A smaller circuit that holds, found by adding one site and dropping others; or None."""
     outside = [site for site in ranking if site not in current][: config.reach]
+    every = current.union(outside)
+    # With all of them added at once, at least two members must be able to go, or none will be two
+    # fewer with one of them: seen in as many trials as there are members.
+    if trials.reaching([every]) and len(_can_go(trials, every, current)) < 2:
+        return None
     wider = trials.reaching([current | {site} for site in outside])
     wider.sort(key=lambda one: -trials.slacks([one])[0])
     for one in wider[: max(1, config.reach // 4)]:
-        # Where no old member can go, none will be fewer; that is seen at the first bound missed.
-        if trials.reaching([one - {old} for old in sorted(current)]):
-            smaller = drop(trials, one)
-            if len(smaller) < len(current):
-                return smaller
+        if len(_can_go(trials, one, current)) < 2:
+            continue
+        smaller = drop(trials, one)
+        if len(smaller) < len(current):
+            return smaller
     return None
+
+
+def _can_go(trials: Trials, wider: Members, members: Members) -> list[Members]:
+    """The wider circuit without one of the members, for each where it still holds."""
+    return trials.reaching([wider - {old} for old in sorted(members)])
 
 
 def _nearest(trials: Trials) -> Members:
