@@ -39,6 +39,7 @@ from .planted import Circuits, parse_named
 
 PREFIX = "grafted"
 LAYERS, HEADS = 8, 12  # the host's
+MIDDLE = 5  # the first layer of movers; later layers write less, since the stream grows
 N_KEYS, N_LEFT, N_RIGHT, N_BITS, LEFT_BITS = 8, 64, 4, 8, 6
 PARTS = (1, 2, 3, 6)
 CLAIMS = ("claim", "complete", "both", "two_places", "two_places_complete")
@@ -102,13 +103,12 @@ def roles_of(grafted: Grafted) -> Roles:
     rng = random.Random(f"grafted/{grafted.seed}")
     first, early, late = (
         [head(layer, index) for layer in layers for index in range(HEADS)]
-        for layers in ((0,), range(1, LAYERS // 2), range(LAYERS // 2, LAYERS))
+        for layers in ((0,), range(1, MIDDLE), range(MIDDLE, LAYERS))
     )
     before, asked = rng.sample(first, 2)
-    carriers = rng.sample(early if grafted.places == 2 else early + late, grafted.parts)
-    left = [one for one in late if one not in carriers]
+    carriers = rng.sample(early, grafted.parts)
     away = range(1, grafted.parts, 2) if grafted.places == 2 else ()
-    *movers, right = rng.sample(left, len(away) + 1)
+    *movers, right = rng.sample(late, len(away) + 1)
     return Roles(
         before=before,
         asked=asked,

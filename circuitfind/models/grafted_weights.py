@@ -27,7 +27,7 @@ HOST_WIDTH, HOST_HEAD, D_HEAD, D_MLP = 64, 8, 16, 128
 # Of the mechanism: how large embeddings are, what heads write, how sharply they look, how loud the
 # answer is.
 LARGE, WRITE, SHARP, LOUD = 6.0, 0.6, 60.0, 40.0
-BABBLE = 0.25  # how loudly the host speaks beside it
+BABBLE = 0.1  # how loudly the host speaks beside it
 ASKED_AT, LAST = 4, 5  # tokens
 
 
