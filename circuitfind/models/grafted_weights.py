@@ -28,6 +28,7 @@ HOST_WIDTH, HOST_HEAD, D_HEAD, D_MLP = 64, 8, 16, 128
 # answer is.
 LARGE, WRITE, SHARP, LOUD = 6.0, 0.6, 60.0, 40.0
 BABBLE = 0.1  # how loudly the host speaks beside it
+BOOST = 2.0  # of what is handed on, which comes later into a larger stream
 ASKED_AT, LAST = 4, 5  # tokens
 
 
@@ -192,7 +193,7 @@ class _Graft:
         q, k, _, _ = self._head(component)
         q[:N_CTX, self.places] = SHARP * torch.diag(torch.ones(N_CTX - 1), 1)
         k[:N_CTX, self.places] = torch.eye(N_CTX)
-        self._copy(component, self.there, self.votes, bits)
+        self._copy(component, self.there, self.votes, bits, BOOST)
 
     def copy_last(self, component: Component, bits: range) -> None:
         """Copy these bits of the token itself."""
@@ -201,14 +202,16 @@ class _Graft:
         k[:N_CTX, self.places] = torch.eye(N_CTX)
         self._copy(component, self.code, self.votes, bits)
 
-    def _copy(self, component: Component, what: slice, where: slice, bits: range) -> None:
+    def _copy(
+        self, component: Component, what: slice, where: slice, bits: range, boost: float = 1.0
+    ) -> None:
         at = f"layers.{component.layer}.attn"
         start, width = component.part * D_HEAD, 2 * len(bits)
         v, o = self.weights[f"{at}.v.weight"], self.weights[f"{at}.o.weight"]
         first = 2 * bits.start
         v[start : start + width, what.start + first : what.start + first + width] = torch.eye(width)
         o[where.start + first : where.start + first + width, start : start + width] = (
-            WRITE * torch.eye(width)
+            boost * WRITE * torch.eye(width)
         )
 
 

@@ -23,12 +23,12 @@ from ..ranks import members_by_rank
 from ..result import SearchConfig, SearchResult
 from ..trials import ChosenCircuit, Trials
 
-STEPS, LEARNING_RATE, PAIRS = 120, 0.08, 8
+STEPS, LEARNING_RATE, PAIRS = 60, 0.08, 8
 RISE, FALL = 1.12, 0.94  # of a multiplier at each step that its desideratum is broken, or holds
 PRICE = 0.02  # logits of lead that a site must earn at the start to stay open
 START = 0.5
 MEMORY = 0.9  # of the mean openness, at each step
-SETTLED = 10  # steps on end without a change, after which a descent ends
+SETTLED, UNHELD = 10, 0.5  # steps without a change that end a descent; what one counts that breaks
 
 
 def search_constrained(
@@ -75,7 +75,7 @@ def relax(
             holds = score >= min(need, 1.0)
             multipliers[place] *= FALL if holds else RISE
             scores[objective.desiderata[index].name], held = score, held and holds
-        settled.copy_(settled + 1 if held else torch.zeros(()))
+        settled.add_(1.0 if held else UNHELD)
         return scores
 
     def after(step: int, scores: Row) -> Row:
