@@ -2,10 +2,10 @@
 
 The prompt is some letters that nothing reads, a bit for each issue, and `?`. A head of the last
 token copies its issue's bit, as a vote. An issue passes with a quorum of votes of 1, and the last
-MLP says yes where every issue does. So with eight issues eight heads and that MLP are necessary, none
-of them nor all but one do anything (not even to a gradient, where gates are half open), and a
-circuit of none is right as often as the answer is no. Quorums that several sets of heads make up
-give circuits of equal size.
+MLP says yes where every issue does. So with eight issues eight heads and that MLP are necessary,
+all but one of them do nothing (not even to a gradient, where gates are half open), and a circuit
+of none is right as often as the answer is no. Quorums that several sets of heads make up give
+circuits of equal size.
 """
 
 import random

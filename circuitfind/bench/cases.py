@@ -6,8 +6,9 @@ ones, of 104 and 208 sites in a trained language model with layer norm. A contro
 weights are shuffled, of which the claim does not hold, or a near miss, where one of the necessary
 sites cannot be patched; there a method should report failure.
 
-A row `METHOD + local search` is a method that ends in the moves of `search/local_search.py` though
-by default it does not, a row `METHOD - local search` one that does not though by default it does. So `random + local search` is what a learned mask has to beat.
+A row `METHOD + local search` is of a method that ends in the moves of `search/local_search.py` and
+by default does not; a row `METHOD - local search` is of one that does not and by default does. So
+`random + local search` is what a learned mask has to beat.
 """
 
 import json
@@ -340,7 +341,8 @@ def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> It
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """A row for each method, over all cases and seeds: exact recovery with its 95 % interval,
-    median AUROC, mean F1, median cost beside `constrained`, and successes claimed on controls."""
+    median AUROC, mean F1, median cost, successes claimed on controls, and whether it lies on the
+    frontier: no other method is as exact for fewer FLOPs."""
     made = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -366,7 +368,17 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "their interval": interval(claimed, len(controls)) if controls else None,
             }
         )
+    for row in made:
+        row["frontier"] = row["exact"] is not None and not any(
+            other["exact"] is not None and _dominates(other, row) for other in made
+        )
     return made
+
+
+def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a method is as exact for fewer FLOPs, or more exact for no more."""
+    mine, its = ((row["exact"], -row["median flops"]) for row in (one, other))
+    return mine != its and all(a >= b for a, b in zip(mine, its, strict=True))
 
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:

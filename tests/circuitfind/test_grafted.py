@@ -46,8 +46,9 @@ def test_what_is_right_by_construction_holds_and_no_member_can_go(name, claim):
     def circuits(sites):
         whole = frozenset(sites)
         less = [truth[0] - {site} for site in first]
-        # What is another way of the same truth does not count as everything else.
-        others = frozenset().union(*truth) - truth[0]
+        # But for what is another way of the same truth, and what carries what has to stay.
+        right_one = Site(roles_of(parse_grafted(name)).right, "last")
+        others = frozenset().union(*truth, [right_one]) - truth[0]
         return [*right, *less, *(whole - others - {site} for site in first)]
 
     found = scores_of(name, claim, circuits)
