@@ -35,7 +35,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import combinations, product
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..mediators.head import head
 from ..mediators.site import Component, Site
@@ -162,7 +162,7 @@ def parse_named(name: str, expected: str, kind: type[Made]) -> Made:
         ValueError: every unknown, repeated or malformed key at once, or values out of range.
     """
     prefix, _, text = name.partition(":")
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(kind)}
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(cast(Any, kind))}
     problems = [] if prefix == expected else [f"such a model's name begins with {expected}:"]
     given: dict[str, Any] = {}
     for item in text.split(",") if text else ():
