@@ -13,10 +13,10 @@ from ..votes import Vote, vote_claim, vote_model, vote_truth
 ONE, EITHER, TWO_OF_THREE, THREE_OF_FIVE = (1, 1), (2, 1), (3, 2), (5, 3)
 FAST = (
     Vote((ONE,) * 8, 6, "zero"),
-    Vote((ONE,) * 8, 6, "resample", seed=1),
-    Vote((EITHER,) * 2 + (ONE,) * 5, 5, "zero", seed=2),
-    Vote((THREE_OF_FIVE, *(ONE,) * 5), 7, "zero", seed=3),
-    Vote(((8, 5),), 6, "zero", seed=4),
+    Vote((ONE,) * 8, 6, "resample", layers=3, seed=1),
+    Vote((EITHER,) * 2 + (ONE,) * 5, 5, "zero", layers=2, seed=2),
+    Vote((THREE_OF_FIVE, *(ONE,) * 5), 7, "zero", layers=2, seed=3),
+    Vote(((8, 5),), 6, "zero", layers=2, seed=4),
 )
 FAMILY = (
     *FAST,
@@ -83,7 +83,7 @@ def test_the_family_is_what_it_is_for():
 @pytest.mark.parametrize("method", [one.name for one in METHODS])
 def test_no_method_that_ends_in_local_search_misses_what_all_sites_do(method):
     """Ten steps teach a mask nothing here."""
-    vote = Vote((ONE,) * 8, 5, "zero", inputs=40, seed=3)
+    vote = Vote((ONE,) * 8, 5, "zero", layers=2, seed=3)
     found = search(
         vote_model(vote), search_pairs(vote), method, config=SearchConfig(steps=2, polish=True)
     )
