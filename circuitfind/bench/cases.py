@@ -1,8 +1,14 @@
 """The benchmark: every search method on models whose circuits are known.
 
 A case is a model, a claim, and every circuit that is right: planted models by construction,
-compiled and trained ones by exhaustive search under the same ablation. A control is a model whose
-weights are shuffled, of which the claim does not hold; there a method should report failure.
+compiled and trained ones by exhaustive search under the same ablation. Grafted models are the large
+ones, of 104 and 208 sites in a trained language model with layer norm. A control is a model whose
+weights are shuffled, of which the claim does not hold, or a near miss, where one of the necessary
+sites cannot be patched; there a method should report failure.
+
+A row `METHOD + local search` is of a method that ends in the moves of `search/local_search.py` and
+by default does not; a row `METHOD - local search` is of one that does not and by default does. So
+`random + local search` is what a learned mask has to beat.
 """
 
 import json
@@ -10,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
@@ -25,6 +31,7 @@ from ..circuits.storage import write_text
 from ..claims import SAVED, load_claim
 from ..mediators.known import parse_site
 from ..models.catalogue import native_models
+from ..models.grafted import grafted_truth, parse_grafted
 from ..models.loading import load_model, load_truth
 from ..models.model import Model, shuffle_weights
 from ..models.planted import Circuits, parse_planted, planted_truth
@@ -36,7 +43,7 @@ from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
 from .truth import auroc, recovery
 
-Kind = Literal["planted", "compiled", "trained", "control"]
+Kind = Literal["planted", "compiled", "trained", "grafted", "control"]
 
 PLANTED = {
     "one carrier": "planted:parts=1",
@@ -51,17 +58,37 @@ PLANTED = {
 }
 CONTROLS = ("one carrier", "two carriers")
 CLAIMS = ("planted", "planted-inside")
+# Claims of tasks/grafted.py; as many that ask for what is inside as complete ones.
+GRAFTED = {
+    "three parts": ("grafted:parts=3", ("claim", "complete")),
+    "six parts": ("grafted:parts=6,seed=1", ("claim", "complete")),
+    "three parts, two places": (
+        "grafted:parts=3,places=2,seed=1",
+        ("two_places", "two_places_complete"),
+    ),
+    "six parts, two places": (
+        "grafted:parts=6,places=2,seed=1",
+        ("two_places", "two_places_complete"),
+    ),
+}
+GRAFTED_NEAR = ("three parts", "six parts, two places")  # models of near misses
+LOCAL, WITHOUT = " + local search", " - local search"
 PAIRS = 64  # of each desideratum; saved inputs are all taken
-# Fewer steps than by default, which are for far larger models; what they lead to is in the table.
+GRAFTED_PAIRS = 48
+# Fewer steps than published in the part that is run often; the part `published` has them all.
 STEPS = {"dcm-2023": 60, "sigmoid": 150, "hard-concrete": 150, "budget": 100}
 GREATEST = 1e30  # number of a row, such as its FLOPs
 QUICK, QUICK_SEEDS = 3, 2  # the quick part has every third case, and two seeds
-Part = Literal["quick", "main", "all"]
+Part = Literal["quick", "main", "all", "large", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model, a claim about it, and every circuit that is right; none where nothing is."""
+    """A model, a claim about it, and every circuit that is right; none where nothing is.
+
+    `missing` names sites that cannot be patched, `published` whether methods take as many as
+    published.
+    """
 
     name: str
     kind: Kind
@@ -69,11 +96,20 @@ class Case:
     task: str
     donor: Donor | None
     truth: Circuits
+    missing: tuple[str, ...] = ()
+    published: bool = False
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of each desideratum are drawn; saved inputs are all taken."""
+        if self.task == SAVED:
+            return 10**6
+        return GRAFTED_PAIRS if self.model.startswith("grafted") else PAIRS
 
     def load(self) -> tuple[Model, Sampleable]:
         """The model and the claim about it."""
         model = load_model(self.model, device="cpu")
-        if self.kind == "control":
+        if self.kind == "control" and not self.missing:
             model = shuffle_weights(model, seed=0)
         return model, load_claim(self.task, self.model, self.donor)
 
@@ -115,8 +151,11 @@ def known_cases(part: Part = "main") -> tuple[Case, ...]:
         part: "all" has every planted model with every claim, and every other model with every
             ablation; "main" leaves out cases of a model that are right in the same way as one
             before, and all but the first of a trained model, which take longest; "quick" is every
-            third case of main, and one control.
+            third case of main, and one control; "large" is the grafted models and their near
+            misses; "published" is the large cases at one place, with as many steps as published.
     """
+    if part in ("large", "published"):
+        return _large_cases(part == "published")
     cases = [
         Case(
             name=f"{name}: {task}",
@@ -162,11 +201,39 @@ def known_cases(part: Part = "main") -> tuple[Case, ...]:
     return (*cases, *controls)
 
 
+def _large_cases(published: bool) -> tuple[Case, ...]:
+    """The grafted models, each with a claim about what is inside and a complete one, and near
+    misses: models of which one necessary site cannot be patched."""
+    made = []
+    for name, (model, claims) in GRAFTED.items():
+        grafted = parse_grafted(model)
+        if published and grafted.places == 2:
+            continue
+        for claim in claims:
+            truth = grafted_truth(grafted, claim)
+            case = Case(
+                name=f"{name}: {claim}",
+                kind="grafted",
+                model=model,
+                task=f"grafted-{claim}".replace("_", "-"),
+                donor=None,
+                truth=truth,
+                published=published,
+            )
+            made.append(case)
+            if name in GRAFTED_NEAR and claim == claims[0]:
+                # Without a site of every right circuit, and no other in its stead.
+                site = min(map(str, frozenset.intersection(*truth)))
+                near = f"{name}: near miss"
+                made.append(replace(case, name=near, kind="control", truth=(), missing=(site,)))
+    return tuple(made)
+
+
 @lru_cache(maxsize=8)
 def open_case(case: Case, seed: int) -> tuple[Model, tuple[Batch, ...], tuple[Batch, ...]]:
     """The model, and the pairs for search and held out; kept for the next method."""
     model, claim = case.load()
-    train, held_out = claim.sample(10**6 if case.task == SAVED else PAIRS, seed)
+    train, held_out = claim.sample(case.pairs, seed)
     return model, encode(model, train), encode(model, held_out)
 
 
@@ -176,10 +243,12 @@ def run_case(case: Case, method: str | MethodSpec | Method, seed: int) -> Row:
     Pairs are taken as they are drawn, whether the model solves them or not: planted and compiled
     models solve all, a control those that chance gives it.
     """
-    spec = method_named(method)
+    spec, polish = method_row(method)
     model, train, held_out = open_case(case, seed)
-    sites = candidate_sites(model, [batch.desideratum for batch in train])
-    config = SearchConfig(seed=seed, steps=STEPS.get(spec.name))
+    desiderata = [batch.desideratum for batch in train]
+    sites = [one for one in candidate_sites(model, desiderata) if str(one) not in case.missing]
+    steps = None if case.published else STEPS.get(spec.name)
+    config = SearchConfig(seed=seed, steps=steps, polish=polish)
     result = search(model, train, spec, sites=sites, config=config)
     found = result.circuit.sites
     nearest = recovery(found, case.truth) if case.truth else None
@@ -192,7 +261,7 @@ def run_case(case: Case, method: str | MethodSpec | Method, seed: int) -> Row:
         case=case.name,
         kind=case.kind,
         ablation=case.donor or "source",
-        method=spec.name,
+        method=row_name(spec, polish),
         seed=seed,
         success=result.success,
         size=len(found),
@@ -208,6 +277,31 @@ def run_case(case: Case, method: str | MethodSpec | Method, seed: int) -> Row:
         problems="; ".join(result.problems),
         sites=" ".join(map(str, found)),
     )
+
+
+def method_row(method: str | MethodSpec | Method) -> tuple[MethodSpec, bool]:
+    """The method of a row, and whether it ends in local search.
+
+    Args:
+        method: as in `search`; a name may end in `+ local search`, or in `- local search` for a
+            method that ends in it by default.
+    """
+    if isinstance(method, str):
+        for ending, polish in ((LOCAL, True), (WITHOUT, False)):
+            if method.endswith(ending):
+                return method_named(method.removesuffix(ending)), polish
+    spec = method_named(method)
+    return spec, spec.polish
+
+
+def row_name(method: str | MethodSpec | Method, polish: bool | None = None) -> str:
+    """What a row of this method is called, with local search or without it, by default as the
+    method has it."""
+    spec, own = method_row(method)
+    wanted = own if polish is None else polish
+    if wanted == spec.polish:
+        return spec.name
+    return spec.name + (LOCAL if wanted else WITHOUT)
 
 
 def run_cases(
@@ -261,7 +355,8 @@ def _begin() -> None:
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """A row for each method, over all cases and seeds: exact recovery with its 95 % interval,
-    median AUROC, mean F1, median cost beside `constrained`, and successes claimed on controls."""
+    median AUROC, mean F1, median cost, successes claimed on controls, and whether it lies on the
+    frontier: no other method is as exact for fewer FLOPs."""
     made = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -287,7 +382,17 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "their interval": interval(claimed, len(controls)) if controls else None,
             }
         )
+    for row in made:
+        row["frontier"] = row["exact"] is not None and not any(
+            other["exact"] is not None and _dominates(other, row) for other in made
+        )
     return made
+
+
+def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a method is as exact for fewer FLOPs, or more exact for no more."""
+    mine, its = ((row["exact"], -row["median flops"]) for row in (one, other))
+    return mine != its and all(a >= b for a, b in zip(mine, its, strict=True))
 
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:

@@ -101,7 +101,17 @@ def save_bench(rows: Sequence[Row], folder: str | Path, command: str) -> list[di
 def print_bench(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each method."""
     table = Table(title="Exact recovery of known circuits", title_justify="left")
-    for name in ("method", "exact", "95 %", "n", "F1", "AUROC", "FLOPs", "claimed on controls"):
+    for name in (
+        "method",
+        "exact",
+        "95 %",
+        "n",
+        "F1",
+        "AUROC",
+        "FLOPs",
+        "frontier",
+        "claimed on controls",
+    ):
         mine = name == "method"
         table.add_column(name, justify="left" if mine else "right", no_wrap=mine)
     for row in summary:
@@ -113,6 +123,7 @@ def print_bench(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
             _share_of(row["mean f1"]),
             _share_of(row["median auroc"]),
             f"{row['median flops']:.2g}",
+            "yes" if row["frontier"] else "no",
             f"{row['successes on controls']} of {row['controls']}",
         )
     console.print(table)

@@ -23,9 +23,21 @@ def truth(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 5,
     part: Annotated[
-        Literal["quick", "main", "all"],
-        typer.Option("--part", help="quick: every third case, two seeds; all: every ablation."),
+        Literal["quick", "main", "all", "large", "published"],
+        typer.Option(
+            "--part",
+            help="quick: every third case, two seeds; all: every ablation; large: 104 and 208 "
+            "sites; published: with as many steps as published, slow.",
+        ),
     ] = "main",
+    polish: Annotated[
+        bool | None,
+        typer.Option(
+            "--polish/--no-polish",
+            help="End every method in local search, or none; by default each as it is, and a "
+            "random order with it too.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
     out: Annotated[Path, typer.Option("--out", help="A folder; its rows are kept.")] = Path(
         "runs/bench"
@@ -37,9 +49,11 @@ def truth(
     from ..bench.report import print_bench, save_bench
     from ..report.text.progress import TerminalProgress
     from ..runs.lock import locked
-    from ..search import METHODS, method_named
+    from ..search import METHODS
 
-    methods = [method_named(name).name for name in method or METHODS.names()]
+    methods = [benching.row_name(name, polish) for name in method or METHODS.names()]
+    if method is None and polish is None:
+        methods.insert(1, benching.row_name("random", True))
     cases = benching.known_cases(part)
     cases = [one for one in cases if all(word in one.name for word in case or ())]
     if not cases:

@@ -16,6 +16,7 @@ TRAINED = {
     "smollm2-135m": "SmolLM2-135M-Instruct, 30 layers; one 93 MB download, then offline",
     "smollm2-135m-binding": "the same, fine-tuned here on binding; the change ships in the package",
     "planted": "variable binding wired by hand, its circuit known; planted:layers=3,backups=1,...",
+    "grafted": "two variables, wired by hand into a trained language model; grafted:parts=6,...",
 }
 
 

@@ -17,6 +17,9 @@ from .adapter import apply_adapter
 from .catalogue import ADAPTED, FOLDERS, locate, native_folder, native_models
 from .doctor import begins, examine
 from .findings import Findings, Law
+from .grafted import PREFIX as GRAFTED
+from .grafted import parse_grafted
+from .grafted_weights import grafted_native
 from .hugging_face import (
     Asked,
     EngineName,
@@ -141,6 +144,8 @@ def _native(name: str) -> Native | None:
     """The native model of this name, None where the name is another kind of model's."""
     if name.partition(":")[0] == PREFIX:
         return planted_native(parse_planted(name))
+    if name.partition(":")[0] == GRAFTED:
+        return grafted_native(parse_grafted(name))
     folder = native_folder(name)
     return read_native(folder, native_shapes) if is_native(folder) else None
 

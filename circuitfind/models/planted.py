@@ -35,13 +35,14 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import combinations, product
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..mediators.head import head
 from ..mediators.site import Component, Site
 from ..mediators.whole import mlp
 
 Circuits = tuple[frozenset[Site], ...]
+Made = TypeVar("Made")
 PREFIX = "planted"
 N_KEYS, N_VALUES, N_CTX = 16, 25, 16
 BASES = {1: 25, 2: 5, 3: 3}  # by the number of digits: how many values a digit has
@@ -151,9 +152,18 @@ def parse_planted(name: str) -> Planted:
     Raises:
         ValueError: every unknown, repeated or malformed key at once, or values out of range.
     """
+    return parse_named(name, PREFIX, Planted)
+
+
+def parse_named(name: str, expected: str, kind: type[Made]) -> Made:
+    """What a name such as `prefix:key=value,...` stands for, a dataclass of plain values.
+
+    Raises:
+        ValueError: every unknown, repeated or malformed key at once, or values out of range.
+    """
     prefix, _, text = name.partition(":")
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Planted)}
-    problems = [] if prefix == PREFIX else [f"a planted model's name begins with {PREFIX}:"]
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(cast(Any, kind))}
+    problems = [] if prefix == expected else [f"such a model's name begins with {expected}:"]
     given: dict[str, Any] = {}
     for item in text.split(",") if text else ():
         key, equals, value = (word.strip() for word in item.partition("="))
@@ -168,7 +178,7 @@ def parse_planted(name: str) -> Planted:
                 problems.append(f"{key} must be of type {kinds[key].__name__}; got {value!r}")
     if problems:
         raise ValueError(f"{name}: {'; '.join(problems)}; the keys are: {', '.join(kinds)}")
-    return Planted(**given)
+    return kind(**given)
 
 
 def heads_of(planted: Planted) -> Heads:

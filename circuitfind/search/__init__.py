@@ -115,6 +115,8 @@ def solve(
             the sites do not allow.
     """
     spec, config = method_named(method), problem.agreed(config)
+    if config.polish is None:
+        config = replace(config, polish=spec.polish)
     try:
         if not problem.sites or config.left == 0:
             return _nothing_left(problem, spec.name, config)

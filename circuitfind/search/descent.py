@@ -35,6 +35,7 @@ class Descent:
             alone, so that a resumed search draws the same.
         after: makes the step's row of the history from those numbers; None where nothing is
             reported or saved after this step.
+        done: whether to stop before all steps are made; it must depend on the tensors alone.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Descent:
     gradients: Sequence[Gradients]
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     after: Callable[[int, Row], Row | None] = report_row
+    done: Callable[[], bool] = lambda: False
 
 
 def descend(descent: Descent, progress: Progress) -> list[dict[str, Any]]:
@@ -55,6 +57,8 @@ def descend(descent: Descent, progress: Progress) -> list[dict[str, Any]]:
     """
     first, history = _restore(descent, progress)
     for step in range(first, descent.steps):
+        if descent.done():
+            break
         row = descent.after(step, _move(descent, step))
         if row is None:
             continue

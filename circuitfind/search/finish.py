@@ -12,7 +12,9 @@ from ..circuits.circuit import Circuit
 from ..mediators.site import Site
 from ..objective.mask import Mask
 from ..objective.objective import NotANumber
+from ..progress import Progress
 from .fixed import explain_conflict, restore_fixed
+from .local_search import polished
 from .problem import SearchProblem
 from .result import SearchConfig, SearchResult, Status
 from .trials import ChosenCircuit, Members, Trials
@@ -26,14 +28,18 @@ def finish(
     choose: Callable[[Trials], ChosenCircuit],
     history: Sequence[Mapping[str, Any]],
     config: SearchConfig,
+    progress: Progress | None = None,
 ) -> SearchResult:
-    """The circuit that `choose` settles on, with the verdict in words.
+    """The circuit that `choose` settles on, after local search where `config.polish` asks for it,
+    with the verdict in words.
 
     Desiderata that looked vacuous join the constraints if the chosen circuit breaks them.
 
     Raises:
         NotANumber: the method's ranking or mask is not finite.
     """
+    if config.polish:
+        choose = polished(choose, config, progress or Progress())
     while True:
         trials = problem.trials()
         trials, choice = restore_fixed(trials, choose(trials))

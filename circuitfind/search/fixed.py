@@ -83,10 +83,11 @@ def explain_conflict(
         return ""
     free = [n for n in ordered(choice.ranking) if n not in {*pins, *vetoes}]
     tried = Trials(trials.objective, trials.bounds, trials.margin, trials.live, dict(trials.seen))
-    reach, other = min(len(sites), len(choice.members) + len(vetoes) + config.reach), frozenset()
+    other: Members = frozenset()
     for order in ([*vetoes, *pins, *free], [*vetoes, *free, *pins]):
         if config.size is None:
-            other = polish(tried, order, reach, config, Progress())
+            wanted = frozenset(order[: len(choice.members) + len(vetoes)])
+            other = polish(tried, wanted, order, config, Progress())
         else:
             other = swap(tried, order, config.size, config, Progress())
         if tried.holds(other):

@@ -1,36 +1,59 @@
 """Discrete moves from one hard circuit to a smaller one, or to one that is nearer to holding.
 
-Methods that polish end here: a ranking of sites becomes the smallest circuit that satisfies all
-desiderata.
+Any method may end here (`SearchConfig.polish`). What it wants most becomes the smallest circuit
+that satisfies all desiderata. The circuit of all sites is always among those tried: "no circuit" is
+the answer only where it does not hold either.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf, nextafter
 
 from ..progress import Progress
+from .ranks import lifted, ordered, shortest_prefix
 from .result import SearchConfig
-from .trials import Members, Trials
+from .trials import ChosenCircuit, Members, Trials
+
+
+def polished(
+    choose: Callable[[Trials], ChosenCircuit], config: SearchConfig, progress: Progress
+) -> Callable[[Trials], ChosenCircuit]:
+    """A way to choose that begins where `choose` ends and makes the discrete moves from there.
+
+    Its members rank above all other sites, by what the desiderata lose without each.
+    """
+
+    def choose_and_polish(trials: Trials) -> ChosenCircuit:
+        choice = choose(trials)
+        order = ordered(choice.ranking)
+        if config.left is None:
+            members = polish(trials, choice.members, order, config, progress)
+        else:
+            members = swap(trials, order, config.left, config, progress)
+        ranking = lifted(choice.ranking, trials.losses(members), members)
+        return ChosenCircuit(members, ranking, choice.membership)
+
+    return choose_and_polish
 
 
 def polish(
     trials: Trials,
+    current: Members,
     ranking: Sequence[int],
-    reach_size: int,
     config: SearchConfig,
     progress: Progress,
 ) -> Members:
     """The smallest circuit that the discrete moves find, or the nearest where none holds.
 
     Args:
-        ranking: sites, the most wanted first.
-        reach_size: up to how many sites of the ranking are tried as they stand.
+        current: the circuit to begin with.
+        ranking: all sites, the most wanted first.
     """
-    prefixes = [frozenset(ranking[:size]) for size in range(reach_size + 1)]
-    clear = trials.slacks(prefixes)
-    holding = [members for members, value in zip(prefixes, clear, strict=True) if value >= 0]
-    current = holding[0] if holding else grow(trials, trials.best(), ranking, config, progress)
+    current = _holding(trials, current, ranking, config, progress)
     if not trials.holds(current):
         return _nearest(trials)
+    if len(current) > config.reach:
+        current = leave_out(trials, current, [one for one in ranking[::-1] if one in current])
     for number in range(config.rounds):
         current = drop(trials, current)
         progress.report("polish", number + 1, config.rounds, {"size": len(current)})
@@ -41,6 +64,69 @@ def polish(
     weakest_first = _by_slack_without(trials, trials.best())
     trials.slacks([trials.best() - set(weakest_first[:n]) for n in range(1, len(weakest_first))])
     return trials.best()
+
+
+def _holding(
+    trials: Trials,
+    current: Members,
+    ranking: Sequence[int],
+    config: SearchConfig,
+    progress: Progress,
+) -> Members:
+    """A circuit that holds: this one, a prefix of the ranking, or what is left of all sites; the
+    nearest where none of them does."""
+    ends = frozenset(ranking), frozenset[int]()
+    if trials.holds(current) and not trials.holds(ends[1]):
+        return current
+    start = shortest_prefix(trials, ranking)
+    if trials.holds(start):
+        return start
+    # What keeps may hold for a few sizes only, so that every size near the wanted one is tried.
+    reach = min(len(ranking), len(current) + config.reach)
+    prefixes = [frozenset(ranking[:size]) for size in range(reach + 1)]
+    if holding := trials.reaching(prefixes):
+        return holding[0]
+    left = leave_out(trials, ends[0], ranking[::-1])
+    if trials.holds(left):
+        return left
+    return grow(trials, trials.best(), ranking, config, progress)
+
+
+def leave_out(trials: Trials, current: Members, order: Sequence[int]) -> Members:
+    """The circuit without those sites of the order, the first first, that it does as well without.
+
+    It does as well where every desideratum that holds still does, and no other falls further.
+    Sites are tried in blocks, which double while nothing in them is missed; in one where something
+    is, bisection finds the first that is. So a few needed sites among n take few trials each, on
+    the order of log n.
+    """
+    start, size = 0, max(1, len(order) // 2)
+    while start < len(order):
+        block = order[start : start + size]
+        without = _most(partial(_as_well, trials, current, block), len(block))
+        current = current - set(block[:without])
+        start += min(without + 1, len(block))  # the next one is missed, or the block is through
+        size = 2 * size if without == len(block) else max(1, size // 2)
+    return current
+
+
+def _as_well(trials: Trials, current: Members, block: Sequence[int], n: int) -> bool:
+    """Whether a circuit does as well without the first n of a block; see `leave_out`."""
+    smaller = current - set(block[:n])
+    if trials.holds(current):
+        return bool(trials.reaching([smaller]))
+    return bool((trials.gaps(smaller) >= trials.gaps(current).clamp(max=0)).all())
+
+
+def _most(does: Callable[[int], bool], n: int) -> int:
+    """The most of n for which something does, where it does for none and for fewer than some."""
+    if does(n):
+        return n
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if does(middle) else (low, middle)
+    return low
 
 
 def swap(
@@ -115,14 +201,25 @@ def exchange(
 ) -> Members | None:
     """A smaller circuit that holds, found by adding one site and dropping others; or None."""
     outside = [site for site in ranking if site not in current][: config.reach]
-    wider = [current | {site} for site in outside]
-    order = sorted(range(len(wider)), key=lambda n: -trials.slacks(wider)[n])
-    for number in order[: max(1, config.reach // 4)]:
-        if trials.holds(wider[number]):
-            smaller = drop(trials, wider[number])
-            if len(smaller) < len(current):
-                return smaller
+    every = current.union(outside)
+    # With all of them added at once, at least two members must be able to go, or none will be two
+    # fewer with one of them: seen in as many trials as there are members.
+    if trials.reaching([every]) and len(_can_go(trials, every, current)) < 2:
+        return None
+    wider = trials.reaching([current | {site} for site in outside])
+    wider.sort(key=lambda one: -trials.slacks([one])[0])
+    for one in wider[: max(1, config.reach // 4)]:
+        if len(_can_go(trials, one, current)) < 2:
+            continue
+        smaller = drop(trials, one)
+        if len(smaller) < len(current):
+            return smaller
     return None
+
+
+def _can_go(trials: Trials, wider: Members, members: Members) -> list[Members]:
+    """The wider circuit without one of the members, for each where it still holds."""
+    return trials.reaching([wider - {old} for old in sorted(members)])
 
 
 def _nearest(trials: Trials) -> Members:

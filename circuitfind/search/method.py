@@ -25,6 +25,7 @@ class MethodSpec:
         name: the name in settings, circuits and tables.
         idea, source: what the method does, and where it is from.
         baseline: whether other methods should beat it.
+        polish: whether it ends in local search where the settings do not say.
         seeded: whether it draws at random, so that another seed may give another circuit.
     """
 
@@ -34,3 +35,4 @@ class MethodSpec:
     source: str = ""
     baseline: bool = False
     seeded: bool = False
+    polish: bool = False

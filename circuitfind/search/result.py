@@ -28,6 +28,8 @@ class SearchConfig:
             steps each, where no circuit of the ranking holds.
         reach: how many sites outside the circuit a round of polishing considers.
         size: how many sites the circuit is to have, exactly; None lets the desiderata decide.
+        polish: whether the method ends in the local search of `local_search`; None is the method's
+            own default.
         pins, vetoes: names of sites that are in the circuit, or are not, whatever the method
             would do. Pins count towards `size`.
     """
@@ -39,6 +41,7 @@ class SearchConfig:
     rounds: int = 4
     reach: int = 16
     size: int | None = None
+    polish: bool | None = None
     pins: tuple[str, ...] = ()
     vetoes: tuple[str, ...] = ()
 

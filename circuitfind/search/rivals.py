@@ -61,7 +61,7 @@ def search_rival(
             "a rival is sought for a circuit that satisfies every desideratum; this one does not: "
             + found.message
         )
-    config = replace(problem.agreed(config), size=None)
+    config = replace(problem.agreed(config), size=None, polish=False)
     sites, place = problem.sites, {site: n for n, site in enumerate(found.mask.sites)}
     if unknown := [str(site) for site in sites if site not in place]:
         raise ValueError(

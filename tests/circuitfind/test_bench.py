@@ -10,8 +10,10 @@ import torch
 from circuitfind.bench.cases import (
     Row,
     known_cases,
+    method_row,
     read_rows,
     row_line,
+    row_name,
     run_case,
     run_cases,
     summarise,
@@ -84,6 +86,49 @@ def test_parts_leave_out_what_is_right_in_the_same_way():
     }
 
 
+def test_large_cases_are_of_both_kinds_and_have_near_misses():
+    large = known_cases("large")
+    known = [case for case in large if case.kind == "grafted"]
+    near = [case for case in large if case.kind == "control"]
+    assert len(known) + len(near) == len(large) == len({case.name for case in large})
+    complete = [case for case in known if case.task.endswith("complete")]
+    assert len(known) == 2 * len(complete) >= 8
+    assert all(case.truth and not case.missing for case in known)
+    assert len(near) == 2
+    for case in near:
+        (twin,) = [one for one in known if (one.model, one.task) == (case.model, case.task)]
+        assert all(site in map(str, right) for site in case.missing for right in twin.truth)
+    assert all(case.published for case in known_cases("published"))
+
+
+def test_rows_are_named_by_how_their_method_ends():
+    assert row_name("random", True) == "random + local search"
+    assert row_name("random", False) == row_name("random") == "random"
+    assert row_name("constrained", True) == row_name("constrained") == "constrained"
+    assert row_name("constrained", False) == "constrained - local search"
+    for name in ("random + local search", "constrained - local search", "greedy"):
+        spec, polish = method_row(name)
+        assert row_name(spec.name, polish) == row_name(name) == name
+    with pytest.raises(LookupError):
+        row_name("nothing + local search")
+
+
+def test_a_row_with_local_search_is_another_than_one_without():
+    case = CASES["two carriers: planted"]
+    rough, fine = (run_case(case, name, 1) for name in ("random", "random + local search"))
+    assert (rough.method, fine.method) == ("random", "random + local search")
+    assert fine.exact and not rough.exact
+    assert fine.size < rough.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", known_cases("large"), ids=lambda case: case.name)
+def test_constrained_is_right_on_large_models(case):
+    row = run_case(case, "constrained", 0)
+    assert row.success == (case.kind != "control")
+    assert row.exact is not False
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -144,6 +189,13 @@ def test_a_method_that_is_wrong_is_not_summed_up_as_right():
     assert first["median auroc"] == 0.875
     assert (first["controls"], first["successes on controls"]) == (1, 1)
     assert (second["exact"], second["controls"], second["their interval"]) == (0.0, 0, None)
+
+
+def test_the_frontier_is_what_nothing_beats_in_both():
+    """Exact and cheap, exact and dear, wrong and cheapest, wrong and dear."""
+    made = [("a", True, 100), ("b", True, 200), ("c", False, 50), ("d", False, 150)]
+    rows = [replace(ROW, method=name, exact=hit, flops=flops) for name, hit, flops in made]
+    assert [row["frontier"] for row in summarise(rows)] == [True, False, True, False]
 
 
 def test_an_auroc_of_0_counts():

@@ -74,7 +74,7 @@ def test_where_none_holds_the_nearest_circuit_has_no_site_that_brings_it_no_near
     idle, carrier = [Site(mlp(0), "last"), Site(mlp(1), "last")], Site(wired.CIRCUIT[0], "last")
     problem = SearchProblem.open(planted, train, sites=[*idle, carrier])
     trials, ranked = problem.trials(), [problem.sites.index(site) for site in (*idle, carrier)]
-    found = polish(trials, ranked, 3, SearchConfig(rounds=0), Progress())
+    found = polish(trials, frozenset(ranked), ranked, SearchConfig(rounds=0), Progress())
     assert not trials.holds(found)
     assert trials.slacks([frozenset()])[0] < trials.slacks([found])[0]
     assert found == {ranked[2]}

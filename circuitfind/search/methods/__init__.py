@@ -25,6 +25,7 @@ _BUILT_IN = (
         ),
         source="here; multipliers after Cotter et al. 2019, arXiv 1804.06500",
         seeded=True,
+        polish=True,
     ),
     MethodSpec(
         name="dcm-2023",

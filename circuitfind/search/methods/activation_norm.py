@@ -18,4 +18,4 @@ def search_activation_norm(
 ) -> SearchResult:
     """The shortest prefix of the sites by norm that satisfies the desiderata."""
     norms = torch.stack([rows.norm(dim=1).mean() for rows in problem.fit.activations()])
-    return finish("activation-norm", problem, ranked(norms, config), (), config)
+    return finish("activation-norm", problem, ranked(norms, config), (), config, progress)

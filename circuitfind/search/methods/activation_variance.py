@@ -20,4 +20,4 @@ def search_activation_variance(
     variances = torch.stack(
         [rows.var(dim=0, unbiased=False).sum() for rows in problem.fit.activations()]
     )
-    return finish("activation-variance", problem, ranked(variances, config), (), config)
+    return finish("activation-variance", problem, ranked(variances, config), (), config, progress)

@@ -30,7 +30,7 @@ def search_attribution(
     """The shortest prefix of the sites by attribution that satisfies the desiderata."""
     ranking = slopes(problem.fit, problem.live, 0.0)
     progress.report("attribution", 1, 1, {})
-    return finish("attribution", problem, ranked(ranking, config), (), config)
+    return finish("attribution", problem, ranked(ranking, config), (), config, progress)
 
 
 def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[Tensor, " site"]:

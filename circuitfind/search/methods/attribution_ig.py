@@ -29,4 +29,4 @@ def search_attribution_ig(
     for point in range(points):
         total += slopes(problem.fit, problem.live, point / points)
         progress.report("path", point + 1, points, {})
-    return finish("attribution-ig", problem, ranked(total / points, config), (), config)
+    return finish("attribution-ig", problem, ranked(total / points, config), (), config, progress)

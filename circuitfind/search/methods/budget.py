@@ -65,7 +65,7 @@ def search_budget(problem: SearchProblem, config: SearchConfig, progress: Progre
         trials.slacks([frozenset(order[:size]) for size in grid(n_sites)])  # for the frontier
         return ChosenCircuit(members, found, open_gates(found, float(len(members))))
 
-    return finish("budget", problem, choose, history, config)
+    return finish("budget", problem, choose, history, config, progress)
 
 
 def open_gates(theta: Float[Tensor, " site"], size: float | int) -> Float[Tensor, " site"]:

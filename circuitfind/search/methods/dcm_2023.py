@@ -55,7 +55,7 @@ def search_dcm_2023(
         raw = masks[rounded.index(members)]
         return ChosenCircuit(members, raw, raw)
 
-    return finish("dcm-2023", problem, choose, history, config)
+    return finish("dcm-2023", problem, choose, history, config, progress)
 
 
 def _check(batches: tuple[Batch, ...]) -> None:

@@ -74,7 +74,7 @@ def search_dcm_2024(
         trials.slacks([choice.members])
         return choice
 
-    return finish("dcm-2024", problem, choose, history, config)
+    return finish("dcm-2024", problem, choose, history, config, progress)
 
 
 def minus_score(answer: Answer, output: Output, expected: Target) -> Float[Tensor, "mask pair"]:

@@ -40,4 +40,4 @@ def search_exhaustive(
                 len(sites),
                 {},
             )
-    return finish("exhaustive", problem, ranked(ranking, config), (), config)
+    return finish("exhaustive", problem, ranked(ranking, config), (), config, progress)

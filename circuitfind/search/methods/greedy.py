@@ -38,4 +38,4 @@ def search_greedy(problem: SearchProblem, config: SearchConfig, progress: Progre
             return ChosenCircuit(current, ranking)
         return ChosenCircuit(members_by_rank(trials, ranking, config), ranking)
 
-    return finish("greedy", problem, choose, (), config)
+    return finish("greedy", problem, choose, (), config, progress)

@@ -72,7 +72,7 @@ def search_hard_concrete(
     history = descend(descent, progress)
     found = log_alpha.detach()
     mask = (found.sigmoid() * (RIGHT - LEFT) + LEFT).clamp(0, 1)
-    return finish("hard-concrete", problem, ranked(found, config, mask), history, config)
+    return finish("hard-concrete", problem, ranked(found, config, mask), history, config, progress)
 
 
 def sample(log_alpha: Float[Tensor, " site"], noise: torch.Generator) -> Float[Tensor, " site"]:

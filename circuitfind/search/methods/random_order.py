@@ -13,4 +13,4 @@ from ..result import SearchConfig, SearchResult
 def search_random(problem: SearchProblem, config: SearchConfig, progress: Progress) -> SearchResult:
     """The shortest prefix of a random order that satisfies the desiderata."""
     ranking = torch.rand(len(problem.sites), generator=noise_of(config.seed, 0))
-    return finish("random", problem, ranked(ranking, config), (), config)
+    return finish("random", problem, ranked(ranking, config), (), config, progress)

@@ -56,6 +56,5 @@ def search_sigmoid(
     )
     history = descend(descent, progress)
     found = theta.detach()
-    return finish(
-        "sigmoid", problem, ranked(found, config, (found / COLD).sigmoid()), history, config
-    )
+    choose = ranked(found, config, (found / COLD).sigmoid())
+    return finish("sigmoid", problem, choose, history, config, progress)
