@@ -41,6 +41,10 @@ def validate(
     top: Annotated[
         int | None, typer.Option("--top", help="For a file of scores: how many sites.")
     ] = None,
+    donor: Annotated[
+        str | None,
+        typer.Option("--donor", help="For a circuit file: source, mean, zero or resample."),
+    ] = None,
     n: Annotated[int | None, typer.Option("--n", help="By default as in the run.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Other pairs.")] = None,
     n_random: Annotated[
@@ -71,6 +75,8 @@ def validate(
     }
     with TerminalProgress(console(stderr=True)) as shown:
         checking = recheck.Checking(names, thorough, shown)
+        if target.is_dir() and donor:
+            raise ValueError("a run has its donor; search again with `discover --donor`")
         if target.is_dir():
             named = Named(
                 task=task,
@@ -88,7 +94,8 @@ def validate(
             raise ValueError(f"{target} is a file: name a --task and a --model to check it on")
         else:
             known = {name: value for name, value in given.items() if value is not None}
-            settings = Settings(task=task, model=model, held_out=held_out, **known, **where)
+            known |= {"held_out": held_out, "donor": donor}
+            settings = Settings(task=task, model=model, **known, **where)
             made = recheck.validate_file(target, settings, checking, position=position, top=top)
     show_run(made.circuit.as_json(), made.report, made.path, as_json, strict)
 

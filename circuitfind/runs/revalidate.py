@@ -106,7 +106,8 @@ def validate_file(
 
     Args:
         settings: the claim, the model and the pairs.
-        position, top: as in `foreign.circuit_of`; the position is by default the claim's only one.
+        position, top: as in `foreign.circuit_of`; the position is by default the claim's only one,
+            and is not needed where the file names positions itself.
 
     Raises:
         FileNotFoundError: no such file.
@@ -114,10 +115,12 @@ def validate_file(
         ValueError: not a circuit; bad input, as in `discover`.
     """
     model, claim = settings.load_model(), settings.load_claim()
-    if position is None and len(claim.at) > 1:
+    places = [position] if position else list(claim.at[:2])
+    read = [circuit_of(path, model, position=place, top=top) for place in places]
+    if read[0].sites != read[-1].sites:  # so that the file leaves the position open
         names = ", ".join(claim.at)
         raise ValueError(f"the claim is about {names}; say by --position which the file means")
-    circuit = circuit_of(path, model, position=position or next(iter(claim.at)), top=top)
+    circuit = read[0]
     signed = sign(circuit, model, claim, settings)
     signed = replace(signed, provenance={**signed.provenance, **circuit.provenance})
     checking = checking or Checking()

@@ -52,7 +52,7 @@ def check_random_circuits(inputs: CheckInputs) -> Finding:
         its = max(others, key=others.__getitem__)
         twin = f", {names_of([objective.sites[site] for site in sorted(its)])} among them"
     if n < (least := circuits_to_hold()):
-        few = f"; from {least} random circuits on it could hold (--n-random)"
+        few = f" (--n-random {least} could tell more)"
     return Finding(
         name=RANDOM_CIRCUITS,
         verdict=verdict,

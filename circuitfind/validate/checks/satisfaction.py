@@ -40,7 +40,7 @@ def judge(scores: Sequence[DesideratumScore]) -> Finding:
     brief = short_of(scores)
     if verdict == "inconclusive" and (enough := _enough(scores)):
         told += f"; {enough}"
-        brief = brief or f"not for sure, {enough}"
+        brief = brief or f"too few pairs to be sure ({enough})"
     return Finding(
         name=SATISFACTION,
         verdict=verdict,
