@@ -82,6 +82,7 @@ def rulings(scores: Sequence[DesideratumScore], findings: Sequence[Finding]) -> 
     made = []
     for question in QUESTIONS:
         mine = [finding for finding in findings if question_of(finding) == question]
+        mine.sort(key=lambda one: one.name != names.RIVAL)  # a circuit that holds says most
         verdict = gravest([one.verdict for one in mine]) if mine else None
         briefs = [one.brief or one.name for one in mine if one.verdict == verdict]
         if question == "claim":

@@ -395,7 +395,7 @@ def test_a_size_is_kept_and_a_rival_is_told(call):
     rival = next(row for row in report["checks"] if row["name"] == "rival")
     assert (rival["verdict"], rival["value"]) == ("fails", 0.0)
     assert not any(row["shared"] for row in rival["details"])
-    assert "the circuit is not unique" in report["message"]
+    assert "not unique: another circuit of 2 sites, 0 of them shared, does it" in report["message"]
     assert report["cost"]["tokens_forward"] == sum(
         stage["tokens_forward"] for stage in report["cost"]["stages"].values()
     )
