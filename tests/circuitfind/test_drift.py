@@ -104,6 +104,10 @@ def test_a_model_that_solves_fewer_pairs_is_named():
     before, after = report(wrong=[], missed=[3]), report(wrong=[], missed=range(40))
     (words,) = drifted(before, after)
     assert words == "'follows x': the model solves 192 of 232 pairs now, before 192 of 193"
+    (words,) = drifted(after, before)
+    assert words == "'follows x': the model solves 192 of 193 pairs now, before 192 of 232"
+    # Of pairs that only one of them looked at nothing is known.
+    assert drifted(report(wrong=[], missed=[3]), report(wrong=[], missed=range(193, 233))) == ()
 
 
 def test_checks_drift_from_holding_to_failing_and_not_by_a_little():
@@ -111,6 +115,8 @@ def test_checks_drift_from_holding_to_failing_and_not_by_a_little():
     unsure = report(wrong=[], checks=[check("inconclusive"), check("holds", "groups")])
     assert drifted(before, unsure) == ()
     failing = report(wrong=[], checks=[check("fails")])
+    (words,) = drifted(failing, report(wrong=[], checks=[check("holds")]))
+    assert words == "the check 'leave one out' holds now, before it fails: so it is"
     assert drifted(before, failing) == (
         "the check 'leave one out' fails now, before it holds: so it is",
         "the check 'groups' was not made again",

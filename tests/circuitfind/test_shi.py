@@ -1,5 +1,7 @@
 """The tests of Shi et al. 2024, and necessity: known numbers, circuits known right and wrong."""
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -244,6 +246,13 @@ def test_few_references_cannot_flag():
     assert judge_inflated(names[:2], np.array([9.0, 1.0]), 1).verdict == "inconclusive"
 
 
+def test_a_member_that_ties_with_a_reference_is_missed_no_more():
+    """One idle site among a hundred others: all cost nothing alike."""
+    found = judge_inflated([str(n) for n in range(101)], np.zeros(101), 1)
+    assert (found.verdict, found.value) == ("fails", 0.0)
+    assert found.details[0]["wins"] == 0
+
+
 def test_losses_are_mean_squares_without_rounding():
     scores = np.array([[1.0, 2.0], [4.0, -2.0], [1.0 + 1e-6, 2.0]])
     assert removal_losses(scores).tolist() == [12.5, 0.0]
@@ -283,6 +292,25 @@ def test_padding_is_flagged(padded):
     flags = {row["site"]: row["flagged"] for row in found.details if row["of"] == "member"}
     assert flags == {"a0.h1@last": True, "a1.h0@last": False, "a1.h1@last": False}
     assert check_equivalence(padded).verdict == "holds"
+
+
+def test_answers_that_the_model_had_wrong_do_not_stay_right(quiet):
+    """In a third of the pairs the base is said to have the source's answer, which it gets from the
+    source without the circuit."""
+    (made,) = [one for one in wired.claim.sample(64, 0)[1] if one.sense == "follows"][:1]
+    turned = tuple(
+        replace(pair, base_answer=pair.source_answer, source_answer=pair.base_answer)
+        if row % 3 == 0
+        else pair
+        for row, pair in enumerate(made.pairs)
+    )
+    batches = encode(quiet.model, [replace(made, pairs=turned)])
+    objective = Objective(quiet.model, batches, quiet.objective.sites)
+    found = check_necessity(
+        replace(quiet, objective=objective, bounds=objective.bounds(), ablated={})
+    )
+    told = re.search(r"0 of (\d+) right answers stay right", found.says)
+    assert told and 16 <= int(told[1]) < 32, found.says
 
 
 def test_what_does_nothing_is_not_necessary():
