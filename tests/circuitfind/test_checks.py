@@ -26,6 +26,7 @@ from circuitfind.validate.checks.curve import check_curve
 from circuitfind.validate.checks.equivalence import check_equivalence
 from circuitfind.validate.checks.faithfulness import check_faithfulness
 from circuitfind.validate.checks.groups import check_groups, judge_groups
+from circuitfind.validate.checks.leave_one_out import check_leave_one_out
 from circuitfind.validate.checks.necessity import check_necessity
 from circuitfind.validate.checks.pairs import check_pairs
 from circuitfind.validate.checks.rival import check_rival
@@ -139,6 +140,37 @@ def test_of_many_groups_one_is_not_failed_by_luck():
     assert judge_groups(good).verdict == "holds"
 
 
+def test_checks_ask_for_the_bound_and_not_for_its_degree(planted, held_out):
+    """Where the ends are 0.2 and 0.8, 0.75 of the range between them is 0.65."""
+    pairs = tuple(
+        replace(pair, expected=pair.base_answer) if row < 8 else pair
+        for row, pair in enumerate(held_out[0].pairs[:40])
+    )
+    made = replace(held_out[0], pairs=pairs, at_least=0.75)
+    subject = subject_of(planted, [made], wired.CIRCUIT)
+    assert subject.bounds[0].value == pytest.approx(0.65) and not subject.bounds[0].absolute
+    subject = replace(subject, mask=subject.membership)
+    for check in (check_groups, check_controls, check_rounding):
+        needs = {row["need"] for row in check(subject).details}
+        assert needs == {subject.bounds[0].value}, check
+
+
+def test_members_are_not_missed_for_what_both_ends_satisfy(planted, held_out):
+    vacuous = replace(alike(held_out[0]), name="alike", sense="keeps")
+    kept = tuple(replace(pair, expected=pair.base_answer) for pair in vacuous.pairs)
+    subject = subject_of(planted, [held_out[0], replace(vacuous, pairs=kept)], wired.CIRCUIT)
+    assert [bound.vacuous for bound in subject.bounds] == [False, True]
+    found = check_leave_one_out(subject)
+    assert {name for row in found.details for name in row["effects"]} == {held_out[0].name}
+    assert "Holm over 2)" in found.says and found.verdict == "holds"
+
+
+def test_what_is_ablated_takes_what_the_claim_says_of_the_rest(planted, held_out):
+    inside, outside = held_out[0], replace(held_out[0], name="o", part="outside", donor="zero")
+    for desiderata, donor in (([inside, outside], "zero"), ([inside], "source")):
+        assert subject_of(planted, desiderata, wired.CIRCUIT).donor == donor
+
+
 def test_groups_by_the_inputs_of_the_causal_model(sound):
     found = check_groups(sound)
     assert found.verdict == "holds"
@@ -167,6 +199,14 @@ def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound
     found = check_pairs(bare)
     assert found.verdict == "fails"
     assert found.details[0]["wrong tokens"] == 90
+
+
+def test_what_keeps_does_not_leak(planted, held_out):
+    """There the base's answer is what is asked for."""
+    kept = tuple(replace(pair, expected=pair.base_answer) for pair in held_out[0].pairs)
+    keeps = replace(held_out[0], sense="keeps", pairs=kept)
+    found = check_pairs(subject_of(planted, [keeps], wired.CIRCUIT))
+    assert (found.verdict, found.value) == ("holds", 0.0)
 
 
 def test_nothing_is_found_where_nothing_is(planted, sound):

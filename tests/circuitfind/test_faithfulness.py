@@ -27,6 +27,7 @@ from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
 from circuitfind.validate.behaviour import cannot_divide, differences
 from circuitfind.validate.checks.completeness import (
     check_completeness,
+    judge_size,
     measure_completeness,
     remove,
 )
@@ -497,6 +498,65 @@ class Inhibited(Ablated):
         given, taken = 1 + 0.2 * torch.rand(2, n, generator=torch.Generator().manual_seed(0))
         made = 2 * membership[:, :1] * given - membership[:, 1:2] * taken
         return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+class Halved(Ablated):
+    """In the even pairs site 3 gives the behaviour, in the odd ones site 4."""
+
+    def outcome(self, membership):
+        pairs = [pair for batch in self.objective.batches for pair in batch.desideratum.pairs]
+        even = torch.tensor([pair.base_inputs["even"] for pair in pairs])
+        x = membership.T
+        made = torch.where(even, x[3][:, None], x[4][:, None]) + 0.1 * x[0][:, None]
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+def test_sites_are_not_ranked_on_the_pairs_that_measure_them(subjects):
+    """Site 3 comes next to the circuit by the even pairs, and does nothing in the odd ones."""
+    subject = subject_of("planted", [str(CANDIDATES[0].component)], scores=(1.0,))
+    whole = ablate(subject, "source").objective
+    (batch,) = whole.batches
+    pairs = tuple(
+        replace(pair, base_inputs={"even": row % 2 == 0})
+        for row, pair in enumerate(batch.desideratum.pairs)
+    )
+    batch = replace(batch, desideratum=replace(batch.desideratum, pairs=pairs))
+    made = Halved("source", Objective(subject.model, [batch], whole.sites))
+    found = check_curve(replace(subject, ablated={("source", PAIRS_COMPARED): made}))
+    f = [row["f"] for row in found.details if row["ranking"] == "signed"]
+    # Two sites at a fifth: the circuit's, which gives a tenth, and site 3.
+    assert f[7] == pytest.approx(0.1 / 1.1) and f[-1] == pytest.approx(1.0)
+
+
+class Noisy(Ablated):
+    """Sites 0 and 1 give half of the behaviour each; outside them only noise."""
+
+    def outcome(self, membership):
+        x, noise = membership.T, torch.randn(64, generator=torch.Generator().manual_seed(1))
+        made = (x[0] + x[1])[:, None] / 2 + 0.2 * x[9][:, None] * noise
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+def test_a_difference_that_may_have_either_sign_may_be_none(subjects):
+    subject = replace(subjects["true"], membership=(torch.arange(10) < 2).float())
+    made = {
+        (donor, PAIRS_COMPARED): Noisy(donor, subject.objective) for donor in ("source", "mean")
+    }
+    found = check_completeness(replace(subject, ablated=made))
+    assert 0.0 == found.low < found.value < found.high < 0.2
+    (row,) = (one for one in found.details if one["worst"] and one["donor"] == "source")
+    assert row["low"] < 0 < row["high"] and found.high == max(-row["low"], row["high"])
+
+
+def test_a_difference_is_judged_by_its_whole_interval():
+    for low, high, verdict in (
+        (0.0, 0.19, "holds"),
+        (0.1, 0.21, "inconclusive"),
+        (0.3, 0.4, "inconclusive"),
+        (0.4, 0.9, "inconclusive"),
+        (0.51, 0.6, "fails"),
+    ):
+        assert judge_size(low, high) == verdict
 
 
 def test_more_than_all_of_the_behaviour_counts_against_a_ranking():

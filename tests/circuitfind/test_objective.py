@@ -38,7 +38,9 @@ def test_fewer_pairs_at_once_change_nothing_but_the_width_of_passes(planted, mos
         )
 
 
-@pytest.mark.parametrize(("most", "n", "left"), [(8, 20, 16), (8, 4, 8), (8, 99, 40), (64, 8, 40)])
+@pytest.mark.parametrize(
+    ("most", "n", "left"), [(8, 20, 16), (8, 16, 16), (8, 4, 8), (8, 99, 40), (64, 8, 40)]
+)
 def test_the_first_pairs_are_taken_as_they_are_prepared(planted, most, n, left):
     batches = encode(planted, wired.claim.sample(40, 0)[1])
     sites = candidate_sites(planted, [batch.desideratum for batch in batches])
