@@ -153,6 +153,10 @@ def test_checks_ask_for_the_bound_and_not_for_its_degree(planted, held_out):
     for check in (check_groups, check_controls, check_rounding):
         needs = {row["need"] for row in check(subject).details}
         assert needs == {subject.bounds[0].value}, check
+    for row in check_groups(subject).details:
+        hits = round(row["satisfaction"] * row["n"])
+        told = stats.binomtest(hits, row["n"], row["need"], alternative="less").pvalue
+        assert row["p"] == pytest.approx(float(told))
 
 
 def test_members_are_not_missed_for_what_both_ends_satisfy(planted, held_out):

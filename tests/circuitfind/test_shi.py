@@ -134,6 +134,9 @@ def test_always_a_hair_less_is_no_failure():
     assert little.says.endswith("too little for a failure, which takes 2.000")
     assert judge_equivalence(model, model - 2.1, empty).verdict == "fails"
     assert judge_equivalence(model, model + 2.1, empty).verdict == "fails"
+    # Of ten that the model scores, five are there whatever is ablated.
+    assert judge_equivalence(model, model - 1.1, empty + 5).verdict == "fails"
+    assert judge_equivalence(model, model - 0.9, empty + 5).verdict == "inconclusive"
 
 
 def test_ties_are_half_wins_and_rounding_is_a_tie():
