@@ -137,13 +137,13 @@ def test_bounds_of_every_degree_part_sense_and_donor(planted, pairs, donor, part
             assert gap == pytest.approx(score.satisfaction - score.need, abs=1e-6)
 
 
-def test_what_is_told_of_each_degree_where_source_and_base_decide(planted, pairs):
+def test_what_each_degree_needs_where_source_and_base_decide(planted, pairs):
     """20 of 24 pairs by the one end and 4 by the other: 4/24 + degree * 16/24."""
     for part, sense in ASKED:
         objective = of_every_degree(planted, asked(pairs, part, sense, "source", turned=4))
         bounds = objective.bounds()
-        told = [bound.value for bound in bounds]
-        assert told == pytest.approx([4 / 24 + degree * 16 / 24 for degree in DEGREES])
+        needs = [bound.value for bound in bounds]
+        assert needs == pytest.approx([4 / 24 + degree * 16 / 24 for degree in DEGREES])
         # The other end fails every degree; this end, and the circuit itself, reach all of them.
         ends = objective.scores(torch.tensor([[0.0], [1.0]]).repeat(1, len(objective.sites)))
         clear = slack(ends, bounds, [0.0] * len(bounds))

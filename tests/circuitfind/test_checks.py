@@ -155,8 +155,8 @@ def test_checks_ask_for_the_bound_and_not_for_its_degree(planted, held_out):
         assert needs == {subject.bounds[0].value}, check
     for row in check_groups(subject).details:
         hits = round(row["satisfaction"] * row["n"])
-        told = stats.binomtest(hits, row["n"], row["need"], alternative="less").pvalue
-        assert row["p"] == pytest.approx(float(told))
+        wanted = stats.binomtest(hits, row["n"], row["need"], alternative="less").pvalue
+        assert row["p"] == pytest.approx(float(wanted))
 
 
 def test_members_are_not_missed_for_what_both_ends_satisfy(planted, held_out):
@@ -232,7 +232,7 @@ def test_nothing_is_found_where_nothing_is(planted, sound):
 
 
 def test_what_keeps_is_no_control(planted, held_out):
-    """A model that ignores its input keeps everything, and so do answers that are dealt anew."""
+    """A model that ignores its input keeps everything, and so do answers dealt to other pairs."""
     follows = held_out[0]
     kept = tuple(replace(pair, expected=pair.base_answer) for pair in follows.pairs)
     keeps = replace(follows, name="keeps", sense="keeps", pairs=kept)

@@ -142,7 +142,7 @@ def loss(mean, allowed=0.5, limit="l"):
 
 def test_a_limit_drifts_by_what_is_lost_on_average():
     before = report(wrong=[], loss=loss(0.2))
-    # Standard errors of 0.061 each and 0.086 of the difference, of which 0.2 is 2.3.
+    # Standard errors of 0.061 each and 0.086 of the difference: 0.2 is 2.3 of those.
     assert drifted(before, report(wrong=[], loss=loss(0.3))) == ()
     assert drifted(before, report(wrong=[], loss=loss(0.38))) == ()  # 2.1, of the 2.2 that it takes
     (words,) = drifted(before, report(wrong=[], loss=loss(0.42)))

@@ -197,9 +197,9 @@ def test_what_the_model_had_wrong_is_no_flip():
 def test_an_effect_to_divide_by_may_have_either_sign():
     for empty in (0.0, 3.0):
         assert cannot_divide(noisy(1.5), noisy(empty, seed=1), 0, "nats") == ""
-    told = cannot_divide(noisy(1.5), noisy(1.5, seed=1), 0, "nats")
-    assert "changes the lead of the right answer by" in told and "nats" in told
-    # Told from 0, and yet no more than rounding.
+    words = cannot_divide(noisy(1.5), noisy(1.5, seed=1), 0, "nats")
+    assert "changes the lead of the right answer by" in words and "nats" in words
+    # Surely not 0, and yet no more than rounding.
     assert "cannot be told" in cannot_divide(np.full(64, 5e-4), np.zeros(64), 0, "nats")
     assert "7 pairs are too few" in cannot_divide(np.ones(7), np.zeros(7), 0, "nats")
 
@@ -246,11 +246,11 @@ def test_the_divergence_is_from_the_untouched_output(subjects):
         for found in made.objective.passes([0], rows)
     )
     whole, ablated = output.double().log_softmax(-1)
-    told, turned = ((p.exp() * (p - q)).sum(-1) for p, q in ((whole, ablated), (ablated, whole)))
+    forth, back = ((p.exp() * (p - q)).sum(-1) for p, q in ((whole, ablated), (ablated, whole)))
     found = made.outcome(rows).divergence
-    torch.testing.assert_close(found[1], told.float(), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found[1], forth.float(), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(found[0], torch.zeros(64), atol=1e-5, rtol=0.0)
-    assert not torch.allclose(turned.float(), found[1], atol=0.5)
+    assert not torch.allclose(back.float(), found[1], atol=0.5)
 
 
 def test_the_mean_of_an_ablation_is_over_bases_and_sources(subjects):

@@ -71,14 +71,14 @@ def test_the_preference_is_over_the_sources_answer_or_the_best_other(tiny):
     )
     batch = encode(model, [replace(made, pairs=pairs)])[0]
     output = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(0))
-    told = torch.empty(2, 3)
+    wanted = torch.empty(2, 3)
     for row, pair in enumerate(pairs):
         own = model.tokenizer.convert_tokens_to_ids(str(pair.base_answer).strip())
         others = [word for word in range(32) if word != own]
         against = others if row else model.tokenizer.convert_tokens_to_ids(["w4"])
-        told[:, row] = output[:, row, own] - output[:, row, against].amax(-1)
+        wanted[:, row] = output[:, row, own] - output[:, row, against].amax(-1)
     assert len({pair.base_answer for pair in pairs} | {" w4"}) == 4
-    torch.testing.assert_close(preferences(batch, output), told)
+    torch.testing.assert_close(preferences(batch, output), wanted)
 
 
 def test_the_spread_at_a_limit_is_a_quarter_of_the_room_at_most():

@@ -299,7 +299,7 @@ def test_the_best_trial_is_the_smallest_that_holds_or_the_nearest():
 
 
 def test_what_a_member_is_worth_is_the_mean_over_desiderata():
-    """Of those that are scored at every trial; the others have no numbers here."""
+    """Only live desiderata count; the others have no numbers here."""
     made = tried({(3, 7): (0.0, 1.0, 0.9), (7,): (-0.6, 0.4, 0.9), (3,): (-0.1, 0.9, 0.8)})
     worth = made.losses(frozenset((3, 7)))
     torch.testing.assert_close(worth, torch.tensor([0.3, 0.1]))

@@ -298,8 +298,8 @@ def test_padding_is_flagged(padded):
 
 
 def test_answers_that_the_model_had_wrong_do_not_stay_right(quiet):
-    """In a third of the pairs the base is said to have the source's answer, which it gets from the
-    source without the circuit."""
+    """A third of the pairs names the source's answer as the base's. Without the circuit the base
+    gives it, since the source brings it."""
     (made,) = [one for one in wired.claim.sample(64, 0)[1] if one.sense == "follows"][:1]
     turned = tuple(
         replace(pair, base_answer=pair.source_answer, source_answer=pair.base_answer)
@@ -312,8 +312,8 @@ def test_answers_that_the_model_had_wrong_do_not_stay_right(quiet):
     found = check_necessity(
         replace(quiet, objective=objective, bounds=objective.bounds(), ablated={})
     )
-    told = re.search(r"0 of (\d+) right answers stay right", found.says)
-    assert told and 16 <= int(told[1]) < 32, found.says
+    words = re.search(r"0 of (\d+) right answers stay right", found.says)
+    assert words and 16 <= int(words[1]) < 32, found.says
 
 
 def test_what_does_nothing_is_not_necessary():

@@ -133,8 +133,8 @@ def test_pairs_that_are_all_there_are_have_no_interval(planted, held_out):
         objective = Objective(planted, encode(planted, desiderata), sites)
         score = score_desiderata(objective, objective.bounds(), half)[0]
         assert 0 < score.satisfaction < 0.5 and score.every is every
-        told = (score.satisfaction,) * 2 if every else interval(96 - len(score.wrong), 96)
-        assert (score.low, score.high) == told
+        ends = (score.satisfaction,) * 2 if every else interval(96 - len(score.wrong), 96)
+        assert (score.low, score.high) == ends
 
 
 def test_removals_are_tested_over_sites_and_desiderata():
