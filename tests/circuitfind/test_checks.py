@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 import torch
+from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit
 from circuitfind.mediators.head import head
@@ -14,9 +15,9 @@ from circuitfind.mediators.space import SearchSpace
 from circuitfind.mediators.whole import mlp
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
-from circuitfind.objective.mask import membership_of
+from circuitfind.objective.mask import Mask, membership_of
 from circuitfind.objective.objective import Objective
-from circuitfind.search import SearchConfig, candidate_sites, positions_of
+from circuitfind.search import SearchConfig, SearchResult, candidate_sites, positions_of
 from circuitfind.validate import CHECKS, CheckInputs, checks_named, validate
 from circuitfind.validate.checks import rival, selectivity, stability
 from circuitfind.validate.checks.completeness import check_completeness
@@ -24,10 +25,12 @@ from circuitfind.validate.checks.controls import check_controls
 from circuitfind.validate.checks.curve import check_curve
 from circuitfind.validate.checks.equivalence import check_equivalence
 from circuitfind.validate.checks.faithfulness import check_faithfulness
-from circuitfind.validate.checks.groups import check_groups
+from circuitfind.validate.checks.groups import check_groups, judge_groups
+from circuitfind.validate.checks.leave_one_out import check_leave_one_out
 from circuitfind.validate.checks.necessity import check_necessity
 from circuitfind.validate.checks.pairs import check_pairs
 from circuitfind.validate.checks.rival import check_rival
+from circuitfind.validate.checks.rounding import check_rounding
 from circuitfind.validate.checks.stability import check_stability
 from desiderata import GivenPairs, Prompt, words_of
 from tasks import planted as tasks
@@ -112,6 +115,66 @@ def test_a_circuit_that_fails_on_one_group_is_found_out(planted):
     assert check_groups(subject_of(planted, [mixed], wired.CIRCUIT)).verdict == "holds"
 
 
+def row_of_group(hits, n=20, need=0.95, name="g"):
+    return {
+        "desideratum": "follows x",
+        "by": "template",
+        "group": name,
+        "n": n,
+        "satisfaction": hits / n,
+        "low": 0.0,
+        "high": 1.0,
+        "need": need,
+        "p": float(stats.binomtest(hits, n, need, alternative="less").pvalue),
+    }
+
+
+def test_of_many_groups_one_is_not_failed_by_luck():
+    """17 of 20 where 0.95 is needed has p = 0.075, 16 has 0.016, 14 has 0.0003."""
+    good = [row_of_group(20, name=str(n)) for n in range(19)]
+    assert judge_groups([row_of_group(16), row_of_group(20)]).verdict == "fails"
+    assert judge_groups([row_of_group(17), row_of_group(20)]).verdict == "inconclusive"
+    assert judge_groups([row_of_group(16), *good]).verdict == "inconclusive"
+    found = judge_groups([row_of_group(14), *good])
+    assert found.verdict == "fails" and "1 of 20 groups" in found.says
+    assert judge_groups(good).verdict == "holds"
+
+
+def test_checks_ask_for_the_bound_and_not_for_its_degree(planted, held_out):
+    """Where the ends are 0.2 and 0.8, 0.75 of the range between them is 0.65."""
+    pairs = tuple(
+        replace(pair, expected=pair.base_answer) if row < 8 else pair
+        for row, pair in enumerate(held_out[0].pairs[:40])
+    )
+    made = replace(held_out[0], pairs=pairs, at_least=0.75)
+    subject = subject_of(planted, [made], wired.CIRCUIT)
+    assert subject.bounds[0].value == pytest.approx(0.65) and not subject.bounds[0].absolute
+    subject = replace(subject, mask=subject.membership)
+    for check in (check_groups, check_controls, check_rounding):
+        needs = {row["need"] for row in check(subject).details}
+        assert needs == {subject.bounds[0].value}, check
+    for row in check_groups(subject).details:
+        hits = round(row["satisfaction"] * row["n"])
+        wanted = stats.binomtest(hits, row["n"], row["need"], alternative="less").pvalue
+        assert row["p"] == pytest.approx(float(wanted))
+
+
+def test_members_are_not_missed_for_what_both_ends_satisfy(planted, held_out):
+    vacuous = replace(alike(held_out[0]), name="alike", sense="keeps")
+    kept = tuple(replace(pair, expected=pair.base_answer) for pair in vacuous.pairs)
+    subject = subject_of(planted, [held_out[0], replace(vacuous, pairs=kept)], wired.CIRCUIT)
+    assert [bound.vacuous for bound in subject.bounds] == [False, True]
+    found = check_leave_one_out(subject)
+    assert {name for row in found.details for name in row["effects"]} == {held_out[0].name}
+    assert "Holm over 2)" in found.says and found.verdict == "holds"
+
+
+def test_what_is_ablated_takes_what_the_claim_says_of_the_rest(planted, held_out):
+    inside, outside = held_out[0], replace(held_out[0], name="o", part="outside", donor="zero")
+    for desiderata, donor in (([inside, outside], "zero"), ([inside], "source")):
+        assert subject_of(planted, desiderata, wired.CIRCUIT).donor == donor
+
+
 def test_groups_by_the_inputs_of_the_causal_model(sound):
     found = check_groups(sound)
     assert found.verdict == "holds"
@@ -142,6 +205,14 @@ def test_leaking_targets_and_wrong_tokens_are_found_out(planted, held_out, sound
     assert found.details[0]["wrong tokens"] == 90
 
 
+def test_what_keeps_does_not_leak(planted, held_out):
+    """There the base's answer is what is asked for."""
+    kept = tuple(replace(pair, expected=pair.base_answer) for pair in held_out[0].pairs)
+    keeps = replace(held_out[0], sense="keeps", pairs=kept)
+    found = check_pairs(subject_of(planted, [keeps], wired.CIRCUIT))
+    assert (found.verdict, found.value) == ("holds", 0.0)
+
+
 def test_nothing_is_found_where_nothing_is(planted, sound):
     before = {k: v.clone() for k, v in planted.engine.weights().items()}
     found = check_controls(sound)
@@ -158,6 +229,30 @@ def test_nothing_is_found_where_nothing_is(planted, sound):
     assert rows["answers dealt anew"]["satisfaction"] == pytest.approx(
         float(same.compared.scores(same.membership[None])[0, 0])
     )
+
+
+def test_what_keeps_is_no_control(planted, held_out):
+    """A model that ignores its input keeps everything, and so do answers dealt to other pairs."""
+    follows = held_out[0]
+    kept = tuple(replace(pair, expected=pair.base_answer) for pair in follows.pairs)
+    keeps = replace(follows, name="keeps", sense="keeps", pairs=kept)
+    found = check_controls(subject_of(planted, [keeps, follows], wired.CIRCUIT))
+    assert {row["desideratum"] for row in found.details} == {follows.name}
+    assert found.verdict == "holds"
+    alone = check_controls(subject_of(planted, [keeps], wired.CIRCUIT))
+    assert alone.verdict == "inconclusive" and "no desideratum asks" in alone.says
+
+
+def test_no_answer_is_dealt_to_its_own_pair(planted, held_out):
+    """Where each pair expects a word of its own, the circuit gets none of them."""
+    own = {words_of(pair.expected): pair for pair in held_out[0].pairs}
+    assert len(own) > 15
+    made = replace(held_out[0], pairs=tuple(own.values()))
+    subject = subject_of(planted, [made], wired.CIRCUIT)
+    for seed in range(4):
+        rows = check_controls(replace(subject, seed=seed)).details
+        (dealt,) = (row for row in rows if row["control"] == "answers dealt anew")
+        assert dealt["satisfaction"] == 0.0
 
 
 def test_a_circuit_that_another_task_needs_is_not_about_this_one(sound, monkeypatch):
@@ -202,6 +297,76 @@ def test_a_circuit_that_another_task_needs_is_not_about_this_one(sound, monkeypa
     assert "not judged: 3 others" in found.says  # and text, which it cannot read
     assert find("constant").verdict == "holds"
     assert find("unsolved", "unread").verdict == "inconclusive"
+
+
+def test_another_task_may_change_by_half_of_what_its_own_does():
+    own = {"low": 0.8, "high": 0.9}
+    for low, high, verdict in (
+        (0.1, 0.39, "holds"),
+        (0.1, 0.41, "inconclusive"),
+        (0.3, 0.7, "inconclusive"),
+        (0.44, 0.8, "inconclusive"),
+        (0.46, 0.8, "fails"),
+    ):
+        assert selectivity.judge_row({"low": low, "high": high}, own) == verdict
+
+
+def result_of(sound, *components, success=True):
+    """What a search that ends with these components would give."""
+    chosen = tuple(Site(component, "last") for component in components)
+    sites = sound.objective.sites
+    membership = membership_of(sites, chosen)
+    return SearchResult(
+        mask=Mask(sites, membership),
+        circuit=replace(sound.circuit, sites=chosen, scores=(0.0,) * len(chosen)),
+        success=success,
+        status="holds",
+        message="found",
+        history=(),
+        frontier=(),
+        ranking=membership,
+    )
+
+
+def test_a_rival_has_to_hold_on_held_out_pairs_too(sound, monkeypatch):
+    """On search pairs both were found to hold; the second one is idle."""
+    for components, verdict, value in (
+        ((*wired.CIRCUIT, mlp(0)), "fails", 2 / 3),
+        ((head(1, 2), head(0, 1)), "inconclusive", 0.0),
+    ):
+        made = result_of(sound, *components)
+        monkeypatch.setattr(rival, "search_rival", lambda *_, made=made, **__: made)
+        found = check_rival(sound)
+        assert (found.verdict, found.value) == (verdict, pytest.approx(value))
+        assert ("but not on held-out ones" in found.says) is (verdict == "inconclusive")
+
+
+def test_stability_is_the_mean_over_pairs_of_searches(sound, monkeypatch):
+    """Of a search that draws nothing: the circuit twice, and two others of as many sites."""
+    results = iter(
+        [
+            replace(result_of(sound), circuit=replace(sound.circuit)),
+            result_of(sound, head(1, 2), head(1, 3)),
+            result_of(sound, head(0, 0), head(1, 0)),
+        ]
+    )
+    monkeypatch.setattr(stability, "solve", lambda *_: next(results))
+    monkeypatch.setattr(stability, "BOOTSTRAPS", 3)
+    found = check_stability(replace(sound, circuit=replace(sound.circuit, method="attribution")))
+    # Six pairs of circuits: alike, a third shared twice, and nothing three times.
+    assert found.n == 3 and found.verdict == "fails"
+    assert (found.low, found.value, found.high) == pytest.approx((0.0, (1 + 2 / 3) / 6, 1.0))
+    shares = {row["site"]: row["share"] for row in found.details}
+    assert shares["a1.h0@last"] == 3 / 4 and shares["a1.h3@last"] == 1 / 4
+
+
+def test_a_circuit_that_falls_short_as_its_mask_does_lost_nothing_by_rounding(planted, held_out):
+    half = subject_of(planted, held_out, wired.CIRCUIT[:1])
+    same = check_rounding(replace(half, mask=half.membership))
+    assert same.verdict == "holds" and same.value == 0.0
+    assert any(row["circuit"] < row["need"] for row in same.details)
+    whole = membership_of(half.objective.sites, [Site(one, "last") for one in wired.CIRCUIT])
+    assert check_rounding(replace(half, mask=whole)).verdict == "fails"
 
 
 def test_a_rival_is_found_where_there_is_one_and_not_where_there_is_none(sound):

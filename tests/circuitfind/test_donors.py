@@ -11,7 +11,7 @@ from circuitfind.donors.known import DONORS, donor_of
 from circuitfind.donors.other_model import OtherModel, differences
 from circuitfind.engines.engine import Point
 from circuitfind.mediators.site import Site
-from circuitfind.mediators.space import all_sites
+from circuitfind.mediators.space import SearchSpace, all_sites
 from circuitfind.mediators.whole import EMBED
 from circuitfind.models.loading import load_model, wrap_module
 from circuitfind.objective.encoding import encode
@@ -19,6 +19,7 @@ from circuitfind.objective.objective import Objective
 from circuitfind.objective.patching import prepare, run
 from circuitfind.search import SearchConfig, candidate_sites, search
 from circuitfind.testing import check_donor
+from desiderata import Prompt
 from desiderata.choices import DONORS as NAMES
 from tasks.variable_binding import model as binding
 
@@ -88,6 +89,16 @@ def test_each_donor_by_hand(tiny, name):
     torch.testing.assert_close(taken(model, batches["resample"]), own[before])
 
 
+def test_a_mean_at_all_is_taken_place_by_place(tiny):
+    model = tiny("llama")
+    batch = encode(model, [of_one_length(("all",), "mean")])[0]
+    mean = heads_in(model, batch.source).mean(dim=0)
+    found = taken(model, batch, "all")
+    assert len(found) == len(batch) > 3 and not torch.allclose(mean[0], mean[1], atol=0.05)
+    for own in found:
+        torch.testing.assert_close(own, mean)
+
+
 def test_resample_pairs_up_sources_of_one_length(planted):
     """A length of its own takes the one before among all such."""
     texts = ["k1", "k2 v2", "k3", "k4 v4 k4", "k5 v5", "k6", "k7 v7 k7 v7"]
@@ -152,6 +163,46 @@ def test_how_many_pairs_run_at_once_changes_no_result(donor):
     torch.testing.assert_close(few_leads, leads, atol=1e-3, rtol=1e-4)
 
 
+def in_pieces_of(size, model, desideratum, masks):
+    """All that depends on what pairs take, with so many pairs at once."""
+    few = replace(model, pairs_at_once=size)
+    objective = Objective(
+        few, encode(few, [desideratum]), SearchSpace(desideratum.at).sites(model.engine)
+    )
+    gates = masks[0].clone().requires_grad_()
+    loss, share = objective.backward({0: 1.0}, gates)[0]
+    return {
+        "bounds": objective.bounds(),
+        "hits": objective.hits(0, masks),
+        "share": torch.tensor(share),
+        "loss": torch.tensor(loss),
+        "gradient": gates.grad,
+        "leads": objective.pair_leads(0, masks),
+    }
+
+
+@pytest.mark.parametrize("donor", [*NAMES, "another model", "another model on the source"])
+@pytest.mark.parametrize("part", ["inside", "outside"])
+@pytest.mark.parametrize("at", [("x", "last"), ("all",)])
+def test_no_donor_depends_on_the_pieces_that_pairs_are_cut_into(tiny, other, donor, part, at):
+    """Prompts of several lengths, so that a piece has another padding than the whole; at `all` of
+    one length where a mean needs that."""
+    model = tiny("llama")
+    crossed = donor == "another model on the source"
+    given = donor if donor in NAMES else OtherModel(other, crossed)
+    one_length = at == ("all",) and donor == "mean"
+    made = of_one_length(at, given, n=7) if one_length else random_desideratum(at, 7, donor=given)
+    made = replace(made, part=part)
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(3, len(SearchSpace(at).sites(model.engine)), generator=generator)
+    whole = in_pieces_of(256, model, made, masks)
+    assert float(whole["leads"].std()) > 0.1
+    cut = in_pieces_of(3, model, made, masks)  # three, three and one
+    assert cut["bounds"] == whole["bounds"] and torch.equal(cut["hits"], whole["hits"])
+    for name in ("share", "loss", "gradient", "leads"):
+        torch.testing.assert_close(cut[name], whole[name], atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize("donor", ["mean", "resample"])
 def test_how_many_pairs_run_at_once_changes_no_circuit(planted, donor):
     train, _ = wired.task.suffices(at="last", donor=donor).sample(24, 0)
@@ -198,6 +249,26 @@ def test_another_model_everywhere_gives_its_logits(tiny, other, crossed):
     torch.testing.assert_close(made, wanted, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(made, mine, atol=0.1)
     check_donor(donor, model, random_desideratum(("x", "last"), n=4))
+
+
+def test_another_model_gives_its_own_where_prompts_begin_alike(tiny, other):
+    """What base and source have in common is not the same in two models."""
+    model, donor = tiny("llama"), OtherModel(other, crossed=True)
+    made = of_one_length(("all",), donor)
+    pairs = tuple(
+        replace(pair, base=Prompt(f"w1 w2 w3 {pair.base.text}"), source=Prompt(f"w1 w2 w3 {text}"))
+        for pair in made.pairs
+        for text in [pair.source.text]
+    )
+    batch = encode(model, [replace(made, pairs=pairs)])[0]
+    sites = all_sites(N_LAYERS, N_HEADS, ("all",))
+    # Where all is patched, what was computed before does not matter.
+    gates = torch.rand(3, len(sites), generator=torch.Generator().manual_seed(0))
+    found, whole = (
+        run(prepare(model, batch, sites, reuse=reuse), gates) for reuse in (True, False)
+    )
+    torch.testing.assert_close(found, whole, atol=1e-4, rtol=1e-4)
+    assert batch.base.tokens[:, :3].equal(batch.source.tokens[:, :3])
 
 
 def test_models_that_do_not_fit_are_refused_with_every_reason(tiny, planted):

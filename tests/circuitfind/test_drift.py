@@ -80,6 +80,13 @@ def test_pairs_are_matched_by_what_both_models_solve():
     assert "0 no longer come out and 9 newly do" in better[0]
 
 
+def test_pairs_that_one_report_did_not_score_are_not_compared():
+    """The first scored rows 7 to 198 and has the last seven wrong, the second rows 0 to 191."""
+    before = report(wrong=range(185, 192), missed=range(7), seen=210)
+    after = report(wrong=[], missed=range(203, 210), seen=210)
+    assert drifted(before, after) == drifted(after, before) == ()
+
+
 def test_six_pairs_lost_are_drift_and_five_are_chance():
     """By the exact sign test, two-sided: 5 of 5 has p = 0.0625. A second test, of what the model
     solves, is on Holm's account too, so that it takes seven."""
@@ -104,6 +111,10 @@ def test_a_model_that_solves_fewer_pairs_is_named():
     before, after = report(wrong=[], missed=[3]), report(wrong=[], missed=range(40))
     (words,) = drifted(before, after)
     assert words == "'follows x': the model solves 192 of 232 pairs now, before 192 of 193"
+    (words,) = drifted(after, before)
+    assert words == "'follows x': the model solves 192 of 193 pairs now, before 192 of 232"
+    # Of pairs that only one of them looked at nothing is known.
+    assert drifted(report(wrong=[], missed=[3]), report(wrong=[], missed=range(193, 233))) == ()
 
 
 def test_checks_drift_from_holding_to_failing_and_not_by_a_little():
@@ -111,6 +122,8 @@ def test_checks_drift_from_holding_to_failing_and_not_by_a_little():
     unsure = report(wrong=[], checks=[check("inconclusive"), check("holds", "groups")])
     assert drifted(before, unsure) == ()
     failing = report(wrong=[], checks=[check("fails")])
+    (words,) = drifted(failing, report(wrong=[], checks=[check("holds")]))
+    assert words == "the check 'leave one out' holds now, before it fails: so it is"
     assert drifted(before, failing) == (
         "the check 'leave one out' fails now, before it holds: so it is",
         "the check 'groups' was not made again",
@@ -129,8 +142,9 @@ def loss(mean, allowed=0.5, limit="l"):
 
 def test_a_limit_drifts_by_what_is_lost_on_average():
     before = report(wrong=[], loss=loss(0.2))
-    # Standard errors of 0.061 each, so that a difference of 0.2 is 2.3 of them.
+    # Standard errors of 0.061 each and 0.086 of the difference: 0.2 is 2.3 of those.
     assert drifted(before, report(wrong=[], loss=loss(0.3))) == ()
+    assert drifted(before, report(wrong=[], loss=loss(0.38))) == ()  # 2.1, of the 2.2 that it takes
     (words,) = drifted(before, report(wrong=[], loss=loss(0.42)))
     assert words == (
         "'follows x' loses 0.42 (0.32 to 0.52) of the 0.50 nats allowed now; before, it loses 0.20 "

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitfind.models.model import Tokens
 from circuitfind.objective.cost import Cost
 from circuitfind.objective.encoding import encode, token_of
 from circuitfind.objective.fitting import fit_to_tokenizer
 from circuitfind.objective.precheck import Solved, keep_known, keep_solved, precheck, solves
-from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, choice, fill, pool_of
+from desiderata import CausalModel, Claim, Desideratum, Pair, Prompt, Span, choice, fill, pool_of
 
 from .. import planted as wired
 from ..tiny import random_desideratum
@@ -67,6 +68,16 @@ def test_a_span_is_its_last_token_in_every_row(planted):
     assert words(batch.source, "x") == ["v3", "v7"]
 
 
+def test_a_span_is_the_tokens_that_cover_it_and_not_their_neighbours(planted):
+    """Where tokens touch, as in "k1v1": a neighbour ends where the span begins."""
+    prompt = Prompt("k1v1k2", (Span("a", 0, 2), Span("b", 2, 4), Span("c", 3, 5), Span("d", 4, 6)))
+    touching = Tokens((1, 2, 3), ((0, 2), (2, 4), (4, 6)))
+    assert [token_of(prompt, touching, name) for name in "abcd"] == [0, 1, 2, 2]
+    spaced = Tokens((1, 2), ((0, 2), (4, 6)))
+    with pytest.raises(LookupError, match="no token covers the span 'b'"):
+        token_of(prompt, spaced, "b")
+
+
 def test_an_answer_is_read_at_the_index_that_is_named(planted):
     rows = [pair("k1 v1 k2", "k2 v2", theirs=" v3"), pair("k3 k4", "k1 v2 k3 v4 k1")]
     batch = encode(planted, [desideratum(*rows, read="1")])[0]
@@ -81,6 +92,16 @@ def test_an_answer_is_read_at_the_index_that_is_named(planted):
     assert planted.tokenizer.convert_ids_to_tokens(ids) == ["v3"]
     last = encode(planted, [desideratum(*rows)])[0]
     assert last.base.reads is None and last.source.reads is None
+
+
+def test_an_answer_is_spelled_after_the_token_that_it_is_read_at(planted):
+    """After "k1" it would be "k1v2", and not after the whole prompt, which ends in a space."""
+    rows = [pair("k1 v1 ", "k2 v2 ", expected="v2")]
+    with pytest.raises(ValueError, match="'v2' merges with the end of its prompt"):
+        encode(planted, [desideratum(*rows, read="0")])
+    batch = encode(planted, [desideratum(*rows)])[0]
+    ids = batch.expected.spelling.ids[0, 0].tolist()
+    assert planted.tokenizer.convert_ids_to_tokens(ids) == ["v2"]
 
 
 def test_an_answer_is_read_after_a_span(planted):
@@ -113,6 +134,10 @@ def test_pairs_that_the_model_solves_are_solved_where_the_answer_is_read(planted
     rows = [pair(text, "k3 v3 k4 v4 k3 k4 k3", " v1", own, " v3") for own in (" v1", " v2")]
     batch = encode(planted, [desideratum(*rows, read="4")])[0]
     assert solves(planted, batch, Cost()).tolist() == [True, False]
+    # The source counts too, where its answer is given.
+    rows = [replace(rows[0], source_answer=theirs) for theirs in (" v3", " v4", None)]
+    batch = encode(planted, [desideratum(*rows, read="4")])[0]
+    assert solves(planted, batch, Cost()).tolist() == [True, False, True]
 
 
 def test_a_mean_at_all_needs_prompts_of_one_length(planted):
@@ -135,6 +160,11 @@ def test_taking_rows_drops_columns_that_only_padding_filled(planted):
     assert alone.source.tokens.shape == (1, 5)
     assert alone.base.columns["last"].tolist() == [0]
     assert alone.desideratum.pairs == batch.desideratum.pairs[1:]
+    turned = batch.take([1, 0])
+    assert turned.base.tokens.shape == (2, 3) and turned.source.tokens.shape == (2, 5)
+    assert turned.base.tokens[1].tolist() == batch.base.tokens[0].tolist()
+    assert turned.base.attends.tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert turned.base.columns["last"].tolist() == [2, 2]
 
 
 def test_every_problem_is_told_at_once(planted):
@@ -161,6 +191,16 @@ def test_an_answer_that_merges_with_its_prompt_is_refused(planted):
 def test_all_needs_even_lengths(planted):
     with pytest.raises(ValueError, match="1 of 2 pairs differ, such as 'k1 k2' and 'k3'"):
         encode(planted, [desideratum(pair("k1 k2", "k3"), pair("k1", "k2"), at=("all",))])
+    with pytest.raises(ValueError, match="2 of 2 pairs differ, such as 'k3' and 'k1 k2'"):
+        encode(planted, [desideratum(pair("k3", "k1 k2"), pair("k1 v1", "k2"), at=("all",))])
+
+
+def test_a_donor_at_all_needs_prompts_as_long_as_the_bases(planted):
+    """Two sources of lengths of their own take each other's: one longer, one shorter."""
+    rows = pair("k1 k2", "k3 k4"), pair("k1", "k2")
+    with pytest.raises(ValueError, match="for 2 of 2 pairs there is none"):
+        encode(planted, [desideratum(*rows, at=("all",), donor="resample")])
+    encode(planted, [desideratum(*rows, rows[0], rows[1], at=("all",), donor="resample")])
 
 
 def test_unknown_spans_list_the_known(planted):
@@ -212,6 +252,11 @@ def test_only_pairs_that_the_model_solves_are_kept(planted):
     kept, counts = keep_solved(planted, [batch], 4, Cost())
     assert kept[0].desideratum.pairs == good.pairs[5:9]
     assert (counts[0].solved, counts[0].n) == (7, 12)
+    # Looked at are no more than it takes: a turn of 16, of 36 pairs.
+    many = encode(planted, [replace(good, pairs=good.pairs * 3)])[0]
+    kept_of_many, counts = keep_solved(planted, [many], 4, Cost())
+    assert (counts[0].solved, counts[0].n, len(kept_of_many[0])) == (16, 16, 4)
+    kept, counts = keep_solved(planted, [batch], 4, Cost())
     # What is known of the pairs gives the same without a run, the unsolved ones first too.
     order = [11, 0, 10, 1, 2, 9, 3, 8, 7, 4, 5, 6]
     shuffled = batch.take(order)
@@ -230,3 +275,6 @@ def test_a_task_that_the_model_fails_is_refused_with_its_interval(tiny):
     assert len(problems) == 1
     assert "there is no behaviour to explain" in problems[0]
     assert precheck(model, [Solved("d", 10, 9)]) == []
+    # A half is enough, and less is not, however few the pairs are.
+    assert precheck(model, [Solved("d", 10, 5)]) == []
+    assert len(precheck(model, [Solved("d", 10, 4), Solved("e", 10, 1)])) == 2

@@ -24,9 +24,10 @@ from circuitfind.objective.objective import Objective
 from circuitfind.search import candidate_sites, positions_of
 from circuitfind.validate import CheckInputs, validate
 from circuitfind.validate.ablation import WORDS, Ablated, Outcome, ablate
-from circuitfind.validate.behaviour import differences
+from circuitfind.validate.behaviour import cannot_divide, differences
 from circuitfind.validate.checks.completeness import (
     check_completeness,
+    judge_size,
     measure_completeness,
     remove,
 )
@@ -44,6 +45,7 @@ from circuitfind.validate.checks.faithfulness import (
     judge_faithfulness,
     measure_faithfulness,
 )
+from circuitfind.validate.inputs import PAIRS_COMPARED
 
 TRUE, HALF, WRONG = ("a1.h0", "a1.h1"), ("a1.h0",), ("a1.h2", "a1.h3")
 CANDIDATES = all_sites(2, 4, ["last"])  # of the planted model
@@ -181,6 +183,27 @@ def test_flips_decide_too(lost, verdict):
     assert (row["flips_low"], row["flips_high"]) == interval(lost, 64)
 
 
+def test_what_the_model_had_wrong_is_no_flip():
+    """In 20 pairs neither is right, in 5 others only the circuit, in 3 only the model."""
+    right = torch.ones(3, 64, dtype=torch.bool)
+    right[:2, :20] = False
+    right[0, 20:25] = False
+    right[1, 25:28] = False
+    made = replace(outcome(noisy(4.0), noisy(4.0, seed=1), noisy(0.0, seed=2)), right=right)
+    row = measure_faithfulness("source", made, 0)
+    assert (row["flips"], row["verdict"]) == (3 / 64, "holds")
+
+
+def test_an_effect_to_divide_by_may_have_either_sign():
+    for empty in (0.0, 3.0):
+        assert cannot_divide(noisy(1.5), noisy(empty, seed=1), 0, "nats") == ""
+    words = cannot_divide(noisy(1.5), noisy(1.5, seed=1), 0, "nats")
+    assert "changes the lead of the right answer by" in words and "nats" in words
+    # Surely not 0, and yet no more than rounding.
+    assert "cannot be told" in cannot_divide(np.full(64, 5e-4), np.zeros(64), 0, "nats")
+    assert "7 pairs are too few" in cannot_divide(np.ones(7), np.zeros(7), 0, "nats")
+
+
 def test_where_ablating_everything_changes_nothing_f_is_refused():
     made = outcome(noisy(1.0), noisy(1.0, seed=1), noisy(1.0, seed=2))
     found = judge_faithfulness([measure_faithfulness("mean", made, 0)])
@@ -211,6 +234,33 @@ def test_nothing_is_said_of_all_sites(subjects):
     for check in CHECKS[:2]:
         found = check(whole)
         assert found.verdict == "inconclusive" and "every candidate" in found.says
+
+
+def test_the_divergence_is_from_the_untouched_output(subjects):
+    """KL(untouched || ablated), which the other way round is another number."""
+    subject = subjects["half"]
+    made = ablate(subject, "zero")
+    rows = torch.stack([torch.ones_like(subject.membership), subject.membership])
+    (output,) = (
+        torch.cat([piece.output for piece in found], 1)
+        for found in made.objective.passes([0], rows)
+    )
+    whole, ablated = output.double().log_softmax(-1)
+    forth, back = ((p.exp() * (p - q)).sum(-1) for p, q in ((whole, ablated), (ablated, whole)))
+    found = made.outcome(rows).divergence
+    torch.testing.assert_close(found[1], forth.float(), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found[0], torch.zeros(64), atol=1e-5, rtol=0.0)
+    assert not torch.allclose(back.float(), found[1], atol=0.5)
+
+
+def test_the_mean_of_an_ablation_is_over_bases_and_sources(subjects):
+    (batch,) = ablate(subjects["true"], "mean").objective.batches
+    pairs = batch.desideratum.pairs
+    texts = {prompt.text for pair in pairs for prompt in (pair.base, pair.source)}
+    assert len(batch.donated.tokens) == len(texts) > len(pairs)
+    assert {tuple(row) for row in batch.donated.tokens.tolist()} == {
+        tuple(row) for side in (batch.base, batch.source) for row in side.tokens.tolist()
+    }
 
 
 def test_an_ablation_is_made_once_and_shares_what_was_run(subjects):
@@ -249,6 +299,26 @@ def test_ablated_are_some_of_each_answer_wherever_it_is_read():
     assert counts.keys() == possible and max(counts.values()) - min(counts.values()) <= 1
     whole = ablate(subject, "source", 40).outcome(torch.ones(1, len(subject.membership)))
     assert whole.difference.shape == (1, 40) and bool(whole.right.all())
+
+
+def test_pairs_whose_answers_are_the_same_are_not_ablated(subjects):
+    """Of them nothing could be lost."""
+    subject = subjects["true"]
+    made = subject.objective.desiderata[0]
+    alike = tuple(replace(pair, source_answer=pair.base_answer) for pair in made.pairs[::2])
+    mixed = [replace(made, pairs=pairs) for pairs in ((*made.pairs[1::2], *alike), alike)]
+    for desideratum, words in zip(mixed, ("", "no pair's source has another"), strict=True):
+        objective = Objective(
+            subject.model, encode(subject.model, [desideratum]), subject.objective.sites
+        )
+        other = replace(subject, objective=objective, ablated={})
+        if words:
+            with pytest.raises(ValueError, match=words):
+                ablate(other, "source")
+        else:
+            (batch,) = ablate(other, "source").objective.batches
+            assert len(batch) == 32
+            assert all(p.source_answer != p.base_answer for p in batch.desideratum.pairs)
 
 
 @pytest.mark.parametrize("donor", ["zero", "mean", "source"])
@@ -345,6 +415,27 @@ def test_the_worst_part_is_measured_on_pairs_that_did_not_choose_it(wired_rows):
     assert worst["where_chosen"] == max(row["where_chosen"] for row in wired_rows)
 
 
+class Lucky(Ablated):
+    """In every other pair site 2 does all, or site 8 in its place; in the others site 0 does, or
+    site 9 in its place where 2 is there too."""
+
+    def outcome(self, membership):
+        x = membership.T
+        made = torch.maximum(x[0], x[9] * x[2])[:, None].repeat(1, 32)
+        made[:, ::2] = torch.maximum(x[2], x[8])[:, None]
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+def test_the_worst_part_is_not_chosen_by_what_it_is_measured_to_be(subjects):
+    """Without 2 all is lost in the pairs that choose, and nothing in the others; without 0 it is
+    the other way round."""
+    subject = replace(subjects["true"], membership=(torch.arange(10) < 7).float())
+    rows = measure_completeness(subject, Lucky("source", subject.objective))
+    [worst] = [row for row in rows if row["worst"]]
+    assert (worst["where_chosen"], worst["difference"]) == (1.0, 0.0)
+    assert max(row["difference"] for row in rows) == 1.0
+
+
 def test_parts_are_taken_from_the_circuit_and_from_the_model(subjects):
     subject = subjects["true"]
     ablated, part = ablate(subject, "source"), frozenset(subject.members[:1])
@@ -397,6 +488,87 @@ def test_the_curve_of_the_true_circuit_rises_at_once(subjects):
     assert found.low < found.value < found.high
     assert "level of sites, not to be compared" in found.says
     json.dumps(found.details, allow_nan=False)
+
+
+class Inhibited(Ablated):
+    """Site 0 gives twice the behaviour, and site 1 takes half of that away again."""
+
+    def outcome(self, membership):
+        n = sum(map(len, self.objective.batches))
+        given, taken = 1 + 0.2 * torch.rand(2, n, generator=torch.Generator().manual_seed(0))
+        made = 2 * membership[:, :1] * given - membership[:, 1:2] * taken
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+class Halved(Ablated):
+    """In the even pairs site 3 gives the behaviour, in the odd ones site 4."""
+
+    def outcome(self, membership):
+        pairs = [pair for batch in self.objective.batches for pair in batch.desideratum.pairs]
+        even = torch.tensor([pair.base_inputs["even"] for pair in pairs])
+        x = membership.T
+        made = torch.where(even, x[3][:, None], x[4][:, None]) + 0.1 * x[0][:, None]
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+def test_sites_are_not_ranked_on_the_pairs_that_measure_them(subjects):
+    """Site 3 comes next to the circuit by the even pairs, and does nothing in the odd ones."""
+    subject = subject_of("planted", [str(CANDIDATES[0].component)], scores=(1.0,))
+    whole = ablate(subject, "source").objective
+    (batch,) = whole.batches
+    pairs = tuple(
+        replace(pair, base_inputs={"even": row % 2 == 0})
+        for row, pair in enumerate(batch.desideratum.pairs)
+    )
+    batch = replace(batch, desideratum=replace(batch.desideratum, pairs=pairs))
+    made = Halved("source", Objective(subject.model, [batch], whole.sites))
+    found = check_curve(replace(subject, ablated={("source", PAIRS_COMPARED): made}))
+    f = [row["f"] for row in found.details if row["ranking"] == "signed"]
+    # Two sites at a fifth: the circuit's, which gives a tenth, and site 3.
+    assert f[7] == pytest.approx(0.1 / 1.1) and f[-1] == pytest.approx(1.0)
+
+
+class Noisy(Ablated):
+    """Sites 0 and 1 give half of the behaviour each; outside them only noise."""
+
+    def outcome(self, membership):
+        x, noise = membership.T, torch.randn(64, generator=torch.Generator().manual_seed(1))
+        made = (x[0] + x[1])[:, None] / 2 + 0.2 * x[9][:, None] * noise
+        return Outcome(made, torch.zeros_like(made), made > 0, made > 0)
+
+
+def test_a_difference_that_may_have_either_sign_may_be_none(subjects):
+    subject = replace(subjects["true"], membership=(torch.arange(10) < 2).float())
+    made = {
+        (donor, PAIRS_COMPARED): Noisy(donor, subject.objective) for donor in ("source", "mean")
+    }
+    found = check_completeness(replace(subject, ablated=made))
+    assert 0.0 == found.low < found.value < found.high < 0.2
+    (row,) = (one for one in found.details if one["worst"] and one["donor"] == "source")
+    assert row["low"] < 0 < row["high"] and found.high == max(-row["low"], row["high"])
+
+
+def test_a_difference_is_judged_by_its_whole_interval():
+    for low, high, verdict in (
+        (0.0, 0.19, "holds"),
+        (0.1, 0.21, "inconclusive"),
+        (0.3, 0.4, "inconclusive"),
+        (0.4, 0.9, "inconclusive"),
+        (0.51, 0.6, "fails"),
+    ):
+        assert judge_size(low, high) == verdict
+
+
+def test_more_than_all_of_the_behaviour_counts_against_a_ranking():
+    """With f = 2 at a tenth of the sites: 0.074 where nothing is kept, and as much again there."""
+    first, second = (str(site.component) for site in CANDIDATES[:2])
+    subject = subject_of("planted", [first, second], scores=(1.0, 0.5))
+    made = Inhibited("source", ablate(subject, "source").objective)
+    found = check_curve(replace(subject, ablated={("source", PAIRS_COMPARED): made}))
+    f = [row["f"] for row in found.details if row["ranking"] == "signed"]
+    assert f == pytest.approx([0] * 6 + [2, 1, 1, 1], abs=0.05)
+    assert found.value == pytest.approx(0.074 + 0.075, abs=0.005)
+    assert 0.14 < found.low < found.value < found.high < 0.16
 
 
 def test_idle_heads_in_front_do_worse_than_chance():

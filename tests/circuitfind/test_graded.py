@@ -62,6 +62,34 @@ def test_the_loss_is_the_difference_of_preferences(tiny, part, limit):
     assert torch.equal(objective.hits(0, masks), lost <= allowed)
 
 
+def test_the_preference_is_over_the_sources_answer_or_the_best_other(tiny):
+    """The best other where the source's answer is not known, or the same as the base's."""
+    model, made = tiny("llama"), kept(preference(within=0.1), n=3)
+    answers = (" w4", None, made.pairs[2].base_answer)
+    pairs = tuple(
+        replace(pair, source_answer=word) for pair, word in zip(made.pairs, answers, strict=True)
+    )
+    batch = encode(model, [replace(made, pairs=pairs)])[0]
+    output = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(0))
+    wanted = torch.empty(2, 3)
+    for row, pair in enumerate(pairs):
+        own = model.tokenizer.convert_tokens_to_ids(str(pair.base_answer).strip())
+        others = [word for word in range(32) if word != own]
+        against = others if row else model.tokenizer.convert_tokens_to_ids(["w4"])
+        wanted[:, row] = output[:, row, own] - output[:, row, against].amax(-1)
+    assert len({pair.base_answer for pair in pairs} | {" w4"}) == 4
+    torch.testing.assert_close(preferences(batch, output), wanted)
+
+
+def test_the_spread_at_a_limit_is_a_quarter_of_the_room_at_most():
+    even = torch.tensor([3.0, 5.0] * 8)
+    made = Graded(preference(share=0.9), even)
+    assert made.spread == pytest.approx(0.1 * float(even.double().std()) / 4 / 16**0.5)
+    one = torch.tensor([100.0, *[0.0] * 7])
+    assert Graded(preference(share=0.9), one).spread == pytest.approx(0.1 / 4)
+    assert Graded(preference(share=0.9), torch.zeros(8)).spread == 0.0
+
+
 def test_the_distribution_is_kept_by_its_divergence(tiny):
     model, sites = tiny("llama"), all_sites(N_LAYERS, N_HEADS, ("last",))
     batch = encode(model, [kept(distribution(within=0.05))])[0]
@@ -158,6 +186,18 @@ def test_one_pair_tells_nothing_and_equal_ones_everything():
     ) and few.words == "loses 0.10 of the 0.50 nats allowed"
 
 
+def test_that_one_of_five_limits_is_broken_is_tested_at_the_level_of_all():
+    """Two standard errors above the limit: enough at 5 %, which takes 1.67, not at 1 %."""
+    spread = np.random.default_rng(0).normal(0, 0.5, 64)
+    over = (spread - spread.mean()) / spread.std(ddof=1) / 8
+    lost = 0.5 + 2 / 64 + over * 1.0
+    graded = Graded(preference(within=0.5), torch.full((64,), 4.0))
+    assert lost.mean() - 0.5 == pytest.approx(2 * lost.std(ddof=1) / 8)
+    alone, of_five = (judge_loss(graded, lost, "nats", 0, among=n) for n in (1, 5))
+    assert (alone.verdict, of_five.verdict) == ("fails", "inconclusive")
+    assert (alone.low, alone.high) == (of_five.low, of_five.high)
+
+
 @pytest.mark.parametrize("skewed", [False, True])
 def test_the_bounds_of_a_mean_miss_it_as_often_as_they_may(skewed):
     """At 5 % each, on samples of 64: at the limit, so often a verdict is given that is wrong."""
@@ -167,6 +207,15 @@ def test_the_bounds_of_a_mean_miss_it_as_often_as_they_may(skewed):
         low, high = mean_bounds(sample, seed)
         missed += (high < 1, low > 1)
     assert (missed / 300 < 0.09).all() and missed.sum() > 5
+
+
+def test_bounds_of_a_mean_are_students_at_the_least():
+    """On few pairs the normal's quantile would be too near: 1.89 and not 1.64 errors on eight."""
+    for seed in range(20):
+        sample = np.random.default_rng(seed).normal(1, 1, 8)
+        error = stats.t.ppf(0.95, 7) * sample.std(ddof=1) / 8**0.5
+        low, high = mean_bounds(sample, seed)
+        assert low <= sample.mean() - error + 1e-9 and high >= sample.mean() + error - 1e-9
 
 
 def test_skewed_losses_are_called_small_less_often_than_by_students_bounds():

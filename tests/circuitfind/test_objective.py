@@ -5,13 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitfind.mediators.space import all_sites
 from circuitfind.objective import patching
 from circuitfind.objective.encoding import encode
+from circuitfind.objective.mask import Mask
 from circuitfind.objective.objective import Objective
 from circuitfind.runs.settings import Settings
 from circuitfind.search import candidate_sites
 
 from .. import planted as wired
+from ..tiny import N_HEADS, N_LAYERS, random_desideratum
 
 
 @pytest.mark.parametrize("most", [1, 5])
@@ -35,7 +38,9 @@ def test_fewer_pairs_at_once_change_nothing_but_the_width_of_passes(planted, mos
         )
 
 
-@pytest.mark.parametrize(("most", "n", "left"), [(8, 20, 16), (8, 4, 8), (8, 99, 40), (64, 8, 40)])
+@pytest.mark.parametrize(
+    ("most", "n", "left"), [(8, 20, 16), (8, 16, 16), (8, 4, 8), (8, 99, 40), (64, 8, 40)]
+)
 def test_the_first_pairs_are_taken_as_they_are_prepared(planted, most, n, left):
     batches = encode(planted, wired.claim.sample(40, 0)[1])
     sites = candidate_sites(planted, [batch.desideratum for batch in batches])
@@ -74,6 +79,30 @@ def test_desiderata_in_one_pass_are_what_they_are_alone(planted, monkeypatch):
     (alone, *first), (together, *second) = found
     assert (alone, together) == (len(desiderata), 1)
     torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+
+
+def test_what_sites_write_in_base_prompts_leaves_padding_out(tiny):
+    """At `all` a row for every token of every prompt; prompts here have several lengths."""
+    batches = encode(tiny("llama"), [random_desideratum(("all",))])
+    sites = all_sites(N_LAYERS, N_HEADS, ("all",))
+    attends = batches[0].base.attends
+    assert not attends.all()
+    together = Objective(tiny("llama"), batches, sites).activations()
+    assert {len(rows) for rows in together} == {int(attends.sum())}
+    one_by_one = [
+        Objective(tiny("llama"), [batches[0].take([row])], sites).activations()
+        for row in range(len(attends))
+    ]
+    for rows, alone in zip(together, zip(*one_by_one, strict=True), strict=True):
+        torch.testing.assert_close(rows, torch.cat(alone), atol=1e-4, rtol=1e-4)
+
+
+def test_a_site_with_half_a_membership_is_no_member():
+    sites = all_sites(1, 2, ("last",))
+    mask = Mask(sites, torch.tensor([0.5, 0.51, 1.0]))
+    assert mask.hard().membership.tolist() == [0.0, 1.0, 1.0]
+    assert mask.members() == sites[1:] and mask.hard().members() == mask.members()
+    assert mask.hard(0.51).membership.tolist() == [0.0, 0.0, 1.0]
 
 
 def test_the_setting_reaches_the_model():

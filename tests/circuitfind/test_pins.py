@@ -133,6 +133,10 @@ def test_what_is_decided_moves_no_bound(planted, train):
     plain = Objective(planted, batches, sites)
     fixed = Objective(planted, batches, sites, decided={sites[0]: 1.0, sites[-3]: 0.0})
     assert fixed.bounds() == plain.bounds()
+    # Nor does what carries all of the answer, by which both ends would be alike.
+    for share in (0.0, 1.0):
+        carriers = Objective(planted, batches, sites, decided=dict.fromkeys(CIRCUIT, share))
+        assert carriers.bounds() == plain.bounds()
     assert fixed.sites == sites[1:-3] + sites[-2:]
     free = torch.rand(3, 8, generator=torch.Generator().manual_seed(0)).round()
     whole = torch.cat([torch.ones(3, 1), free[:, :6], torch.zeros(3, 1), free[:, 6:]], dim=1)

@@ -8,7 +8,13 @@ from circuitfind.objective.intervals import interval
 from circuitfind.validate import CHECKS, QUESTIONS, Card, Finding
 from circuitfind.validate.checks.satisfaction import judge, pairs_to_hold
 from circuitfind.validate.finding import DesideratumScore
-from circuitfind.validate.questions import OF_CHECK, look_of, question_of, verdict_words
+from circuitfind.validate.questions import (
+    OF_CHECK,
+    look_of,
+    question_of,
+    short_of,
+    verdict_words,
+)
 
 
 def score(hits, n=192, need=0.95, name="follows x", **changes):
@@ -114,6 +120,21 @@ def test_a_miss_within_the_error_is_undecided_and_no_success():
     assert card(hits=160).headline.startswith(
         "not satisfied: 'follows x' reaches 0.833 of the 0.950 it needs; "
     )
+
+
+def test_the_reason_is_the_widest_miss_and_not_the_lowest_score():
+    near = score(150, need=0.8, name="keeps y")  # 0.781 of 0.8
+    wide = score(170)  # 0.885 of 0.95
+    assert short_of([near, wide]) == f"{wide} (and 1 more)"
+    assert short_of([near]) == str(near) and short_of([score(192)]) == ""
+
+
+def test_where_one_desideratum_of_two_fails_the_claim_is_not_satisfied():
+    leaks = found("pairs", "fails", "leaks")
+    sound = Card((score(192), score(192, name="keeps y")), (leaks,))
+    assert sound.headline.startswith("satisfied, but not soundly: leaks; ")
+    short = Card((score(192), score(100, name="keeps y")), (leaks,))
+    assert short.headline.startswith("not satisfied: leaks; ")
 
 
 def test_without_a_search_for_rivals_the_circuit_is_not_called_the_only_one():

@@ -277,6 +277,63 @@ def test_which_circuits_hold_is_known_without_scoring_all_on_everything(planted)
     assert one.reaching(circuits) == expected and other.reaching([]) == []
 
 
+def tried(seen):
+    """Trials of two live desiderata and one that is not, with these slacks and satisfactions."""
+    nobody = Objective.__new__(Objective)  # what was tried needs no run
+    rows = {
+        frozenset(members): (clear, torch.tensor([*row, float("nan")]))
+        for members, (clear, *row) in seen.items()
+    }
+    return Trials(nobody, (), (), (0, 1), rows)
+
+
+def test_the_best_trial_is_the_smallest_that_holds_or_the_nearest():
+    far, near, exact, roomy = (2,), (0,), (0, 1), (0, 1, 2)
+    seen = {roomy: (0.3, 1.0, 1.0), exact: (0.0, 0.9, 0.9), near: (-0.1, 0.8, 0.9)}
+    made = tried({far: (-0.4, 0.5, 0.9), **seen})
+    assert made.best() == frozenset(exact) and made.holds(frozenset(exact))
+    assert made.best(size=1) == frozenset(near) and not made.holds(frozenset(near))
+    assert tried({far: (-0.4, 0.5, 0.9), near: seen[near]}).best() == frozenset(near)
+    # As large and as good: the first in order, so that the order of trials decides nothing.
+    assert tried({(4, 5): (0.1, 1.0, 1.0), (3, 9): (0.1, 1.0, 1.0)}).best() == frozenset((3, 9))
+
+
+def test_what_a_member_is_worth_is_the_mean_over_desiderata():
+    """Only live desiderata count; the others have no numbers here."""
+    made = tried({(3, 7): (0.0, 1.0, 0.9), (7,): (-0.6, 0.4, 0.9), (3,): (-0.1, 0.9, 0.8)})
+    worth = made.losses(frozenset((3, 7)))
+    torch.testing.assert_close(worth, torch.tensor([0.3, 0.1]))
+
+
+class _Given(Objective):
+    """Desiderata whose satisfactions are given for each circuit, by its only site."""
+
+    def __init__(self, senses, table) -> None:
+        made = wired.claim.sample(2, 0)[0][0]
+        self.made, self.table = tuple(replace(made, sense=sense) for sense in senses), table
+        self.sites, self.scored = tuple(range(len(table))), []
+
+    @property
+    def desiderata(self):
+        return self.made
+
+    def scores(self, membership, only=None):
+        self.scored.append((only, len(membership)))
+        return torch.tensor(self.table)[membership.argmax(dim=1)]
+
+
+def test_a_circuit_just_at_one_bound_has_to_reach_the_next_one_too():
+    """What follows is scored first, and what falls short of it no further."""
+    table = [[0.2, 0.95], [1.0, 0.95], [1.0, 0.94]]  # of the keeps, of the follows
+    objective = _Given(("keeps", "follows"), table)
+    bounds = (Bound(0.0, 1.0, 0.9, False, False), Bound(0.0, 1.0, 0.95, False, False))
+    made = Trials(objective, bounds, (0.0, 0.0), (0, 1))
+    one, two, three = (frozenset((site,)) for site in range(3))
+    assert made.reaching([one, two, three]) == [two]
+    assert objective.scored == [([1], 3), ([0], 2)]
+    assert made.holds(two) and made.seen[two][0] == 0.0
+
+
 class _ByCount(Trials):
     """Trials in which each of the sites 0 to 99 brings a circuit nearer by this much."""
 

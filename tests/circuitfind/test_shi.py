@@ -1,5 +1,7 @@
 """The tests of Shi et al. 2024, and necessity: known numbers, circuits known right and wrong."""
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -132,6 +134,9 @@ def test_always_a_hair_less_is_no_failure():
     assert little.says.endswith("too little for a failure, which takes 2.000")
     assert judge_equivalence(model, model - 2.1, empty).verdict == "fails"
     assert judge_equivalence(model, model + 2.1, empty).verdict == "fails"
+    # Of ten that the model scores, five are there whatever is ablated.
+    assert judge_equivalence(model, model - 1.1, empty + 5).verdict == "fails"
+    assert judge_equivalence(model, model - 0.9, empty + 5).verdict == "inconclusive"
 
 
 def test_ties_are_half_wins_and_rounding_is_a_tie():
@@ -244,6 +249,13 @@ def test_few_references_cannot_flag():
     assert judge_inflated(names[:2], np.array([9.0, 1.0]), 1).verdict == "inconclusive"
 
 
+def test_a_member_that_ties_with_a_reference_is_missed_no_more():
+    """One idle site among a hundred others: all cost nothing alike."""
+    found = judge_inflated([str(n) for n in range(101)], np.zeros(101), 1)
+    assert (found.verdict, found.value) == ("fails", 0.0)
+    assert found.details[0]["wins"] == 0
+
+
 def test_losses_are_mean_squares_without_rounding():
     scores = np.array([[1.0, 2.0], [4.0, -2.0], [1.0 + 1e-6, 2.0]])
     assert removal_losses(scores).tolist() == [12.5, 0.0]
@@ -283,6 +295,25 @@ def test_padding_is_flagged(padded):
     flags = {row["site"]: row["flagged"] for row in found.details if row["of"] == "member"}
     assert flags == {"a0.h1@last": True, "a1.h0@last": False, "a1.h1@last": False}
     assert check_equivalence(padded).verdict == "holds"
+
+
+def test_answers_that_the_model_had_wrong_do_not_stay_right(quiet):
+    """A third of the pairs names the source's answer as the base's. Without the circuit the base
+    gives it, since the source brings it."""
+    (made,) = [one for one in wired.claim.sample(64, 0)[1] if one.sense == "follows"][:1]
+    turned = tuple(
+        replace(pair, base_answer=pair.source_answer, source_answer=pair.base_answer)
+        if row % 3 == 0
+        else pair
+        for row, pair in enumerate(made.pairs)
+    )
+    batches = encode(quiet.model, [replace(made, pairs=turned)])
+    objective = Objective(quiet.model, batches, quiet.objective.sites)
+    found = check_necessity(
+        replace(quiet, objective=objective, bounds=objective.bounds(), ablated={})
+    )
+    words = re.search(r"0 of (\d+) right answers stay right", found.says)
+    assert words and 16 <= int(words[1]) < 32, found.says
 
 
 def test_what_does_nothing_is_not_necessary():

@@ -1,5 +1,6 @@
 """The validator, on a circuit that is known to be right and on ones that are known not to be."""
 
+from dataclasses import replace
 from math import inf, nextafter
 
 import pytest
@@ -17,10 +18,12 @@ from circuitfind.validate import DesideratumScore, card_from_json, validate
 from circuitfind.validate.checks.leave_one_out import (
     MATERIAL,
     effect_of_removal,
+    judge_removals,
     pairs_to_tell,
 )
 from circuitfind.validate.checks.satisfaction import judge
 from circuitfind.validate.makeup import random_circuits
+from circuitfind.validate.scores import score_desiderata
 from circuitfind.validate.thresholds import holm
 
 from .. import planted as wired
@@ -120,6 +123,36 @@ def test_satisfaction_holds_where_the_whole_interval_does(hits, verdict):
     )
     found = judge([score])
     assert (found.verdict, found.value) == (verdict, hits / 100)
+
+
+def test_pairs_that_are_all_there_are_have_no_interval(planted, held_out):
+    sites = candidate_sites(planted, held_out)
+    half = torch.tensor([float(site.component == head(1, 0)) for site in sites])
+    for every in (True, False):
+        desiderata = [replace(one, every=every) for one in held_out]
+        objective = Objective(planted, encode(planted, desiderata), sites)
+        score = score_desiderata(objective, objective.bounds(), half)[0]
+        assert 0 < score.satisfaction < 0.5 and score.every is every
+        ends = (score.satisfaction,) * 2 if every else interval(96 - len(score.wrong), 96)
+        assert (score.low, score.high) == ends
+
+
+def test_removals_are_tested_over_sites_and_desiderata():
+    """Six pairs lost and none won has p = 0.016: enough among two tests, not among ten."""
+    lost = {"follows x": (6, 0, 192)}
+    others = {f"keeps {n}": (0, 0, 192) for n in range(4)}
+    few = judge_removals({"a0.h0": lost, "a0.h1": lost})
+    many = judge_removals({"a0.h0": lost | others, "a0.h1": lost | others})
+    assert (few.verdict, few.value) == ("holds", 1.0)
+    assert (many.verdict, many.value) == ("inconclusive", 0.0)
+    assert "Holm over 10" in many.says
+
+
+def test_no_member_of_a_broken_circuit_is_called_idle():
+    changes = {"a0.h0": {"x": (0, 0, 192)}, "a0.h1": {"x": (50, 0, 192)}}
+    assert judge_removals(changes).verdict == "fails"
+    broken = judge_removals(changes, ["x"])
+    assert broken.verdict == "inconclusive" and "does not reach 'x'" in broken.brief
 
 
 def test_an_idle_member_is_found_out(cards):
