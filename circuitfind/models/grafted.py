@@ -30,8 +30,7 @@ necessary, and the mixer must stay out.
 - complete, that is, where everything outside takes the source's state and the base's answer stays:
   both of them, and where a carrier sits at the last token the head that copies the asked key there,
   or that carrier would look for the source's key;
-- of the whole answer (`both`): the right carrier beside; with a mixer that one, and either carrier of
-  each part.
+- of the whole answer (`both`), where there is no mixer: the right carrier beside.
 
 A seed draws which of the host's heads are given up.
 """
@@ -125,10 +124,13 @@ def roles_of(grafted: Grafted) -> Roles:
     carriers = rng.sample(early, grafted.parts)
     away = range(1, grafted.parts, 2) if grafted.places == 2 else ()
     *movers, right = rng.sample(late, len(away) + 1)
-    more = rng.sample([one for one in early if one not in carriers], grafted.mixers * len(carriers))
+    seconds: list[Component] = []
     fetcher, mixer = None, None
     if grafted.mixers:
-        fetcher = rng.choice([one for one in early if one not in (*carriers, *more)])
+        for carrier in carriers:  # of the same layer, so that both are as loud
+            free = [one for one in early if one.layer == carrier.layer]
+            seconds.append(rng.choice([one for one in free if one not in (*carriers, *seconds)]))
+        fetcher = rng.choice([one for one in early if one not in (*carriers, *seconds)])
         mixer = rng.choice([one for one in late if one not in (*movers, right)])
     return Roles(
         before=before,
@@ -136,7 +138,7 @@ def roles_of(grafted: Grafted) -> Roles:
         carriers=tuple(carriers),
         movers=dict(zip(away, movers, strict=True)),
         right=right,
-        seconds=tuple(more),
+        seconds=tuple(seconds),
         fetcher=fetcher,
         mixer=mixer,
     )
@@ -146,15 +148,13 @@ def grafted_truth(grafted: Grafted, claim: str = "claim") -> Circuits:
     """Every smallest circuit of a claim of tasks/grafted.py, by construction.
 
     Raises:
-        LookupError: another claim.
+        LookupError: another claim, or one whose truth is not known for this model.
     """
     if claim not in CLAIMS:
         raise LookupError(f"no truth for {claim!r}; it is known for {', '.join(CLAIMS)}")
     roles = roles_of(grafted)
-    if claim == "both" and roles.mixer is not None:
-        pairs = zip(roles.carriers, roles.seconds, strict=True)
-        voters = [(*one, roles.mixer) for one in product(*pairs)]
-        return tuple(frozenset(Site(member, "last") for member in one) for one in voters)
+    if claim == "both" and grafted.mixers:
+        raise LookupError("no truth for 'both' where a mixer carries both values")
     here = [
         Site(one, "last") for part, one in enumerate(roles.carriers) if part not in roles.movers
     ]

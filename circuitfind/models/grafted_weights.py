@@ -30,7 +30,7 @@ HOST_WIDTH, HOST_HEAD, D_HEAD, D_MLP = 64, 8, 16, 128
 LARGE, WRITE, SHARP, LOUD = 6.0, 0.6, 60.0, 40.0
 BABBLE = 0.1  # how loudly the host speaks beside it
 BOOST = 2.0  # of what is handed on, which comes later into a larger stream
-MIXED, MIXED_RIGHT = 4.0, 4.0  # of what a mixer copies, which looks at two tokens
+MIXED, MIXED_RIGHT = 5.0, 14.0  # of what a mixer copies, which looks at two tokens
 LEVEL = 10.0  # how sharply it looks: so that neither takes all
 ASKED_AT, LAST = 4, 5  # tokens
 
