@@ -1,7 +1,8 @@
 """`constrained`: the fewest sites such that every desideratum reaches its bound.
 
-First tried: the sites by one gradient (`attribution`), cut where it falls off most steeply. Where
-such a circuit holds, it is where local search begins, and no mask is learned.
+First tried: the sites by one gradient (`attribution`), cut where it falls off most steeply; and
+all sites, from which blocks of the least wanted are left out. Where such a circuit holds, it is
+where local search begins, and no mask is learned.
 
 Else relaxed: gates in [0, 1] under projected Adam, the number of open gates minimised with a
 multiplier for each desideratum that rises while its satisfaction is below the bound and falls
