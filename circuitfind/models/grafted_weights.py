@@ -222,9 +222,7 @@ class _Graft:
             k[row, self.places.start + place] = 1.0
         self._copy(component, self.there, self.votes, range(LEFT_BITS), MIXED)
         start = 2 * LEFT_BITS
-        self._copy(
-            component, self.code, self.votes, range(LEFT_BITS, N_BITS), MIXED_RIGHT, start
-        )
+        self._copy(component, self.code, self.votes, range(LEFT_BITS, N_BITS), MIXED_RIGHT, start)
 
     def copy_last(self, component: Component, bits: range) -> None:
         """Copy these bits of the token itself."""
