@@ -1,6 +1,7 @@
 """When `constrained` learns a mask and when one gradient does; where only a mask gets there."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_gates_that_did_not_change_sides_are_not_tried_again(opened):
         return False
 
     relax(opened, SearchConfig(), Progress(), tried=never)
-    assert all(one != other for one, other in zip(tried, tried[1:], strict=False))
+    assert all(one != other for one, other in pairwise(tried))
     assert 0 < len(tried) < STEPS // EVERY
 
 
