@@ -70,6 +70,8 @@ GRAFTED = {
         "grafted:parts=6,places=2,seed=1",
         ("two_places", "two_places_complete"),
     ),
+    "three parts, mixer": ("grafted:parts=3,mixers=1,seed=1", ("claim", "complete")),
+    "six parts, mixer": ("grafted:parts=6,mixers=1,seed=2", ("claim", "complete")),
 }
 GRAFTED_NEAR = ("three parts", "six parts, two places")  # models of near misses
 LOCAL, WITHOUT = " + local search", " - local search"

@@ -16,6 +16,13 @@ bits, so that each carrier needs all others: with five of six, another word come
 With `places=2` every other carrier of the left value sits at the token of the key that is asked
 for, and a mover at the last token, in a later layer, copies its bits from there.
 
+With `mixers=1` a head at the last token, the mixer, carries both values at once: it copies all bits
+of the left value, which a head at the asked key's token fetched, and those of the right one, louder
+than the right carrier. There are two carriers of each part, so that of three votes for a part any
+two have a majority. To bring the left value over, the mixer and one carrier of each part would do,
+and with fewer sites; but the right value would come with it. So both carriers of every part are
+necessary, and the mixer must stay out.
+
 **The truth** of the claims, where the left value is to follow the source and the right one to stay:
 
 - at the last token: what writes bits of the left value there, carriers and movers;
@@ -23,7 +30,7 @@ for, and a mover at the last token, in a later layer, copies its bits from there
 - complete, that is, where everything outside takes the source's state and the base's answer stays:
   both of them, and where a carrier sits at the last token the head that copies the asked key there,
   or that carrier would look for the source's key;
-- of the whole answer (`both`): the right carrier beside.
+- of the whole answer (`both`), where there is no mixer: the right carrier beside.
 
 A seed draws which of the host's heads are given up.
 """
@@ -52,6 +59,7 @@ class Grafted:
     Args:
         parts: carriers of the left value's six bits, each of the same number of them.
         places: 1, or 2 where every other carrier sits at the asked key's token.
+        mixers: 0, or 1 where a head carries both values and each part has two carriers.
 
     Raises:
         ValueError: every value out of range at once.
@@ -59,6 +67,7 @@ class Grafted:
 
     parts: int = 3
     places: int = 1
+    mixers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,6 +76,8 @@ class Grafted:
             problems.append(f"parts must be {', '.join(map(str, PARTS))}; got {self.parts}")
         if self.places not in (1, 2):
             problems.append(f"places must be 1 or 2; got {self.places}")
+        if self.mixers not in (0, 1) or (self.mixers and self.places == 2):
+            problems.append(f"mixers must be 0, or 1 where places is 1; got {self.mixers}")
         if not 0 <= self.seed <= 2**31:
             problems.append(f"seed must lie from 0 to {2**31}; got {self.seed}")
         if problems:
@@ -80,13 +91,17 @@ class Grafted:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Which head does what; `movers` by the number of the part that each hands on."""
+    """Which head does what; `movers` by the number of the part that each hands on, `seconds` of the
+    parts that have two carriers; `fetcher` writes what the `mixer` copies."""
 
     before: Component
     asked: Component
     carriers: tuple[Component, ...]
     movers: Mapping[int, Component]
     right: Component
+    seconds: tuple[Component, ...] = ()
+    fetcher: Component | None = None
+    mixer: Component | None = None
 
 
 def parse_grafted(name: str) -> Grafted:
@@ -109,12 +124,23 @@ def roles_of(grafted: Grafted) -> Roles:
     carriers = rng.sample(early, grafted.parts)
     away = range(1, grafted.parts, 2) if grafted.places == 2 else ()
     *movers, right = rng.sample(late, len(away) + 1)
+    seconds: list[Component] = []
+    fetcher, mixer = None, None
+    if grafted.mixers:
+        for carrier in carriers:  # of the same layer, so that both are as loud
+            free = [one for one in early if one.layer == carrier.layer]
+            seconds.append(rng.choice([one for one in free if one not in (*carriers, *seconds)]))
+        fetcher = rng.choice([one for one in early if one not in (*carriers, *seconds)])
+        mixer = rng.choice([one for one in late if one not in (*movers, right)])
     return Roles(
         before=before,
         asked=asked,
         carriers=tuple(carriers),
         movers=dict(zip(away, movers, strict=True)),
         right=right,
+        seconds=tuple(seconds),
+        fetcher=fetcher,
+        mixer=mixer,
     )
 
 
@@ -122,14 +148,17 @@ def grafted_truth(grafted: Grafted, claim: str = "claim") -> Circuits:
     """Every smallest circuit of a claim of tasks/grafted.py, by construction.
 
     Raises:
-        LookupError: another claim.
+        LookupError: another claim, or one whose truth is not known for this model.
     """
     if claim not in CLAIMS:
         raise LookupError(f"no truth for {claim!r}; it is known for {', '.join(CLAIMS)}")
     roles = roles_of(grafted)
+    if claim == "both" and grafted.mixers:
+        raise LookupError("no truth for 'both' where a mixer carries both values")
     here = [
         Site(one, "last") for part, one in enumerate(roles.carriers) if part not in roles.movers
     ]
+    here += [Site(one, "last") for one in roles.seconds]
     there = [
         (Site(roles.carriers[part], "query"), Site(mover, "last"))
         for part, mover in roles.movers.items()

@@ -11,6 +11,7 @@ from ..mediators.site import Component
 from .grafted import (
     HEADS,
     LAYERS,
+    LEFT_BITS,
     N_BITS,
     N_KEYS,
     N_LEFT,
@@ -29,6 +30,8 @@ HOST_WIDTH, HOST_HEAD, D_HEAD, D_MLP = 64, 8, 16, 128
 LARGE, WRITE, SHARP, LOUD = 6.0, 0.6, 60.0, 40.0
 BABBLE = 0.1  # how loudly the host speaks beside it
 BOOST = 2.0  # of what is handed on, which comes later into a larger stream
+MIXED, MIXED_RIGHT = 5.0, 14.0  # of what a mixer copies, which looks at two tokens
+LEVEL = 10.0  # how sharply it looks: so that neither takes all
 ASKED_AT, LAST = 4, 5  # tokens
 
 
@@ -43,6 +46,12 @@ def grafted_native(grafted: Grafted) -> Native:
         if away:
             made.hand_on(roles.movers[part], grafted.bits(part))
     made.copy_last(roles.right, range(N_BITS - 2, N_BITS))
+    for part, second in enumerate(roles.seconds):
+        made.fetch(second, made.asked, grafted.bits(part), False)
+    if roles.fetcher is not None and roles.mixer is not None:
+        made.fetch(roles.fetcher, made.keys, range(LEFT_BITS), True)
+        made.fall_silent(roles.fetcher, LAST)
+        made.mix(roles.mixer)
     return Native(
         about=f"two variables in one answer, grafted into a language model: {grafted}",
         config=made.config,
@@ -155,16 +164,19 @@ class _Graft:
         self.weights["pos.weight"][:, self.places] = LARGE * torch.eye(N_CTX)
         self.weights["head.weight"] = unembed
 
-    def _head(self, component: Component) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _head(
+        self, component: Component, clear: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A head's rows of the query, key and value matrices, and its columns of the output's,
-        without what the host had there."""
+        by default without what was there."""
         at = f"layers.{component.layer}.attn"
         rows = slice(component.part * D_HEAD, (component.part + 1) * D_HEAD)
         q, k, v, o = (self.weights[f"{at}.{name}.weight"] for name in "qkvo")
-        for name in "qkv":
-            self.weights[f"{at}.{name}.bias"][rows] = 0.0
-        for weight in (q[rows], k[rows], v[rows], o[:, rows]):
-            weight.zero_()
+        if clear:
+            for name in "qkv":
+                self.weights[f"{at}.{name}.bias"][rows] = 0.0
+            for weight in (q[rows], k[rows], v[rows], o[:, rows]):
+                weight.zero_()
         return q[rows], k[rows], v[rows], o[:, rows]
 
     def look_back(
@@ -195,6 +207,23 @@ class _Graft:
         k[:N_CTX, self.places] = torch.eye(N_CTX)
         self._copy(component, self.there, self.votes, bits, BOOST)
 
+    def fall_silent(self, component: Component, place: int) -> None:
+        """At this token, look at the first one, a key, which has no value to copy."""
+        q, k, _, _ = self._head(component, clear=False)
+        q[N_KEYS + 1, self.places.start + place] = 2 * SHARP
+        k[N_KEYS + 1, self.places.start] = 1.0
+
+    def mix(self, component: Component) -> None:
+        """At the last token, copy the left bits from the token before and the right ones from the
+        token itself."""
+        q, k, _, _ = self._head(component)
+        for row, place in enumerate((ASKED_AT, LAST)):
+            q[row, self.places.start + LAST] = LEVEL
+            k[row, self.places.start + place] = 1.0
+        self._copy(component, self.there, self.votes, range(LEFT_BITS), MIXED)
+        start = 2 * LEFT_BITS
+        self._copy(component, self.code, self.votes, range(LEFT_BITS, N_BITS), MIXED_RIGHT, start)
+
     def copy_last(self, component: Component, bits: range) -> None:
         """Copy these bits of the token itself."""
         q, k, _, _ = self._head(component)
@@ -203,10 +232,16 @@ class _Graft:
         self._copy(component, self.code, self.votes, bits)
 
     def _copy(
-        self, component: Component, what: slice, where: slice, bits: range, boost: float = 1.0
+        self,
+        component: Component,
+        what: slice,
+        where: slice,
+        bits: range,
+        boost: float = 1.0,
+        at_row: int = 0,
     ) -> None:
         at = f"layers.{component.layer}.attn"
-        start, width = component.part * D_HEAD, 2 * len(bits)
+        start, width = component.part * D_HEAD + at_row, 2 * len(bits)
         v, o = self.weights[f"{at}.v.weight"], self.weights[f"{at}.o.weight"]
         first = 2 * bits.start
         v[start : start + width, what.start + first : what.start + first + width] = torch.eye(width)

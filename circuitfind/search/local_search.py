@@ -14,6 +14,8 @@ from .ranks import lifted, ordered, shortest_prefix
 from .result import SearchConfig
 from .trials import ChosenCircuit, Members, Trials
 
+FEW = 4  # sites that are tried one by one at once; of more, blocks are left out first
+
 
 def polished(
     choose: Callable[[Trials], ChosenCircuit], config: SearchConfig, progress: Progress
@@ -52,7 +54,7 @@ def polish(
     current = _holding(trials, current, ranking, config, progress)
     if not trials.holds(current):
         return _nearest(trials)
-    if len(current) > config.reach:
+    if len(current) > FEW:
         current = leave_out(trials, current, [one for one in ranking[::-1] if one in current])
     for number in range(config.rounds):
         current = drop(trials, current)

@@ -21,7 +21,8 @@ class SearchConfig:
     """Budget, learning rate, seed and thresholds; what is None is the method's own default.
 
     Args:
-        steps: optimiser steps.
+        steps: optimiser steps. `constrained` makes them where one gradient does not do; where they
+            are given, in any case.
         margin: standard errors by which a score on the selection pairs must clear its bound, so
             that the circuit also clears it on pairs that search has not seen.
         rounds: rounds of discrete polishing (drop, swap, re-add), and of growing, 2 * rounds

@@ -23,6 +23,7 @@ from circuitfind.search import candidate_sites
 from tasks import grafted as task
 
 ONE, TWO = "grafted:parts=3", "grafted:parts=6,places=2,seed=1"
+MIXED = "grafted:parts=3,mixers=1,seed=1"
 
 
 def scores_of(name, claim, circuits, n=24):
@@ -35,7 +36,15 @@ def scores_of(name, claim, circuits, n=24):
 
 
 @pytest.mark.parametrize(
-    ("name", "claim"), [(ONE, "claim"), (ONE, "complete"), (ONE, "both"), (TWO, "two_places")]
+    ("name", "claim"),
+    [
+        (ONE, "claim"),
+        (ONE, "complete"),
+        (ONE, "both"),
+        (TWO, "two_places"),
+        (MIXED, "claim"),
+        (MIXED, "complete"),
+    ],
 )
 def test_what_is_right_by_construction_holds_and_no_member_can_go(name, claim):
     """Nor where everything else is patched beside: a missing part has no other way to come."""
@@ -47,8 +56,9 @@ def test_what_is_right_by_construction_holds_and_no_member_can_go(name, claim):
         whole = frozenset(sites)
         less = [truth[0] - {site} for site in first]
         # But for what is another way of the same truth, and what carries what has to stay.
-        right_one = Site(roles_of(parse_grafted(name)).right, "last")
-        others = frozenset().union(*truth, [right_one]) - truth[0]
+        roles = roles_of(parse_grafted(name))
+        carry_right = [Site(one, "last") for one in (roles.right, roles.mixer) if one]
+        others = frozenset().union(*truth, carry_right) - truth[0]
         return [*right, *less, *(whole - others - {site} for site in first)]
 
     found = scores_of(name, claim, circuits)
@@ -67,6 +77,31 @@ def test_two_places_have_the_truth_that_they_should(name, claim):
     found = scores_of(name, claim, lambda sites: [*truth, *less])
     assert min(found[: len(truth)]) == 1.0
     assert max(found[len(truth) :]) < 0.9
+
+
+@pytest.mark.parametrize("name", [MIXED, "grafted:parts=6,mixers=1,seed=2"])
+def test_a_mixer_brings_the_left_value_with_fewer_sites_but_the_right_one_too(name):
+    """With either carrier of each part; alone it brings neither."""
+    grafted = parse_grafted(name)
+    roles = roles_of(grafted)
+    model, pairs = load_model(name, device="cpu"), task.claim.sample(24, 1)[0]
+    sites = candidate_sites(model, pairs)
+    assert roles.mixer is not None
+    mixer = Site(roles.mixer, "last")
+    firsts, seconds = (
+        frozenset(Site(one, "last") for one in same) for same in (roles.carriers, roles.seconds)
+    )
+    assert grafted_truth(grafted) == (firsts | seconds,)
+    circuits = [firsts | {mixer}, seconds | {mixer}, firsts, frozenset([mixer])]
+    rows = torch.stack([membership_of(sites, one) for one in circuits])
+    objective = Objective(model, encode(model, pairs), sites)
+    names = [one.name for one in objective.desiderata]
+    scores = objective.scores(rows)
+    follows, keeps = (scores[:, names.index(name)] for name in ("follows left", "keeps right"))
+    assert float(follows[:2].min()) > 0.8 and float(follows[2:].max()) < 0.7
+    assert float(keeps[:2].max()) < 0.3 and float(keeps[2]) == 1.0 and float(keeps[3]) < 0.3
+    with pytest.raises(LookupError, match="a mixer carries both values"):
+        grafted_truth(grafted, "both")
 
 
 def test_all_sites_do_not_hold_where_something_has_to_stay():
@@ -103,6 +138,8 @@ def test_names_and_claims_that_are_wrong_are_refused():
     for name, words in (
         ("grafted:parts=4", "parts must be 1, 2, 3, 6; got 4"),
         ("grafted:places=3,seed=-1", "places must be 1 or 2; got 3; seed must lie"),
+        ("grafted:places=2,mixers=1", "mixers must be 0, or 1 where places is 1; got 1"),
+        ("grafted:mixers=2", "mixers must be 0, or 1 where"),
         ("grafted:part=3", "not key=value with a known key"),
         ("planted:parts=3", "begins with grafted:"),
     ):

@@ -7,6 +7,7 @@ bar is a mean pairwise Jaccard of 0.8. Searches see fewer pairs than the first o
 (`CheckInputs.searched`), which tells for the circuit where it is stable all the same.
 """
 
+from dataclasses import replace
 from itertools import combinations
 from statistics import mean
 
@@ -16,6 +17,7 @@ from ...mediators.site import Site
 from ...objective.encoding import Batch
 from ...progress import Silent
 from ...search import METHODS, SearchProblem, solve
+from ...search.methods.constrained import STEPS
 from ..finding import AS_CLAIMED, Finding, Verdict
 from ..inputs import CheckInputs
 from ..names import STABILITY
@@ -39,13 +41,15 @@ def check_stability(inputs: CheckInputs) -> Finding:
     cost, shown = inputs.objective.cost, Silent(inputs.shown)
     before, circuits = cost.flops, [frozenset(inputs.circuit.sites)]
 
-    def repeat(problem: SearchProblem, seed: int) -> None:
-        found = solve(problem, method, inputs.config(inputs.seed + seed), shown)
+    def repeat(problem: SearchProblem, seed: int, steps: int | None = None) -> None:
+        config = inputs.config(inputs.seed + seed)
+        found = solve(problem, method, replace(config, steps=config.steps or steps), shown)
         circuits.append(frozenset(found.circuit.sites))
 
     seeds = SEEDS if method.seeded else 0
     for seed in range(1, seeds + 1):
-        repeat(inputs.opened, seed)
+        # Where one gradient does, `constrained` draws nothing unless it is given steps.
+        repeat(inputs.opened, seed, STEPS if method.name == "constrained" else None)
     for seed in range(1, BOOTSTRAPS + 1):
         start = cost.flops
         repeat(inputs.open([_bootstrap(batch, seed) for batch in inputs.searched]), seed)
