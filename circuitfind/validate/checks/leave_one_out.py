@@ -128,7 +128,8 @@ def _brief(details: Sequence[Mapping[str, Any]], broken: Sequence[str]) -> str:
         verb = "is" if len(idle) == 1 else "are"
         return f"{len(idle)} of {len(details)} sites {verb} idle ({shown})"
     unsure = sum(not row["needed"] for row in details)
-    return f"{unsure} of {len(details)} sites are not told to be needed"
+    verb = "is" if unsure == 1 else "are"
+    return f"{unsure} of {len(details)} sites {verb} not shown to be needed"
 
 
 def _changes(
