@@ -245,11 +245,11 @@ def _independence(n: int, depends: float) -> Callable[[Rng], str]:
 
 
 def _inflated(members: int, references: int, worth: float) -> Callable[[Rng], str]:
-    """Members that are worth so many times a random site; the losses are of random size."""
+    """Members that all lose this much when they go; what random sites lose is exponential."""
 
     def draw(rng: Rng) -> str:
         losses = rng.exponential(1, members + references)
-        losses[:members] *= worth
+        losses[:members] = worth
         names = [str(n) for n in range(members + references)]
         return judge_inflated(names, losses, members).verdict
 
@@ -332,10 +332,10 @@ def rates() -> Iterator[Verdicts]:
         yield made("selectivity", "half as much changes", verdict, 32, draw, most=0.05)
     yield made("independence", "nothing is left", "fails", 64, _independence(64, 0.0), most=0.05)
     yield made("independence", "0.5 is left", "fails", 64, _independence(64, 0.5))
-    yield made(
-        "inflated circuits", "worth 20 sites", "fails", 100, _inflated(6, 100, 20), most=0.06
-    )
-    yield made("inflated circuits", "worth one site", "fails", 100, _inflated(6, 100, 1.0))
+    draw = _inflated(6, 100, np.log(10))  # greater than 0.9 of random sites' losses
+    yield made("inflated circuits", "outweigh 0.9 of all", "fails", 100, draw, most=0.05)
+    draw = _inflated(6, 100, np.log(2))
+    yield made("inflated circuits", "outweigh 0.5 of all", "fails", 100, draw)
 
 
 def _wins(n: int, share: float) -> Callable[[Rng], str]:

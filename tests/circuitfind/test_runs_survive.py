@@ -24,7 +24,9 @@ from circuitfind.runs.settings import LIMITS, Settings
 from .test_cli import call  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
-SMALL = Settings(task="planted", model="planted:parts=1", n=24, n_random=5, steps=20)
+# A method that learns for all of its steps, so that a run can be stopped in one of them.
+LEARNS = {"model": "planted:parts=1", "method": "dcm-2024", "n": 24, "n_random": 5, "steps": 20}
+SMALL = Settings(task="planted", **LEARNS)
 
 
 class Interrupted(Exception):
@@ -38,7 +40,7 @@ class Stop(Progress):
         self.do, self.step = do, step
 
     def report(self, stage, done, total, row):
-        if stage == "relax" and done == self.step:
+        if stage == "batches" and done == self.step:
             self.do()
             raise Interrupted
 
@@ -198,7 +200,7 @@ def test_the_report_is_written_after_all_others(tmp_path, monkeypatch):
 def test_a_changed_task_file_is_another_run(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from tasks.planted import claim\n")
-    own = Settings(task=f"{path}:claim", model="planted:parts=1", n=24, n_random=5, steps=20)
+    own = Settings(task=f"{path}:claim", **LEARNS)
     with pytest.raises(Interrupted):
         discover(own, tmp_path / "run", shown=Stop())
     path.write_text("from tasks.planted import claim\n\n")
@@ -248,7 +250,7 @@ def test_an_unsound_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, ca
 
     class Watch(Progress):
         def report(self, stage, done, total, row):
-            steps.append(done) if stage == "relax" else None
+            steps.append(done) if stage == "batches" else None
 
     made = discover(SMALL, tmp_path / "run", resume=True, shown=Watch())
     note = next(note for note in made.report["notes"] if CHECKPOINT in note)
