@@ -25,7 +25,7 @@ from .test_cli import call  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 # A method that learns for all of its steps, so that a run can be stopped in one of them.
-LEARNS = {"model": "planted:parts=1", "method": "dcm-2024", "n": 24, "n_random": 5, "steps": 20}
+LEARNS = {"model": "planted:parts=1", "method": "budget", "n": 24, "n_random": 5, "steps": 20}
 SMALL = Settings(task="planted", **LEARNS)
 
 
@@ -214,15 +214,15 @@ def calm(tmp_path_factory):
 
 
 def shorter(state):
-    state["parameters"]["gates"] = state["parameters"]["gates"][:-1]
+    state["parameters"]["theta"] = state["parameters"]["theta"][:-1]
 
 
 def not_a_number(state):
-    state["parameters"]["gates"][0] = float("nan")
+    state["parameters"]["theta"][0] = float("nan")
 
 
 UNSOUND = {
-    "shorter gates": (shorter, "gates has the shape"),
+    "shorter gates": (shorter, "theta has the shape"),
     "a step that is text": (lambda state: state.update(step="x"), "its step is 'x'"),
     "a step past the end": (lambda state: state.update(step=21), "its step is 21"),
     "an optimiser that is empty": (lambda s: s.update(optimiser={}), "its optimiser has no state"),
@@ -230,9 +230,9 @@ UNSOUND = {
         lambda state: state["optimiser"].update(state={}),
         "its optimiser's state is not that of its parameters",
     ),
-    "gates that are no numbers": (not_a_number, "gates has values that are no finite numbers"),
+    "gates that are no numbers": (not_a_number, "theta has values that are no finite numbers"),
     "no memory": (lambda state: state.pop("memory"), "it lacks memory"),
-    "no gates": (lambda state: state["parameters"].clear(), "it lacks gates"),
+    "no gates": (lambda state: state["parameters"].clear(), "it lacks theta"),
     "history of another kind": (lambda state: state.update(history=[3]), "its history is not"),
     "no cost": (lambda state: state.update(cost={}), "its cost is not"),
 }
