@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from circuitfind.circuits.circuit import Circuit, Edge, load_circuit
 from circuitfind.donors.constant import Zero
@@ -25,6 +24,7 @@ from circuitfind.models.loading import load_model
 from circuitfind.models.planted import Planted
 from circuitfind.models.planted_weights import LOUD
 from circuitfind.objective.encoding import encode
+from circuitfind.objective.intervals import FEWEST, mean_interval
 from circuitfind.progress import Progress
 from desiderata import Desideratum, Pair, Prompt
 
@@ -463,19 +463,17 @@ def test_an_mlp_between_carries_or_is_frozen():
     assert frozen["m1@last", "answer", "answer"].effect == pytest.approx(whole, abs=1e-4)
 
 
-def test_the_interval_is_scipys_over_pairs(planted):
-    circuit = circuit_of(Site(head(1, 0), "last"))
-    (edge,) = find_edges(planted, circuit, planted_batch(planted, ("last",)), seed=3)
-    lost = lost_by_pair(lambda base, source: source.answer, (0,))
-    expected = stats.bootstrap(
-        (lost,),
-        np.mean,
-        n_resamples=4000,
-        method="percentile",
-        random_state=np.random.default_rng(3),  # pyright: ignore[reportCallIssue]
-    ).confidence_interval
-    assert (edge.low, edge.high) == pytest.approx((expected.low, expected.high), abs=1e-3)
-    assert edge.n == len(BOUND)
+def test_the_interval_is_over_pairs_and_on_few_of_them_their_range(planted):
+    circuit, batch = circuit_of(Site(head(1, 0), "last")), planted_batch(planted, ("last",))
+    lost = np.asarray(lost_by_pair(lambda base, source: source.answer, (0,)), dtype=np.float64)
+    (edge,) = find_edges(planted, circuit, batch, seed=3)
+    assert (edge.low, edge.high) == pytest.approx((lost.min(), lost.max()), abs=1e-3)
+    assert edge.n == len(BOUND) < FEWEST
+    rows = [*range(len(BOUND))] * 4
+    (many,) = find_edges(planted, circuit, batch.take(rows), seed=3)
+    expected = mean_interval(lost[rows], 3)
+    assert (many.low, many.high) == pytest.approx(expected, abs=1e-3)
+    assert edge.low < many.low < many.effect < many.high < edge.high
 
 
 def test_the_seed_fixes_the_interval(loud):

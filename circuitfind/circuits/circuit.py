@@ -36,7 +36,8 @@ class Edge:
         effect: by how much, as a mean over pairs, the lead of the base's answer over the source's
             shrinks when this path alone carries what the sender does in the source. Above 0, the
             path works for the answer; below, against it.
-        low, high: the 95 % interval of `effect`.
+        low, high: the 95 % interval of `effect`; on fewer than 8 pairs the least and the greatest
+            effect of a pair.
         n: pairs.
         mlps: what MLPs between sender and receiver did: kept the base's value, or computed it anew.
         unit: of `effect`, that of the answer; files before it was there have logits.

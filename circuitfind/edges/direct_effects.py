@@ -37,7 +37,7 @@ from ..mediators.space import has_component
 from ..models.model import Model
 from ..models.prompts import Prompts
 from ..objective.encoding import Batch
-from ..objective.intervals import mean_interval
+from ..objective.intervals import FEWEST, Values, mean_interval
 from ..objective.objective import NotANumber
 from ..objective.patching import Prepared, masks_per_pass, prepare
 from ..progress import Progress
@@ -75,7 +75,7 @@ def find_edges(
         batch: pairs whose base and source differ in what the model is to answer; others have no
             lead and are left out. Senders take the source's activation, whatever the batch's donor.
         mlps: whether MLPs between sender and receiver keep the base's value or compute it anew.
-        seed: of the resamples behind the intervals (percentile, 95 %, over pairs).
+        seed: of the resamples behind the intervals (95 %, over pairs).
         progress: is told how many of all paths are measured, over all pairs.
 
     Raises:
@@ -104,7 +104,7 @@ def find_edges(
     )
     edges = []
     for path, values in zip(paths, lost.numpy(), strict=True):
-        low, high = mean_interval(values, seed)
+        low, high = _ends(values, seed)
         edges.append(
             Edge(
                 sender=path.sender,
@@ -119,6 +119,14 @@ def find_edges(
             )
         )
     return tuple(edges)
+
+
+def _ends(values: Values, seed: int) -> tuple[float, float]:
+    """Between what the mean effect lies; on too few pairs for an interval the least and the
+    greatest effect of a pair."""
+    if len(values) < FEWEST:
+        return float(values.min()), float(values.max())
+    return mean_interval(values, seed)
 
 
 def _with_lead(batch: Batch) -> Batch:
