@@ -2,6 +2,7 @@
 one HTML file that needs no network. It is made from what a compare.json holds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -26,7 +27,8 @@ def render_comparison(made: Mapping[str, Any], commands: Mapping[str, str]) -> s
     comparison = comparison_from_json(made)
     circuits, matrix = comparison.circuits, comparison.matrix
     claims = list(next(iter(matrix.values())))
-    overlaps = sorted(made["overlaps"], key=lambda row: -row["jaccard"])
+    shares = [asdict(row) for row in comparison.overlaps]  # numbers as their types have them
+    overlaps = sorted(shares, key=lambda row: -row["jaccard"])
     told = [one for one in overlaps if {one["first"], one["second"]} <= set(claims)]
     groups = _site_groups(circuits, claims)
     return render_template(
@@ -45,7 +47,7 @@ def render_comparison(made: Mapping[str, Any], commands: Mapping[str, str]) -> s
         verdict=_in_words(told, groups, matrix, claims),
         soft=soft,
         served={name: _served(matrix, name, claims) for name in circuits},
-        figure=Markup(page_overlap(made["overlaps"])),
+        figure=Markup(page_overlap(shares)),
     )
 
 
