@@ -47,9 +47,9 @@ def check_curve(inputs: CheckInputs) -> Finding:
     The ranking is compared with random orders of all sites, 19 or, among few sites, 99, on the
     same pairs. With r of them at least as good in CMD, p is (1 + r) / (1 + all of them): the check
     holds where p is at most 0.05 and fails where it is at least a half. The sites outside the
-    circuit are ranked on every other pair, and all is measured on the rest. The interval is a
-    percentile one of the paired bootstrap over pairs. It is the ranking that is judged: a circuit
-    that misses a site, and where that site then comes next, does well here.
+    circuit are ranked on every other pair, and all is measured on the rest. The interval is
+    `intervals.ratio_interval` with the signs of 1 - f as they are. It is the ranking that is
+    judged: a circuit that misses a site, and where that site then comes next, does well here.
     """
     refuse = partial(Finding.undecided, CURVE, ablation=donor_words(inputs.donor))
     if not inputs.members:
