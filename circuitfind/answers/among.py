@@ -158,7 +158,7 @@ class Among:
         target: Target,
         near: Int[Tensor, " token"],
         need: Need,
-    ) -> Int[Tensor, " token"]:
+    ) -> Int[Tensor, " kept"]:
         """The tokens of the alternatives; no others matter to the odds between them."""
         ids = _of(target).ids.flatten().unique()
         return ids[ids != NOTHING].to(streams.device)

@@ -177,7 +177,7 @@ class Decided(Protocol):
         target: Target,
         near: Int[Tensor, " token"],
         need: Need,
-    ) -> Int[Tensor, " token"]:
+    ) -> Int[Tensor, " kept"]:
         """Entries of the vocabulary among which each stream has the same hit as among all, and the
         same lead where that is needed.
 

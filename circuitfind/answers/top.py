@@ -110,7 +110,7 @@ class Top:
         target: Target,
         near: Int[Tensor, " token"],
         need: Need,
-    ) -> Int[Tensor, " token"]:
+    ) -> Int[Tensor, " kept"]:
         """The expected tokens and, for a lead, the best other one of each stream. For a hit that is
         searched only where no token of `near` is ahead: where one is, the stream is no hit."""
         own = _of(target).ids[:, 0, 0].to(streams.device).clamp(min=0)

@@ -27,6 +27,7 @@ from .engine import (
 )
 from .laws import tried_features
 from .skipping import skipped
+from .unembedding import window_of
 
 _HOOKS = {
     "embed": "hook_embed",
@@ -76,6 +77,7 @@ class BridgeEngine(Engine):
             n_block_parameters=sum(weight.numel() for weight in self.bridge.blocks.parameters()),
             causal=getattr(cfg, "attention_dir", "causal") == "causal",
             parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
+            window=window_of(self.bridge.original_model),
         )
 
     @property

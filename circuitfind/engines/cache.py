@@ -16,6 +16,14 @@ def copy_cache(cache: Any) -> Any:
     return fresh
 
 
+def keep_apart(cache: Any) -> Any:
+    """The same cache, which hands on new keys and values by themselves and does not grow."""
+    fresh = copy_cache(cache)
+    for layer in fresh.layers:
+        layer.update = lambda keys, values, *_, **__: (keys, values)
+    return fresh
+
+
 def repeat_cache(cache: Any, times: int, first: int = 0) -> Any:
     """The same cache for a batch that holds all its rows `times` times, one after another.
 

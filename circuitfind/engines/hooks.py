@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
-from .cache import copy_cache, join_caches, repeat_cache
+from .cache import copy_cache, join_caches, keep_apart, repeat_cache
 from .engine import (
     Edit,
     Engine,
@@ -29,7 +29,8 @@ from .engine import (
     logits_at,
 )
 from .find import Place, find_sites
-from .laws import tried_features
+from .laws import LACKS, alike, shared_or_not, tried_features
+from .sharing import Beside, beside_of, sharing
 from .skipping import skipped
 from .unembedding import find_unembedding, reading, window_of
 from .watch import tensor_at, three_tokens
@@ -88,7 +89,7 @@ class HooksEngine(Engine):
     @property
     def device(self) -> torch.device:
         """Where tokens go in: the device of the first weights."""
-        return next(self.model.parameters()).device
+        return self._first.device
 
     @property
     def can(self) -> frozenset[Feature]:
@@ -143,13 +144,6 @@ class HooksEngine(Engine):
     ) -> tuple[Float[Tensor, "row *read token"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
-        options = self._options(inputs, attends, keep_prefix or prefix is not None, branches)
-        if prefix is not None:
-            options["past_key_values"] = copy_cache(prefix)
-        if branches > 1 and reads is None:
-            reads = ends_of(branches, inputs.shape[1] // branches, len(inputs))
-        if "logits_to_keep" in self._accepts and reads is None:
-            options["logits_to_keep"] = 1
         first, edits = 0, list(edits)
         if entry is not None:
             # The tokens shape masks and positions; what enters the layer is given.
@@ -157,12 +151,26 @@ class HooksEngine(Engine):
             edits = [(at, do) for at, do in edits if at.layer >= first and at.kind != "embed"]
             edits.insert(0, (Point(first, "entry"), lambda own: stream.to(own.device)))
         taps = self._taps(edits)
-        eager = any(point.kind == "pattern" for point, _ in edits)
+        if branches > 1 and reads is None:
+            reads = ends_of(branches, inputs.shape[1] // branches, len(inputs))
+        early = shortlist is not None or (reads is not None and self._unembedding is not None)
         with ExitStack() as stack:
+            if prefix is not None and not keep_prefix and not taps and self._shares(prefix, inputs):
+                how = self._beside(prefix, inputs, attends, branches)
+                stack.enter_context(sharing(self.model, how))
+                options = self._shared_options(prefix, inputs, attends, branches)
+            else:
+                options = self._options(
+                    inputs, attends, keep_prefix or prefix is not None, branches
+                )
+                if prefix is not None:
+                    options["past_key_values"] = copy_cache(prefix)
+            if "logits_to_keep" in self._accepts and reads is None:
+                options["logits_to_keep"] = 1
             stack.enter_context(self._hooked(edits, len(inputs)))
             stack.enter_context(skipped(self._sites.blocks[:first], self._sites.n_returned))
+            eager = any(point.kind == "pattern" for point, _ in edits)
             stack.enter_context(tapped(self.model, taps, eager=eager))
-            early = shortlist is not None or (reads is not None and self._unembedding is not None)
             if early:
                 stack.enter_context(reading(self._unembedding, reads, shortlist))
             out = self.model(inputs.to(self.device), **options)
@@ -177,6 +185,54 @@ class HooksEngine(Engine):
         """One prefix for a batch that holds the rows of all these; see `Engine`."""
         return join_caches(prefixes)
 
+    def _shares(self, prefix: Any, inputs: Tensor) -> bool:
+        """Whether a pass can attend to this prefix without a copy of it."""
+        window = self.sizes.window
+        n_seen = prefix.get_seq_length() + inputs.shape[1]
+        return self._can_share and (window is None or n_seen <= window)
+
+    @cached_property
+    def _can_share(self) -> bool:
+        """Whether attention to a shared prefix gives what the model's own does; tried on a few
+        tokens, with padding and without."""
+        if not self._attending:
+            return False
+        try:
+            vars(self)["_can_share"] = False
+            own = shared_or_not(self)
+            vars(self)["_can_share"] = True
+            return all(map(alike, shared_or_not(self), own))
+        except LACKS:
+            return False
+        finally:
+            vars(self).pop("_can_share", None)
+
+    def _beside(self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int) -> Beside:
+        """How tokens attend to a prefix that stays where it is."""
+        layers = {
+            module: (layer.keys, layer.values)
+            for module, layer in (
+                (self._attending[number], prefix.layers[number]) for number in self._attending
+            )
+        }
+        width = inputs.shape[1] // branches
+        padded = attends is not None and not bool(attends.all())
+        return beside_of(layers, attends if padded else None, branches, width)
+
+    def _shared_options(
+        self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int
+    ) -> dict[str, Any]:
+        options: dict[str, Any] = {"use_cache": True, "past_key_values": keep_apart(prefix)}
+        # Read by nobody; without one, the model makes a mask for every pass.
+        options["attention_mask"] = torch.zeros(1, 1, 1, 1, device=self.device)
+        if "position_ids" in self._accepts:
+            width = inputs.shape[1] // branches
+            if attends is None:
+                attends = inputs.new_ones(1, prefix.get_seq_length() + width)
+            positions = counted_positions(attends.to(self.device), width)
+            options["position_ids"] = positions.repeat(1, branches)
+        return options
+
     def _options(
         self, inputs: Tensor, attends: Tensor | None, use_cache: bool, branches: int
     ) -> dict[str, Any]:
@@ -188,7 +244,7 @@ class HooksEngine(Engine):
                     "expected `attends` beside branches, over prefix and branch; got none"
                 )
             attends = attends.to(self.device)
-            options["attention_mask"] = branch_mask(attends, branches, width, self._dtype)
+            options["attention_mask"] = branch_mask(attends, branches, width, self._first.dtype)
             if "position_ids" in self._accepts:
                 options["position_ids"] = counted_positions(attends, width).repeat(1, branches)
         elif attends is not None and not bool(attends.all()):
@@ -198,9 +254,9 @@ class HooksEngine(Engine):
                 options["position_ids"] = counted_positions(attends, inputs.shape[1])
         return options
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+    @cached_property
+    def _first(self) -> Tensor:
+        return next(self.model.parameters())
 
     @cached_property
     def _unembedding(self) -> nn.Linear | None:

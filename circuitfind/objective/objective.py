@@ -28,6 +28,7 @@ from .recording import record_base
 from .shortlist import Wanted, wanted_of
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
+WORTH = 1024  # entries in a vocabulary from which a shortlist saves time
 MARGIN = 2.0  # the lead that search wants, in the answer's unit; more earns nothing
 
 
@@ -236,7 +237,8 @@ class Objective:
         self, batches: Sequence[Batch], targets: Sequence[Target], need: Need
     ) -> Wanted | None:
         """What is wanted of outputs that are read for this alone; None for whole outputs."""
-        if "shortlist" not in self.model.engine.can:
+        engine = self.model.engine
+        if engine.sizes.d_vocab < WORTH or "shortlist" not in engine.can:
             return None
         return wanted_of(batches, targets, need)
 
@@ -262,8 +264,11 @@ class Objective:
         return torch.full((1, len(self.sites)), float(outside))
 
     def _gates(self, index: int, membership: Float[Tensor, "mask site"]) -> Tensor:
-        part = self.batches[index].desideratum.part
-        return gates_of(self.complete(membership)[:, self._columns[index]], part)
+        part, columns = self.batches[index].desideratum.part, self._columns[index]
+        membership = self.complete(membership)
+        if len(columns) < len(self.every):
+            membership = membership[:, columns]
+        return gates_of(membership, part)
 
     def graded(self, index: int) -> Graded | None:
         """What a desideratum with a limit may lose on these pairs; None where it has no limit."""
@@ -478,7 +483,7 @@ def _scored(
     return read(output, target if wanted is None else wanted.narrowed())
 
 
-def _lost(batch: Batch, before: Output, output: Output) -> Tensor:
+def _lost(batch: Batch, before: Tensor, output: Tensor) -> Tensor:
     return losses(batch, output, before)
 
 

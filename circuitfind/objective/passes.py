@@ -42,7 +42,7 @@ class Patch:
     gates: Int[Tensor, "batch part"]
 
 
-CLOSED = -1  # the gate after the last one, which is shut
+CLOSED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,9 @@ class Pass:
     def _table(self) -> Int[Tensor, "batch part"]:
         """The gates of all patches side by side."""
         every = [patch.gates for patches in self.patches.values() for patch in patches]
-        return torch.cat(every, dim=1)
+        table = torch.cat(every, dim=1)
+        shut = sum(len(part.sites) for part in self.parts)
+        return torch.where(table == CLOSED, shut, table)
 
     @cached_property
     def _widths(self) -> list[int]:
@@ -179,13 +181,13 @@ class Pass:
         """
         if not self.patches:
             return []
-        joined = torch.cat(list(gates), dim=1)
-        closed = torch.cat([joined, joined.new_zeros(len(joined), 1)], dim=1)
-        laid = closed[:, self._table]
-        shut = None if joined.requires_grad else (laid == 0).all(1).all(0).tolist()
+        # After the last gate comes one that is shut.
+        closed = torch.cat([*gates, gates[0].new_zeros(len(gates[0]), 1)], dim=1)
+        laid = closed.index_select(1, self._table.flatten()).unflatten(1, self._table.shape)
+        shut = None if closed.requires_grad else (laid == 0).all(1).all(0).tolist()
         laid = laid.to(self.model.device)
         if self.owners is not None:
-            laid = laid[:, self.owners]
+            laid = laid.index_select(1, self.owners)
         mine = iter(laid.split(self._widths, dim=2))  # not sliced: that has a dear gradient
         some = iter(self._widths if shut is None else _some_open(shut, self._widths))
         made = []
@@ -253,17 +255,22 @@ def _mixed(
 ) -> Float[Tensor, "row pos *acts"]:
     """The activation with the donor mixed into its parts."""
     parts, donor, n_masks = patch.mediator.split(own), patch.donor, len(gate)
+    if n_masks == 1:
+        return patch.mediator.join(own, _lerped(parts, donor, gate[0][:, None, :, None]))
     axis = 1 if branched else 0
     gate = gate[:, :, None, :, None]
     if branched:
         gate, donor = gate.transpose(0, 1), donor.unsqueeze(1)
-    by_mask = parts.unflatten(axis, (n_masks, -1))
-    if own.dtype in HALF:  # gates stay as fine as they are
-        mixed = torch.lerp(by_mask.float(), donor.float().expand(by_mask.shape), gate)
-        mixed = mixed.to(own.dtype)
-    else:
-        mixed = torch.lerp(by_mask, donor.expand(by_mask.shape), gate)
+    mixed = _lerped(parts.unflatten(axis, (n_masks, -1)), donor, gate)
     return patch.mediator.join(own, mixed.flatten(axis, axis + 1))
+
+
+def _lerped(own: Tensor, donor: Tensor, gate: Tensor) -> Tensor:
+    """The way from its own value to the donor's by the gate; gates stay as fine as they are where
+    values have half precision."""
+    if own.dtype in HALF:
+        return torch.lerp(own.float(), donor.float(), gate).to(own.dtype)
+    return torch.lerp(own, donor, gate)
 
 
 def together(parts: Sequence[Prepared]) -> Pass | None:

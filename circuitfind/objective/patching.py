@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ..engines.engine import Edit, Point
@@ -88,7 +88,7 @@ def measure(
     gates: Gates,
     read: Callable[[Tensor], Tensor],
     wanted: Wanted | None = None,
-) -> Float[Tensor, "mask pair *read"]:
+) -> Shaped[Tensor, "mask pair *read"]:
     """What is read from the output under every row of gates, a pass at a time, so that no more
     outputs are in memory than one pass has.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from ..answers.answer import Decided, Need, Target
@@ -36,7 +36,7 @@ class Wanted:
     def of(self, rows: Int[Tensor, " shown"]) -> Shortlist:
         """The shortlist of a pass whose streams belong to these rows of the batches."""
 
-        def choose(streams: Float[Tensor, "row *read width"], unembed: Unembed) -> Tensor:
+        def choose(streams: Tensor, unembed: Unembed) -> Tensor:
             flat, found, start = streams.flatten(0, -2), [], 0
             counted = _Counting(unembed)
             for batch, target in zip(self.batches, self.targets, strict=True):
