@@ -25,12 +25,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
 
 from circuitfind.answers.answer import Target
 from circuitfind.answers.spelling import Spelling
 from circuitfind.answers.top import Top
 from circuitfind.donors.source import Source
-from circuitfind.engines.hooks import HooksEngine
+from circuitfind.models.catalogue import locate
 from circuitfind.models.loading import load_model
 from circuitfind.models.model import Model
 from circuitfind.models.prompts import Prompts
@@ -231,11 +232,9 @@ def measure(model: Model, plain: Any, row: tuple[str, int, int, str], repeats: i
     return made | {"gflop": (cost.flops - before_steps) / (repeats + 1) / 1e9}
 
 
-def plain_of(model: Model) -> Any:
-    """The Hugging Face module that a model's engine runs, without the engine."""
-    if not isinstance(model.engine, HooksEngine):
-        raise ValueError(f"expected a model in the hooks engine; {model.name} is not")
-    return model.engine.model
+def plain_of(name: str) -> Any:
+    """The Hugging Face module by itself, loaded as most people load it."""
+    return AutoModelForCausalLM.from_pretrained(str(locate(name)), dtype=torch.float32).eval()
 
 
 def main() -> None:
@@ -249,7 +248,12 @@ def main() -> None:
     own = (arguments.model, arguments.tokens, arguments.pairs, arguments.at)
     for row in [own] if arguments.model else ROWS:
         model = load_model(row[0])
-        print(json.dumps(measure(model, plain_of(model), row, arguments.repeats)), flush=True)
+        print(
+            json.dumps(
+                measure(model, plain_of(row[0]).requires_grad_(False), row, arguments.repeats)
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

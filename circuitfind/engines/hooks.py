@@ -29,11 +29,13 @@ from .engine import (
     logits_at,
 )
 from .find import Place, find_sites
-from .laws import LACKS, alike, shared_or_not, tried_features
-from .sharing import Beside, beside_of, sharing
+from .laws import LACKS, alike, passes_tried, tried_features
+from .sharing import Beside, beside_of, fused, sharing
 from .skipping import skipped
 from .unembedding import find_unembedding, reading, window_of
 from .watch import tensor_at, three_tokens
+
+COPIED = 2**17  # numbers in a layer's keys up to which they are copied rather than shared
 
 
 class HooksEngine(Engine):
@@ -155,7 +157,7 @@ class HooksEngine(Engine):
             reads = ends_of(branches, inputs.shape[1] // branches, len(inputs))
         early = shortlist is not None or (reads is not None and self._unembedding is not None)
         with ExitStack() as stack:
-            if prefix is not None and not keep_prefix and not taps and self._shares(prefix, inputs):
+            if not taps and not keep_prefix and self._shares(prefix, inputs, branches):
                 how = self._beside(prefix, inputs, attends, branches)
                 stack.enter_context(sharing(self.model, how))
                 options = self._shared_options(prefix, inputs, attends, branches)
@@ -165,6 +167,11 @@ class HooksEngine(Engine):
                 )
                 if prefix is not None:
                     options["past_key_values"] = copy_cache(prefix)
+                if not taps and self._fuses:
+                    masked = "attention_mask" in options or not self._all_seen(prefix, inputs)
+                    if not masked and (prefix is None or inputs.shape[1] == 1):
+                        options["attention_mask"] = self._unread_mask
+                    stack.enter_context(fused(self.model, masked=masked))
             if "logits_to_keep" in self._accepts and reads is None:
                 options["logits_to_keep"] = 1
             stack.enter_context(self._hooked(edits, len(inputs)))
@@ -185,27 +192,45 @@ class HooksEngine(Engine):
         """One prefix for a batch that holds the rows of all these; see `Engine`."""
         return join_caches(prefixes)
 
-    def _shares(self, prefix: Any, inputs: Tensor) -> bool:
-        """Whether a pass can attend to this prefix without a copy of it."""
-        window = self.sizes.window
-        n_seen = prefix.get_seq_length() + inputs.shape[1]
-        return self._can_share and (window is None or n_seen <= window)
+    def _all_seen(self, prefix: Any, inputs: Tensor) -> bool:
+        """Whether every layer attends to all tokens before."""
+        n_seen = inputs.shape[1] + (0 if prefix is None else prefix.get_seq_length())
+        return self.sizes.window is None or n_seen <= self.sizes.window
+
+    def _shares(self, prefix: Any, inputs: Tensor, branches: int) -> bool:
+        """Whether a pass attends to this prefix without a copy of it. Of a small one a copy takes
+        less time."""
+        if prefix is None or not self._can_share or not self._all_seen(prefix, inputs):
+            return False
+        return branches > 1 or prefix.layers[-1].keys.numel() > COPIED
+
+    @cached_property
+    def _fuses(self) -> bool:
+        """Whether fused attention gives what the model's own does; tried on a few tokens."""
+        return self.attention == "eager" and self._as_before("_fuses")
 
     @cached_property
     def _can_share(self) -> bool:
-        """Whether attention to a shared prefix gives what the model's own does; tried on a few
-        tokens, with padding and without."""
+        """Whether attention to a shared prefix gives what the model's own does; tried likewise."""
+        return self._as_before("_can_share")
+
+    def _as_before(self, way: str) -> bool:
+        """Whether a pass gives the same logits in this way of attending and without any."""
         if not self._attending:
             return False
+        others = {"_fuses": False, "_can_share": False}
+        before = {name: vars(self)[name] for name in others if name in vars(self)}
         try:
-            vars(self)["_can_share"] = False
-            own = shared_or_not(self)
-            vars(self)["_can_share"] = True
-            return all(map(alike, shared_or_not(self), own))
+            vars(self).update(others)
+            own = passes_tried(self)
+            vars(self)[way] = True
+            return all(map(alike, passes_tried(self), own))
         except LACKS:
             return False
         finally:
-            vars(self).pop("_can_share", None)
+            for name in others:
+                vars(self).pop(name, None)
+            vars(self).update(before)
 
     def _beside(self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int) -> Beside:
         """How tokens attend to a prefix that stays where it is."""
@@ -223,8 +248,7 @@ class HooksEngine(Engine):
         self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int
     ) -> dict[str, Any]:
         options: dict[str, Any] = {"use_cache": True, "past_key_values": keep_apart(prefix)}
-        # Read by nobody; without one, the model makes a mask for every pass.
-        options["attention_mask"] = torch.zeros(1, 1, 1, 1, device=self.device)
+        options["attention_mask"] = self._unread_mask
         if "position_ids" in self._accepts:
             width = inputs.shape[1] // branches
             if attends is None:
@@ -257,6 +281,11 @@ class HooksEngine(Engine):
     @cached_property
     def _first(self) -> Tensor:
         return next(self.model.parameters())
+
+    @cached_property
+    def _unread_mask(self) -> Tensor:
+        """What is given where no mask is read: without one, models make one for every pass."""
+        return torch.zeros(1, 1, 1, 1, device=self.device)
 
     @cached_property
     def _unembedding(self) -> nn.Linear | None:

@@ -100,16 +100,21 @@ def _branches(engine: Engine, inputs: Tensor) -> bool:
 
 
 @torch.no_grad()
-def shared_or_not(engine: Engine) -> list[Tensor]:
-    """Logits of passes that follow a prefix: of one token and of two, padded and not."""
+def passes_tried(engine: Engine) -> list[Tensor]:
+    """Logits of passes of two prompts, whole and after a prefix, padded and not: what must not
+    depend on how an engine attends."""
     made, device = [], engine.device
     ids = (torch.arange(8, device=device) % min(engine.sizes.d_vocab, 7)).reshape(2, 4)
     whole, padded = torch.ones_like(ids), torch.ones_like(ids)
     padded[1, :2] = 0
     for attends in (whole, padded):
-        for n_seen in (2, 3):
+        made.append(engine.forward(ids, attends)[0])
+        for n_seen in (2, 3) if engine.sizes.causal else ():
             _, prefix = engine.forward(ids[:, :n_seen], attends[:, :n_seen], keep_prefix=True)
-            made.append(engine.forward(ids[:, n_seen:], attends, prefix=prefix)[0])
+            for n in (1, 2):
+                following = ids[:, n_seen:].repeat(1, n)
+                ways = {"branches": n} if n > 1 else {}
+                made.append(engine.forward(following, attends, prefix=prefix, **ways)[0])
     return made
 
 

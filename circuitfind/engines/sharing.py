@@ -1,8 +1,11 @@
-"""Attention to a prefix that all branches of a row share, without a copy of its keys and values.
+"""Attention that is faster than the model's own: the same numbers, up to rounding.
+
+Where no pattern is looked at, torch's fused attention takes the place of eager attention.
 
 transformers puts new keys and values behind the prefix's, a copy of both at every layer and pass,
-and repeats them for models whose heads share keys. Here a token's scores against the prefix and
-against its own branch are made apart and meet in one softmax: the same numbers, up to rounding.
+and repeats them for models whose heads share keys. A prefix that all branches of a row share stays
+where it is: a token's scores against the prefix and against its own branch are made apart and meet
+in one softmax.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +16,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from .attention import attention_of, registered
 
@@ -60,6 +64,46 @@ def beside_of(
         if own is not None:
             own = torch.minimum(own, shut[:, None, None, None, None, keys.shape[2] :])
     return Beside(layers=layers, branches=branches, before=before, own=own)
+
+
+@contextmanager
+def fused(model: nn.Module, *, masked: bool) -> Iterator[None]:
+    """The model attends by torch's fused attention until the context ends, but where it caps
+    scores.
+
+    Args:
+        masked: whether the masks that the model makes say more than "not later tokens".
+    """
+
+    def make(before: Callable[..., Any] | None) -> Callable[..., Any]:
+        def attend(
+            module: nn.Module,
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            mask: Tensor | None,
+            **options: Any,
+        ) -> Any:
+            if any(options.get(name) is not None for name in (*_OTHER, "softcap")):
+                return attention_of(module, before)(module, query, key, value, mask, **options)
+            n_new, n_seen = query.shape[2], key.shape[2]
+            causal = not masked and 1 < n_new == n_seen  # torch counts from the first of both
+            needed = masked or 1 < n_new < n_seen
+            made = scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=mask if needed else None,
+                is_causal=causal,
+                scale=options.get("scaling"),
+                enable_gqa=key.shape[1] < query.shape[1],
+            )
+            return made.transpose(1, 2).contiguous(), None
+
+        return attend
+
+    with registered(model, make):
+        yield
 
 
 @contextmanager

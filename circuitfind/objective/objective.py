@@ -112,6 +112,9 @@ class Piece(NamedTuple):
     number: int = 0
 
 
+Places = tuple[tuple[int, int], ...]  # of pieces: the desideratum and the number among its own
+
+
 class Objective:
     """Desiderata on a model, ready to be scored under any membership of their sites.
 
@@ -139,7 +142,7 @@ class Objective:
         self.batches = tuple(batches)
         self._untouched: dict[tuple[int, int], Tensor] = {}
         self._graded: dict[int, Graded] = {}
-        self._passes: dict[tuple[tuple[int, int], ...], Pass | None] = {}
+        self._passes: dict[tuple[tuple[int, ...], int], list[tuple[Places, Pass]]] = {}
         self._columns: list[Tensor] = []
         self._prepared: list[list[Prepared]] = []
         for index, batch in enumerate(batches):
@@ -219,11 +222,10 @@ class Objective:
         batches = [part.batch for part in parts]
         expected = [batch.expected for batch in batches]
         wanted = None if need is None else self._wanted(batches, expected, need)
-        joined = self._passes.get(tuple(places))
         if wanted is None and len(parts) == 1:
             made = [run(parts[0], gates[0])]  # in turns, where masks are many
         else:
-            made = run_pass(joined or parts[0].alone, gates, wanted=wanted)
+            made = run_pass(joined, gates, wanted=wanted)
         if wanted is not None:
             expected = [wanted.narrowed(number) for number in range(len(parts))]
         return [
@@ -409,7 +411,11 @@ class Objective:
     def _loss(self, piece: Piece, loss_of: Loss) -> tuple[Tensor, Tensor]:
         """The sums over a piece's pairs of the loss and of the satisfaction."""
         batch, output, expected = piece.batch, piece.output, piece.expected
-        if (graded := self.graded(piece.index)) is None:
+        if (graded := self.graded(piece.index)) is None and loss_of is hinge:
+            lead = batch.answer.lead(output, expected)
+            hit = (lead.detach() > 0) & expected.known.to(lead.device)
+            return (MARGIN - lead).clamp(min=0).sum(), hit.sum()
+        if graded is None:
             hit = batch.answer.hit(output.detach(), expected)
             return loss_of(batch.answer, output, expected).sum(), hit.sum()
         lost = losses(batch, output, self._before(piece.index, piece.number))
