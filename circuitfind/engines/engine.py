@@ -7,12 +7,14 @@ module or a library's cache.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from .points import Point as Point
+from .points import Sizes as Sizes
 
 Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
 
@@ -25,51 +27,6 @@ QUERIES = "queries"
 
 # The new value, or None where it only looks.
 Edit = Callable[[Tensor], Tensor | None]
-
-
-@dataclass(frozen=True, order=True)
-class Point:
-    """A place in the pass where a tensor can be read or changed.
-
-    These are the kinds of a transformer; engines of other modules may offer others.
-
-        embed    what the token embedding writes                    "row pos width"
-        entry    the residual stream that enters a layer            "row pos width"
-        q k v    queries, keys and values of the new tokens         "row pos head width"
-        pattern  attention after the softmax, to look at only       "row head pos seen"
-        heads    what enters the output projection, a slice a head  "row pos head width"
-        mlp_in   what enters the MLP                                "row pos width"
-        mlp      what the MLP writes                                "row pos width"
-
-    `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
-    leaves the last one, before the final norm. Keys and values have their own number of heads.
-    Queries and keys are before or after their norm and the rotation by position, as the engine has
-    them. To copy all of a token's from one row to another comes to the same, and to copy one
-    head's does unless the norm is over all heads, as in OLMo 2.
-    """
-
-    layer: int
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}.{self.layer}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How large a model is, and how its layers are built.
-
-    `n_block_parameters` counts the weights in the layers, without embedding and unembedding.
-    `parallel` says whether a layer's MLP reads what its heads read, not what they write.
-    """
-
-    n_layers: int
-    n_heads: int
-    d_model: int
-    d_vocab: int
-    n_block_parameters: int
-    causal: bool = True
-    parallel: bool = False
 
 
 class Engine(ABC):

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..objective.mask import Memberships
-from ..records import Format, load_json, together
-from ..search.result import FrontierPoint
+from ..records import Format, Memberships, load_json, together
+from ..search.config import FrontierPoint
 from ..validate.card import FORMAT, CardRecord
 from .details import details_problems
 
