@@ -4,7 +4,6 @@ An engine offers plain tensors at named points. Search, validation and reports n
 module or a library's cache.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -152,23 +151,3 @@ def logits_at(
 def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:
     """The position of each of the last `n_new` tokens, counted without padding."""
     return (attends.long().cumsum(-1) - 1).clamp(min=0)[:, -n_new:]
-
-
-def raw_bytes(weight: Tensor) -> bytes:
-    """The numbers of a tensor, as they lie in memory."""
-    return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values.
-
-    A tensor with several names is read once, and counts under each of them: whether weights are
-    tied or equal makes no difference.
-    """
-    whole, known = hashlib.sha256(), {}
-    for name, weight in sorted(weights.items()):
-        key = (weight.device, weight.data_ptr(), tuple(weight.shape), weight.stride(), weight.dtype)
-        if weight.numel() == 0 or key not in known:
-            known[key] = hashlib.sha256(raw_bytes(weight)).hexdigest()
-        whole.update(f"{name} {weight.dtype} {tuple(weight.shape)} {known[key]}\n".encode())
-    return whole.hexdigest()

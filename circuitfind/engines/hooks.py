@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
 from .cache import copy_cache, repeat_cache
+from .digest import digest_of
 from .engine import (
     Edit,
     Engine,
@@ -22,7 +23,6 @@ from .engine import (
     Sizes,
     check_points,
     counted_positions,
-    digest_of,
     logits_at,
 )
 from .find import Place, find_sites
@@ -102,11 +102,7 @@ class HooksEngine(Engine):
     @property
     def plain_digest(self) -> str:
         """The same as `digest`, and as every engine gives for the same weights."""
-        return self._plain_digest
-
-    @cached_property
-    def _plain_digest(self) -> str:
-        return digest_of(self.model.state_dict())
+        return digest_of(self.model.state_dict(keep_vars=True))
 
     def has(self, point: Point) -> bool:
         """Whether the model's pass goes through this point."""
