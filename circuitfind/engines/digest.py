@@ -29,7 +29,7 @@ def raw_bytes(weight: Tensor) -> memoryview:
         with _COPYING:
             weight = weight.cpu()
     # By bytes, since numpy has no bfloat16.
-    return memoryview(weight.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return weight.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
@@ -74,7 +74,7 @@ def put_back(weights: Iterable[Tensor], digests: Iterable[str | None]) -> None:
 
 def _known(weight: Tensor) -> str | None:
     """The tensor's digest, where it was hashed since it was last written into."""
-    place, count, digest = _KNOWN.get(weight, (None, None, None))
+    place, count, digest = _KNOWN.get(weight) or (None, None, None)
     return digest if count == _writes(weight) and place == _place(weight) else None
 
 

@@ -382,12 +382,12 @@ def _edits(
 
 def _count(prepared: Prepared, n_masks: int, backward: bool, skipped: int) -> None:
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
-    base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
+    base = batch.base.tokens.shape[1]
     prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped)
     if batch.continued is not None:
         n_paths, n_steps = batch.continued.tokens.shape[1:]
         prepared.cost.add(prepared.model, rows * n_paths, n_steps, base + n_steps, backward)
-    prepared.cost.add_plain(prepared.model, rows, base, source, backward)
+    prepared.cost.add_others(prepared.model, batch, n_masks, prepared.start, backward)
 
 
 def mixer(

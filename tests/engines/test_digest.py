@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +112,8 @@ def test_copies_of_a_model_ask_for_nothing_to_be_read_again(make, read):
     copy = replace(model, pairs_at_once=2, name="copy")
     assert copy.digest == replace(copy, prepend_bos=True).digest == first
     assert copy.is_known_as(first) and len(read) == count
-    again = type(model.engine)(getattr(model.engine, "bridge", None) or model.engine.model)
+    engine: Any = model.engine
+    again = type(engine)(getattr(engine, "bridge", None) or engine.model)
     assert again.plain_digest == first and len(read) == count
 
 
@@ -138,7 +140,7 @@ def test_only_what_was_known_is_put_back():
 
 
 def test_a_run_reads_each_tensor_once(read, tmp_path):
-    settings = Settings(task="planted", model="planted:parts=1", n=24, n_random=5, method="greedy")
+    settings = Settings(task="planted", model="planted:parts=1", n=8, n_random=2, method="greedy")
     made = discover(settings, tmp_path / "run")
     assert made.report["binds"]["model"] == made.circuit.provenance["model_digest"]
     assert read and len(read) == len(set(read))
