@@ -14,7 +14,7 @@ from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
-from circuitfind.objective.patching import mixer, prepare, run
+from circuitfind.objective.patching import prepare, run
 from desiderata import Prompt
 
 from .tiny import (
@@ -442,7 +442,7 @@ def test_reading_at_an_index_equals_the_models_own_logits_there(tiny, name, at, 
 def logits_of_column(prepared, gates, column):
     """The logits at this token under these gates, from the edits that patching itself makes."""
     made = prepare(prepared.model, prepared.batch, prepared.sites, reuse=False)
-    edits = [(point, mixer(patches, gates)) for point, patches in made.patches.items()]
+    edits = made.alone.edits([gates], branched=False)
     base, n_masks = made.batch.base, len(gates)
     with torch.no_grad():
         logits, _ = made.model.engine.forward(

@@ -15,7 +15,9 @@ from torch import Tensor
 from .points import Point as Point
 from .points import Sizes as Sizes
 
-Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
+Feature = Literal[
+    "gradients", "prefix", "start_at_layer", "branches", "shortlist", "qkv", "pattern"
+]
 
 KINDS = ("embed", "entry", "q", "k", "v", "pattern", "heads", "mlp_in", "mlp")
 # A kind that begins so is what another module of the layer gives, by its name: no site.
@@ -26,6 +28,25 @@ QUERIES = "queries"
 
 # The new value, or None where it only looks.
 Edit = Callable[[Tensor], Tensor | None]
+
+
+class Unembed(ABC):
+    """The map from streams to logits."""
+
+    @property
+    @abstractmethod
+    def n_vocab(self) -> int:
+        """How many logits it gives."""
+
+    @abstractmethod
+    def __call__(
+        self, streams: Float[Tensor, "read width"], tokens: Int[Tensor, " token"] | None = None
+    ) -> Float[Tensor, "read token"]:
+        """The logits of these entries of the vocabulary, by default of all."""
+
+
+# Which entries of the vocabulary matter, in rising order, from the streams that get unembedded.
+Shortlist = Callable[[Float[Tensor, "row *read width"], Unembed], Int[Tensor, " token"]]
 
 
 class Engine(ABC):
@@ -88,7 +109,9 @@ class Engine(ABC):
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
         reads: Int[Tensor, " row *read"] | None = None,
-    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
+        branches: int = 1,
+        shortlist: Shortlist | None = None,
+    ) -> tuple[Float[Tensor, "row *read token"], Any]:
         """The logits after the last token, and the prefix if it is to be kept.
 
         Edits at one point apply in their order. An edit in a layer before `entry` never runs.
@@ -102,6 +125,13 @@ class Engine(ABC):
                 not run.
             reads: the column of these tokens at which each row's logits are wanted, instead of
                 the last one, or several columns for each row.
+            branches: how many continuations of one length stand side by side in each row, with
+                `attends` over the prefix and one of them. A token sees the prefix and what comes
+                before it in its own branch. Without `reads`, the logits after each branch's last
+                token come back, "row branch token". Only an engine that can "branches" takes more
+                than one.
+            shortlist: chooses the entries of the vocabulary whose logits come back, in place of
+                all of them. Only an engine that can "shortlist" takes it.
 
         Raises:
             ValueError: an edit at a point that the model does not have, or one that writes where
@@ -115,6 +145,11 @@ class Engine(ABC):
         Args:
             first: the layer that the pass begins at. Earlier layers, which do not run, stay short.
         """
+
+    def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
+        """One prefix for a batch that holds the rows of all these one after another, shorter ones
+        filled up on the left; None where the engine cannot make one."""
+        return None
 
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:
@@ -146,6 +181,33 @@ def logits_at(
         return logits[:, -1]
     rows = torch.arange(len(logits), device=logits.device)
     return logits[rows if reads.ndim == 1 else rows[:, None], reads.to(logits.device)]
+
+
+def branch_mask(
+    attends: Int[Tensor, "row seen"], branches: int, n_new: int, dtype: torch.dtype
+) -> Float[Tensor, "row 1 pos all"]:
+    """What is added to attention scores so that branches do not see each other: 0 where a token
+    may look, and the most negative number elsewhere.
+
+    Args:
+        attends: over the prefix and one branch of `n_new` tokens.
+    """
+    n_rows, n_seen = attends.shape
+    before, own = attends.split([n_seen - n_new, n_new], dim=1)
+    eye = torch.eye(branches, device=attends.device, dtype=torch.bool)
+    causal = torch.ones(n_new, n_new, device=attends.device, dtype=torch.bool).tril()
+    beside = causal & own.bool()[:, None, :]
+    beside = eye[None, :, None, :, None] & beside[:, None, :, None, :]
+    n_all = branches * n_new
+    beside = beside.expand(n_rows, -1, -1, -1, -1).reshape(n_rows, n_all, n_all)
+    seen = torch.cat([before.bool()[:, None].expand(-1, n_all, -1), beside], dim=2)
+    nowhere = torch.finfo(dtype).min
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, nowhere)[:, None]
+
+
+def ends_of(branches: int, width: int, n_rows: int) -> Int[Tensor, "row branch"]:
+    """The last column of each of these branches of one width, for every row."""
+    return (torch.arange(1, branches + 1) * width - 1).expand(n_rows, -1)
 
 
 def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:

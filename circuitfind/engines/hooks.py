@@ -13,21 +13,25 @@ from torch import Tensor, nn
 
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
-from .cache import copy_cache, repeat_cache
+from .cache import copy_cache, join_caches, repeat_cache
 from .digest import digest_of
 from .engine import (
     Edit,
     Engine,
     Feature,
     Point,
+    Shortlist,
     Sizes,
+    branch_mask,
     check_points,
     counted_positions,
+    ends_of,
     logits_at,
 )
 from .find import Place, find_sites
 from .laws import tried_features
 from .skipping import skipped
+from .unembedding import find_unembedding, reading, window_of
 from .watch import tensor_at, three_tokens
 
 
@@ -78,6 +82,7 @@ class HooksEngine(Engine):
             n_block_parameters=sum(weight.numel() for weight in weights.values()),
             causal=self._is_causal(),
             parallel=found.parallel,
+            window=window_of(self.model),
         )
 
     @property
@@ -129,12 +134,16 @@ class HooksEngine(Engine):
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
         reads: Int[Tensor, " row *read"] | None = None,
-    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
+        branches: int = 1,
+        shortlist: Shortlist | None = None,
+    ) -> tuple[Float[Tensor, "row *read token"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
-        options = self._options(inputs, attends, keep_prefix or prefix is not None)
+        options = self._options(inputs, attends, keep_prefix or prefix is not None, branches)
         if prefix is not None:
             options["past_key_values"] = copy_cache(prefix)
+        if branches > 1 and reads is None:
+            reads = ends_of(branches, inputs.shape[1] // branches, len(inputs))
         if "logits_to_keep" in self._accepts and reads is None:
             options["logits_to_keep"] = 1
         first, edits = 0, list(edits)
@@ -149,21 +158,49 @@ class HooksEngine(Engine):
             stack.enter_context(self._hooked(edits, len(inputs)))
             stack.enter_context(skipped(self._sites.blocks[:first], self._sites.n_returned))
             stack.enter_context(tapped(self.model, taps, eager=eager))
+            early = shortlist is not None or (reads is not None and self._unembedding is not None)
+            if early:
+                stack.enter_context(reading(self._unembedding, reads, shortlist))
             out = self.model(inputs.to(self.device), **options)
-        return logits_at(out.logits, reads), out.past_key_values if keep_prefix else None
+        logits = out.logits if early and reads is not None else logits_at(out.logits, reads)
+        return logits, out.past_key_values if keep_prefix else None
 
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times; see `Engine`."""
         return repeat_cache(prefix, times, first)
 
-    def _options(self, inputs: Tensor, attends: Tensor | None, use_cache: bool) -> dict[str, Any]:
+    def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
+        """One prefix for a batch that holds the rows of all these; see `Engine`."""
+        return join_caches(prefixes)
+
+    def _options(
+        self, inputs: Tensor, attends: Tensor | None, use_cache: bool, branches: int
+    ) -> dict[str, Any]:
         options: dict[str, Any] = {"use_cache": use_cache}
-        if attends is not None and not bool(attends.all()):
+        if branches > 1:
+            width = inputs.shape[1] // branches
+            if attends is None:
+                raise ValueError(
+                    "expected `attends` beside branches, over prefix and branch; got none"
+                )
+            attends = attends.to(self.device)
+            options["attention_mask"] = branch_mask(attends, branches, width, self._dtype)
+            if "position_ids" in self._accepts:
+                options["position_ids"] = counted_positions(attends, width).repeat(1, branches)
+        elif attends is not None and not bool(attends.all()):
             attends = attends.to(self.device)
             options["attention_mask"] = attends
             if "position_ids" in self._accepts:
                 options["position_ids"] = counted_positions(attends, inputs.shape[1])
         return options
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @cached_property
+    def _unembedding(self) -> nn.Linear | None:
+        return find_unembedding(self.model)
 
     @cached_property
     def _accepts(self) -> frozenset[str]:

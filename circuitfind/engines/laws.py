@@ -22,6 +22,8 @@ def tried_features(engine: Engine) -> frozenset[Feature]:
         "gradients": _gives_gradients,
         "prefix": _reuses_prefix,
         "start_at_layer": _starts_at_layer,
+        "branches": _branches,
+        "shortlist": _shortlists,
         "qkv": _has_qkv,
         "pattern": _has_pattern,
     }
@@ -73,6 +75,36 @@ def _starts_at_layer(engine: Engine, inputs: Tensor) -> bool:
     full, seen = look(engine, inputs, [Point(last, "entry")])
     again, _ = engine.forward(inputs, entry=(last, seen[Point(last, "entry")]))
     return _close(again, full)
+
+
+@torch.no_grad()
+def _branches(engine: Engine, inputs: Tensor) -> bool:
+    """Whether two continuations beside each other give what each gives by itself, with padding
+    before a prompt and without."""
+    if not engine.sizes.causal:
+        return False
+    whole = torch.ones_like(inputs)
+    padded = whole.clone()
+    padded[1, 0] = 0
+    for attends in (whole, padded):
+        _, prefix = engine.forward(inputs[:, :1], attends[:, :1], keep_prefix=True)
+        if prefix is None:
+            return False
+        ways = inputs[:, 1:], inputs[:, 1:].flip(1)
+        apart = [engine.forward(way, attends, prefix=prefix)[0] for way in ways]
+        both, _ = engine.forward(torch.cat(ways, 1), attends, prefix=prefix, branches=2)
+        if not _close(both, torch.stack(apart, 1)):
+            return False
+    return True
+
+
+@torch.no_grad()
+def _shortlists(engine: Engine, inputs: Tensor) -> bool:
+    """Whether the logits of a few entries are those that they have among all."""
+    full, _ = engine.forward(inputs)
+    some = torch.arange(0, engine.sizes.d_vocab, 2, device=engine.device)
+    few, _ = engine.forward(inputs, shortlist=lambda streams, unembed: some)
+    return _close(few, full[:, some])
 
 
 def _has_qkv(engine: Engine, inputs: Tensor) -> bool:

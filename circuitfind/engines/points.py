@@ -36,7 +36,8 @@ class Sizes:
     """How large a model is, and how its layers are built.
 
     `n_block_parameters` counts the weights in the layers, without embedding and unembedding.
-    `parallel` says whether a layer's MLP reads what its heads read, not what they write.
+    `parallel` says whether a layer's MLP reads what its heads read, not what they write. `window`
+    is how many tokens the layer that sees the fewest attends to, None where all see all.
     """
 
     n_layers: int
@@ -46,3 +47,4 @@ class Sizes:
     n_block_parameters: int
     causal: bool = True
     parallel: bool = False
+    window: int | None = None

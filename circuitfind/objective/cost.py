@@ -59,15 +59,22 @@ class Cost:
         context: int,
         backward: bool = False,
         skipped: int = 0,
+        unembedded: int | None = None,
     ) -> None:
         """Count a pass over `rows` sequences of `width` new tokens that see `context` tokens.
 
         Args:
             skipped: layers that did not run.
+            unembedded: of how many tokens all logits were made, and none of their gradients; by
+                default of one in each row, gradients included.
         """
         self.tokens_forward += rows * width
         self.tokens_backward += rows * width * backward
         self.flops += _flops(model, rows, width, context, skipped=skipped) * (1 + backward)
+        if unembedded is not None:
+            sizes = model.engine.sizes
+            spared = rows * (1 + backward) - unembedded
+            self.flops -= spared * 2 * sizes.d_model * sizes.d_vocab
 
     def add_others(
         self, model: Model, batch: Batch, n_masks: int, start: int, backward: bool

@@ -13,7 +13,7 @@ from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
-from ..objective.patching import ENTRY_BYTES
+from ..objective.passes import ENTRY_BYTES
 from ..search import candidate_sites
 from ..search.methods.constrained import STEPS
 
