@@ -50,6 +50,7 @@ class Cost:
     seconds_before: float = 0.0
     # What the other loops have run once, by what for: kept, so that no id is given to another.
     ran_once: dict[tuple[str, ...], dict[int, Any]] = field(default_factory=dict, repr=False)
+    resumed: bool = False  # among steps
 
     def add(
         self,
@@ -92,6 +93,8 @@ class Cost:
         else:  # prompts that all pairs share
             sources = self._run_first([batch.donated], "donor", name, donor) * len(donated)
         prefixes = self._run_first(pairs, "prefix", name, str(start)) if start else 0
+        if self.resumed and backward:  # the steps before the checkpoint had the same pairs
+            sources = prefixes = 0
         for n_rows, width in ((sources, donated.shape[1]), (prefixes, start)):
             self._add_cached(model, n_rows, width, width)
         self._add_plain(model, sources, donated.shape[1])
@@ -136,10 +139,11 @@ class Cost:
             if name != "seconds":
                 setattr(self, name, value)
         self.seconds_before += float(state["seconds"])
+        self.resumed = self.tokens_backward > 0
 
     def report(self) -> dict[str, int | float]:
         """The account as plain numbers."""
-        left_out = ("began", "seconds_before", "ran_once")
+        left_out = ("began", "seconds_before", "ran_once", "resumed")
         names = [one.name for one in fields(self) if one.name not in left_out]
         return {name: getattr(self, name) for name in names} | {"seconds": round(self.seconds, 3)}
 

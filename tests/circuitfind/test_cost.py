@@ -94,6 +94,18 @@ def test_sources_are_run_once_for_each_desideratum_and_pair(llama):
     assert again["plain_tokens_forward"] == SOURCES + 25  # on an account of its own
 
 
+def test_an_account_that_goes_on_among_steps_has_their_sources_already(llama):
+    cost, batch, again = Cost(), batch_of(llama), Cost()
+    step(llama, batch, cost)
+    again.restore(cost.report())
+    for account in (cost, again):
+        step(llama, batch, account)
+    for name in ("plain_tokens_forward", "plain_flops", "cached_tokens_backward"):
+        assert getattr(again, name) == getattr(cost, name)
+    other = batch_of(llama, name="other")  # which only trials run, as those of another split
+    assert step(llama, other, again, gradients=False)["plain_tokens_forward"] == SOURCES + 25
+
+
 def test_prompts_that_pairs_share_are_run_once_for_all(llama):
     mean_over = tuple(Prompt(f"w{n} w1 w2") for n in range(8))
     batch = batch_of(llama, donor="mean", mean_over=mean_over)
