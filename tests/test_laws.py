@@ -405,8 +405,8 @@ def test_cost_counts_the_tokens_that_are_run(tiny, name):
     assert prepared.width == 1
     assert prepared.cost.tokens_forward - before.tokens_forward == n
     assert prepared.cost.tokens_backward - before.tokens_backward == n
-    source = prepared.batch.source.tokens.shape[1]
-    assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * (width + source)
+    donated = prepared.batch.source.n_tokens
+    assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * width + donated
     assert prepared.cost.plain_flops > 5 * (prepared.cost.flops - before.flops)
 
 

@@ -4,15 +4,16 @@ An engine offers plain tensors at named points. Search, validation and reports n
 module or a library's cache.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from .points import Point as Point
+from .points import Sizes as Sizes
 
 Feature = Literal[
     "gradients", "prefix", "start_at_layer", "branches", "shortlist", "qkv", "pattern"
@@ -46,53 +47,6 @@ class Unembed(ABC):
 
 # Which entries of the vocabulary matter, in rising order, from the streams that get unembedded.
 Shortlist = Callable[[Float[Tensor, "row *read width"], Unembed], Int[Tensor, " token"]]
-
-
-@dataclass(frozen=True, order=True)
-class Point:
-    """A place in the pass where a tensor can be read or changed.
-
-    These are the kinds of a transformer; engines of other modules may offer others.
-
-        embed    what the token embedding writes                    "row pos width"
-        entry    the residual stream that enters a layer            "row pos width"
-        q k v    queries, keys and values of the new tokens         "row pos head width"
-        pattern  attention after the softmax, to look at only       "row head pos seen"
-        heads    what enters the output projection, a slice a head  "row pos head width"
-        mlp_in   what enters the MLP                                "row pos width"
-        mlp      what the MLP writes                                "row pos width"
-
-    `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
-    leaves the last one, before the final norm. Keys and values have their own number of heads.
-    Queries and keys are before or after their norm and the rotation by position, as the engine has
-    them. To copy all of a token's from one row to another comes to the same, and to copy one
-    head's does unless the norm is over all heads, as in OLMo 2.
-    """
-
-    layer: int
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}.{self.layer}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How large a model is, and how its layers are built.
-
-    `n_block_parameters` counts the weights in the layers, without embedding and unembedding.
-    `parallel` says whether a layer's MLP reads what its heads read, not what they write. `window`
-    is how many tokens the layer that sees the fewest attends to, None where all see all.
-    """
-
-    n_layers: int
-    n_heads: int
-    d_model: int
-    d_vocab: int
-    n_block_parameters: int
-    causal: bool = True
-    parallel: bool = False
-    window: int | None = None
 
 
 class Engine(ABC):
@@ -259,23 +213,3 @@ def ends_of(branches: int, width: int, n_rows: int) -> Int[Tensor, "row branch"]
 def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:
     """The position of each of the last `n_new` tokens, counted without padding."""
     return (attends.long().cumsum(-1) - 1).clamp(min=0)[:, -n_new:]
-
-
-def raw_bytes(weight: Tensor) -> bytes:
-    """The numbers of a tensor, as they lie in memory."""
-    return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values.
-
-    A tensor with several names is read once, and counts under each of them: whether weights are
-    tied or equal makes no difference.
-    """
-    whole, known = hashlib.sha256(), {}
-    for name, weight in sorted(weights.items()):
-        key = (weight.device, weight.data_ptr(), tuple(weight.shape), weight.stride(), weight.dtype)
-        if weight.numel() == 0 or key not in known:
-            known[key] = hashlib.sha256(raw_bytes(weight)).hexdigest()
-        whole.update(f"{name} {weight.dtype} {tuple(weight.shape)} {known[key]}\n".encode())
-    return whole.hexdigest()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
 from .cache import copy_cache, join_caches, keep_apart, repeat_cache
+from .digest import digest_of
 from .engine import (
     Edit,
     Engine,
@@ -24,7 +25,6 @@ from .engine import (
     branch_mask,
     check_points,
     counted_positions,
-    digest_of,
     ends_of,
     logits_at,
 )
@@ -110,11 +110,7 @@ class HooksEngine(Engine):
     @property
     def plain_digest(self) -> str:
         """The same as `digest`, and as every engine gives for the same weights."""
-        return self._plain_digest
-
-    @cached_property
-    def _plain_digest(self) -> str:
-        return digest_of(self.model.state_dict())
+        return digest_of(self.model.state_dict(keep_vars=True))
 
     def has(self, point: Point) -> bool:
         """Whether the model's pass goes through this point."""

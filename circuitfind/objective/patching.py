@@ -285,14 +285,14 @@ def _count(
     unembedded: int | None,
 ) -> None:
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
-    base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
+    base = batch.base.tokens.shape[1]
     # Branches are compared with each other, too.
     seen = base + (n_masks - 1) * prepared.width * branched
     prepared.cost.add(prepared.model, rows, prepared.width, seen, backward, skipped, unembedded)
     if batch.continued is not None:
         n_paths, n_steps = batch.continued.tokens.shape[1:]
         prepared.cost.add(prepared.model, rows * n_paths, n_steps, base + n_steps, backward)
-    prepared.cost.add_plain(prepared.model, rows, base, source, backward)
+    prepared.cost.add_others(prepared.model, batch, n_masks, prepared.start, backward)
 
 
 def _same(one: Prompts, other: Prompts) -> bool:

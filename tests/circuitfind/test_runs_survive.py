@@ -259,6 +259,15 @@ def test_an_unsound_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, ca
     assert (made.circuit.sites, made.circuit.scores) == (calm.circuit.sites, calm.circuit.scores)
 
 
+def test_a_run_that_goes_on_has_the_account_of_one_that_never_stopped(tmp_path, calm):
+    with pytest.raises(Interrupted):
+        discover(SMALL, tmp_path / "run", shown=Stop())
+    made = discover(SMALL, tmp_path / "run", resume=True)
+    for name, number in calm.report["cost"]["stages"]["search"].items():
+        if name != "seconds":
+            assert made.report["cost"]["stages"]["search"][name] == number, name
+
+
 def test_two_unsound_checkpoints_start_the_search_again(tmp_path, calm):
     with pytest.raises(Interrupted):
         discover(SMALL, tmp_path / "run", shown=Stop())
