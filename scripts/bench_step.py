@@ -194,9 +194,9 @@ class Loops:
         matrices = [w for block in self.blocks for w in block.parameters() if w.ndim == 2]
         with torch.no_grad():
             for weight in matrices:
-                (torch.ones(rows, weight.shape[1]) @ weight.T) @ weight
+                torch.matmul(torch.ones(rows, weight.shape[1]) @ weight.T, weight)
             head = self.plain.get_output_embeddings().weight
-            (torch.ones(len(self.batch), head.shape[1]) @ head.T) @ head
+            torch.matmul(torch.ones(len(self.batch), head.shape[1]) @ head.T, head)
 
 
 LOOPS = ("ours", "hooks", "released", "products")

@@ -113,8 +113,8 @@ def passes_tried(engine: Engine) -> list[Tensor]:
             _, prefix = engine.forward(ids[:, :n_seen], attends[:, :n_seen], keep_prefix=True)
             for n in (1, 2):
                 following = ids[:, n_seen:].repeat(1, n)
-                ways = {"branches": n} if n > 1 else {}
-                made.append(engine.forward(following, attends, prefix=prefix, **ways)[0])
+                logits, _ = engine.forward(following, attends, prefix=prefix, branches=n)
+                made.append(logits)
     return made
 
 

@@ -198,23 +198,29 @@ class Objective:
             need: what is read of the outputs, where that is not all: they then have those entries
                 of the vocabulary alone that it depends on, where the answers say which.
         """
-        places = [
-            (index, number) for index in indices for number in range(len(self._prepared[index]))
-        ]
-        every = [self._prepared[index][number] for index, number in places]
-        for group in pack(every, len(membership)):
-            for mine in self._together([places[place] for place in group]):
-                yield self._run(mine, membership, need)
+        for places, joined in self._packed(tuple(indices), len(membership)):
+            yield self._run(places, joined, membership, need)
 
-    def _together(self, places: Sequence[tuple[int, int]]) -> list[Sequence[tuple[int, int]]]:
-        """The same pieces in one pass if they can go together, and else each by itself."""
-        key = tuple(places)
-        if key not in self._passes:
-            self._passes[key] = together([self._prepared[index][n] for index, n in places])
-        return [places] if self._passes[key] is not None else [[place] for place in places]
+    def _packed(self, indices: tuple[int, ...], n_masks: int) -> list[tuple[Places, Pass]]:
+        """The passes that so many masks on these desiderata take, with the pieces in each; the
+        same ones at every step."""
+        if (indices, n_masks) in self._passes:
+            return self._passes[indices, n_masks]
+        places = [(index, n) for index in indices for n in range(len(self._prepared[index]))]
+        every = [self._prepared[index][number] for index, number in places]
+        made: list[tuple[Places, Pass]] = []
+        for group in pack(every, n_masks):
+            joined = together([every[place] for place in group])
+            if joined is not None:
+                made.append((tuple(places[place] for place in group), joined))
+            else:
+                made += [((places[place],), every[place].alone) for place in group]
+        if n_masks == 1:  # joined prefixes take memory; steps and single masks come again
+            self._passes[indices, n_masks] = made
+        return made
 
     def _run(
-        self, places: Sequence[tuple[int, int]], membership: Tensor, need: Need | None
+        self, places: Places, joined: Pass, membership: Tensor, need: Need | None
     ) -> list[Piece]:
         parts = [self._prepared[index][number] for index, number in places]
         # For each piece by itself: a backward pass may free what the gates came through.
