@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from rich.text import Text
 
-from . import bench, check, doctor, find, lists, look, preview
+from . import bench, check, doctor, find, lists, look, preview, sweep
 from .printing import console
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 COMMANDS = (
     find.discover,
+    sweep.sweep,
     check.validate,
     check.compare,
     find.review,
