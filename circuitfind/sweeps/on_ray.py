@@ -1,6 +1,7 @@
 """Points as tasks on Ray. The one file that imports it."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 LOCAL = "local"
 STORE = 100_000_000  # bytes of the store of a cluster of our own; settings and rows are small
+ANSWERS = 10.0  # seconds within which a cluster has to
 EXTRA = "Ray is not installed: pip install 'circuitfind[ray]'"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -93,6 +95,7 @@ def _cluster(where: Where, threads: int) -> Iterator[Any]:
             "object_store_memory": STORE,
         }
     else:
+        _require_answer(str(where.ray))
         options["address"] = where.ray
     try:
         ray.init(logging_level="error", **options)
@@ -102,3 +105,20 @@ def _cluster(where: Where, threads: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody answers; Ray itself would try for a quarter of an hour.
+
+    Raises:
+        LookupError: nobody answers there, or it is no address.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise LookupError(f"a Ray cluster is at HOST:PORT, auto or local; got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS).close()
+    except (OSError, OverflowError) as error:
+        raise LookupError(f"no Ray cluster at {address}: {error}") from error

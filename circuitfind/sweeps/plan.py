@@ -76,7 +76,8 @@ def plan_of(content: bytes, path: Path, trust_remote_code: bool = False) -> Plan
         raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
     reading = _Reading(table, path, _lines(text))
     axes, fixed = reading.read()
-    reading.refuse()
+    if "task" not in {**axes, **fixed} or prod(map(len, axes.values())) > MOST:
+        reading.refuse()
     values = [dict(zip(axes, one, strict=True)) for one in product(*axes.values())]
     points = [reading.point(fixed, one, trust_remote_code) for one in values]
     reading.refuse()
@@ -106,7 +107,7 @@ class _Reading:
         raise ValueError("\n".join([*every[:LISTED], *more]))
 
     def read(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-        """The axes and the fixed settings, with all that is wrong in single values noted."""
+        """The axes and the fixed settings as far as they are sound; what is not is noted."""
         axes: dict[str, list[Any]] = {}
         fixed: dict[str, Any] = {}
         for key, value in self.table.items():
@@ -115,8 +116,7 @@ class _Reading:
             elif key == CONSENT:
                 self.fault(key, f"{CONSENT} is yours to give: --trust-remote-code")
             elif _is_axis(key, value):
-                self._axis(key, value)
-                axes[key] = value
+                axes[key] = self._axis(key, value)
             elif self._sound(key, value):
                 fixed[key] = value
         if "task" not in self.table:
@@ -125,13 +125,15 @@ class _Reading:
             self.problems.append(f"{self.path}: {n:,} points; a sweep has at most {MOST:,}")
         return axes, fixed
 
-    def _axis(self, key: str, values: Sequence[Any]) -> None:
+    def _axis(self, key: str, values: Sequence[Any]) -> list[Any]:
+        """The sound values of an axis."""
         if not values:
             self.fault(key, f"{key} is empty; an axis needs at least one value")
         sound = [value for value in values if self._sound(key, value)]
         alike = [_made(key, value) for value in sound]
         for twice in dict.fromkeys(v for n, v in enumerate(alike) if v in alike[:n]):
             self.fault(key, f"{key} has {shown(_plain(twice))} twice")
+        return sound
 
     def _sound(self, key: str, value: Any) -> bool:
         """Whether a value is one of this setting; what is wrong with it is noted."""

@@ -106,22 +106,23 @@ def _link(row: Row, out: Path) -> str | None:
 
 
 def print_sweep(console: Console, sweep: Sweep) -> None:
-    """Print a line for each point, and what they come to."""
+    """Print a line for each point, and below what those say that do not hold."""
     table = Table(title=Text(f"{sweep.file}: {_summary(sweep)}"), title_justify="left")
-    for name in (*sweep.axes, *SHOWN):
-        table.add_column(Text(name), justify="right" if name in SHOWN[1:-1] else "left")
+    for name in (*sweep.axes, *SHOWN[:-1]):
+        table.add_column(Text(name), justify="right" if name in SHOWN[1:] else "left")
     for row in sweep.rows:
         axes = [axis_text(row.values[axis]) for axis in sweep.axes]
-        cells = (
-            row.status,
+        numbers = (
             _shown(row.size, "d"),
             _shown(row.satisfaction, ".3f"),
             _shown(row.flops, ".2g"),
             _shown(row.seconds, ".1f"),
-            row.message,
         )
-        table.add_row(*map(Text, (*axes, *cells)))
+        table.add_row(*map(Text, (*axes, row.status, *numbers)))
     console.print(table)
+    for row in sweep.rows:
+        if row.status != "holds":
+            console.print(Text(f"{row.point}: {row.status}: {row.message}"), soft_wrap=True)
 
 
 def in_a_line(row: Row) -> str:
@@ -136,5 +137,5 @@ def _summary(sweep: Sweep) -> str:
     return f"{len(sweep.rows)} points: {counts}"
 
 
-def _shown(value: float | None, form: str) -> str:
+def _shown(value: int | float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
