@@ -41,6 +41,7 @@ from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
 from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
+from ..sweeps.running import Where, run_points
 from .truth import auroc, recovery
 
 Kind = Literal["planted", "compiled", "trained", "grafted", "control"]
@@ -313,6 +314,7 @@ def run_cases(
     *,
     kept: Sequence[Row] = (),
     workers: int = 2,
+    ray: str | None = None,
     done: Callable[[Row, int, int], None] = lambda row, count, total: None,
 ) -> tuple[Row, ...]:
     """Every method on every case with every seed, in that order.
@@ -322,6 +324,7 @@ def run_cases(
             the top of a module, so that the processes can import it.
         kept: rows of an earlier call, which are not made again.
         workers: processes, of one thread each; 1 runs everything here.
+        ray: where to run them on Ray instead, as in `sweeps.running.Where`.
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
@@ -332,19 +335,29 @@ def run_cases(
         (case.name, spec if isinstance(spec, str) else spec.name, seed) for case, spec, seed in jobs
     ]
     left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
-    for row in _run(left, workers):
+    for row in _run(left, workers, ray):
         made[row.case, row.method, row.seed] = row
         done(row, sum(key in made for key in keys), len(keys))
     return tuple(made[key] for key in keys)
 
 
-def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> Iterator[Row]:
+def _run(
+    jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int, ray: str | None
+) -> Iterator[Row]:
+    if ray is not None:
+        where = Where(ray=ray, workers=workers)
+        yield from (ended.value() for _, ended in run_points(jobs, _run_job, where))
+        return
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return
     with ProcessPoolExecutor(workers, initializer=_begin) as pool:
         for future in as_completed([pool.submit(run_case, *job) for job in jobs]):
             yield future.result()
+
+
+def _run_job(job: tuple[Case, str | MethodSpec, int]) -> Row:
+    return run_case(*job)
 
 
 def _begin() -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from .options import AsJson
 from .printing import console, print_json
+from .sweep import Ray, where_asked
 
 ROWS = "rows.jsonl"
 
@@ -39,6 +40,7 @@ def truth(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
+    ray: Ray = None,
     out: Annotated[Path, typer.Option("--out", help="A folder; its rows are kept.")] = Path(
         "runs/bench"
     ),
@@ -51,6 +53,7 @@ def truth(
     from ..runs.lock import locked
     from ..search import METHODS
 
+    cluster = where_asked(ray, None).ray
     methods = [benching.row_name(name, polish) for name in method or METHODS.names()]
     if method is None and polish is None:
         methods.insert(1, benching.row_name("random", True))
@@ -71,7 +74,9 @@ def truth(
                 file.flush()
                 shown.report("searches", count, total, {"size": row.size})
 
-            rows = benching.run_cases(cases, methods, seeds, kept=kept, workers=workers, done=done)
+            rows = benching.run_cases(
+                cases, methods, seeds, kept=kept, workers=workers, ray=cluster, done=done
+            )
         summary = save_bench(rows, out, "circuitfind " + shlex.join(sys.argv[1:]))
     if as_json:
         print_json(summary)
