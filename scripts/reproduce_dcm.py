@@ -34,7 +34,8 @@ from circuitfind.runs.run import discover, load_run
 from circuitfind.runs.settings import Settings
 from circuitfind.sweeps.plan import Point
 from circuitfind.sweeps.points import run_point
-from circuitfind.sweeps.running import Where, run_points
+from circuitfind.sweeps.running import run_points
+from circuitfind.sweeps.work import Where
 from desiderata import Claim, choice
 from scripts.dcm_figures import draw_backups, draw_sizes
 from scripts.dcm_measures import (
@@ -100,8 +101,10 @@ class Plan:
 
     def searches(self, methods: Sequence[str]) -> dict[str, list[Search]]:
         """The searches of each row of the table, by the row's name."""
-        made = {
-            f"{method}: two desiderata": [("arithmetic", method, seed) for seed in range(self.seeds)]
+        made: dict[str, list[Search]] = {
+            f"{method}: two desiderata": [
+                ("arithmetic", method, seed) for seed in range(self.seeds)
+            ]
             for method in methods
         }
         for task in OTHER_CLAIMS:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from circuitfind.sweeps.on_ray import EXTRA, has_ray
-from circuitfind.sweeps.running import Where, run_points
+from circuitfind.sweeps.running import run_points
+from circuitfind.sweeps.work import Where
 
 from .sweeping import SMALL, begin_sweep, bring_methods, by_point, deaths, sweep, toml
 
@@ -45,9 +46,7 @@ def test_points_go_wrong_on_ray_and_the_others_are_there(tmp_path, short):
     file = tmp_path / "file.toml"
     file.write_text(toml(**SMALL, method=methods, size=[1, 500]))
     env = short | deaths(tmp_path / "deaths", 1)
-    code, out, err = sweep(
-        file, "--out", tmp_path / "out", *QUICK, "--json", path=(path,), **env
-    )
+    code, out, err = sweep(file, "--out", tmp_path / "out", *QUICK, "--json", path=(path,), **env)
     assert code == 3, err
     rows = by_point(json.loads(out))
     assert len(rows) == 6 == err.count("/6 ")

@@ -21,7 +21,7 @@ from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -41,9 +41,11 @@ from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
 from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
-from ..sweeps.running import Where, run_points
+from ..sweeps.running import run_points
+from ..sweeps.work import Where
 from .truth import auroc, recovery
 
+Kept = TypeVar("Kept")
 Kind = Literal["planted", "compiled", "trained", "grafted", "control"]
 
 PLANTED = {
@@ -324,7 +326,7 @@ def run_cases(
             the top of a module, so that the processes can import it.
         kept: rows of an earlier call, which are not made again.
         workers: processes, of one thread each; 1 runs everything here.
-        ray: where to run them on Ray instead, as in `sweeps.running.Where`.
+        ray: where to run them on Ray instead, as in `sweeps.work.Where`.
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
@@ -410,9 +412,12 @@ def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return mine != its and all(a >= b for a, b in zip(mine, its, strict=True))
 
 
-def read_rows(path: str | Path) -> tuple[Row, ...]:
+def read_rows(path: str | Path, kind: type[Kept] = Row) -> tuple[Kept, ...]:
     """The rows that an earlier call kept, one JSON object a line; a line that was cut off by a
     kill is left out.
+
+    Args:
+        kind: the dataclass that a line is read as.
 
     Raises:
         ValueError: lines that hold something else, all at once.
@@ -426,7 +431,7 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
         except ValueError:
             continue
         try:
-            row = read_record(Row, content, where=f"line {number}")
+            row = read_record(kind, content, where=f"line {number}")
             numbers = {k: v for k, v in asdict(row).items() if isinstance(v, int | float)}
             if huge := [name for name, value in numbers.items() if abs(value) > GREATEST]:
                 raise ValueError(f"line {number}: {', '.join(huge)} must be up to {GREATEST:g}")
@@ -440,7 +445,7 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
+def mend_rows(path: str | Path, rows: Sequence[Any]) -> None:
     """Write these rows in place of what a file of rows holds, where a kill cut a line off: the
     next row would be written on the same line."""
     text = "".join(map(row_line, rows))
@@ -448,6 +453,6 @@ def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
         write_text(path, text)
 
 
-def row_line(row: Row) -> str:
+def row_line(row: Any) -> str:
     """A row as a line of the file that `read_rows` reads."""
     return json.dumps(asdict(row)) + "\n"

@@ -42,8 +42,9 @@ app.command(name="try")(preview.try_)  # `try` is a word of Python
 for command in COMMANDS:
     app.command()(command)
 
-benchmarks = typer.Typer(no_args_is_help=True, help="Measure search methods where truth is known.")
+benchmarks = typer.Typer(no_args_is_help=True, help="Measure search methods.")
 benchmarks.command()(bench.truth)
+benchmarks.command()(bench.methods)
 app.add_typer(benchmarks, name="bench")
 
 

@@ -12,7 +12,7 @@ from .options import AsJson, TrustRemoteCode
 from .printing import console, print_json
 
 if TYPE_CHECKING:
-    from ..sweeps.running import Where
+    from ..sweeps.work import Where
 
 Ray = Annotated[
     str | None,
@@ -90,7 +90,7 @@ def where_asked(
         ValueError: options that go with --ray, without it.
     """
     from ..sweeps.on_ray import EXTRA, LOCAL, has_ray
-    from ..sweeps.running import Where
+    from ..sweeps.work import Where
 
     asked = {"--workers": workers is not None, "--gpus": gpus != 0}
     if ray is None and any(asked.values()):

@@ -1,5 +1,6 @@
 """Points as tasks on Ray. The one file that imports it."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -7,13 +8,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from .running import Ended, Where, attempt
+from .work import Ended, Where, attempt
 
 P = TypeVar("P")
 R = TypeVar("R")
 LOCAL = "local"
 STORE = 100_000_000  # bytes of the store of a cluster of our own; settings and rows are small
-ANSWERS = 10.0  # seconds within which a cluster has to
+ANSWERS = 10.0  # seconds within which a cluster has to answer
 EXTRA = "Ray is not installed: pip install 'circuitfind[ray]'"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -28,8 +29,8 @@ def run_on_ray(
 ) -> Iterator[tuple[int, Ended[R]]]:
     """How the work on each point ended, one task a point; as `run_points`.
 
-    A task whose process dies is begun again, `where.tries` times; what such work is to go on from
-    it has to keep itself. Where it dies each time, that is how the work ended.
+    A task whose process dies is begun again, `where.tries` times. The work itself keeps
+    what it resumes from. Where it dies each time, that is how the work ended.
     """
     if not has_ray():
         raise LookupError(EXTRA)
@@ -98,7 +99,7 @@ def _cluster(where: Where, threads: int) -> Iterator[Any]:
         _require_answer(str(where.ray))
         options["address"] = where.ray
     try:
-        ray.init(logging_level="error", **options)
+        ray.init(logging_level=logging.ERROR, **options)
     except ConnectionError as error:
         raise LookupError(f"no Ray cluster at {where.ray}: {error}") from error
     try:

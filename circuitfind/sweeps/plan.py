@@ -24,7 +24,7 @@ from .naming import folder_name
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 CLAIM = "claim"  # the name of a claim in a task's file
 MOST = 10_000  # points of a sweep
@@ -155,9 +155,7 @@ class _Reading:
                 self.fault(CLAIM, f"claim goes with a task that is a Python file; task is {what}")
                 return None
             every["task"] = f"{every['task']}:{claim}"
-        every |= {
-            key: path_from(self.path.parent, every[key]) for key in PATHS if every.get(key)
-        }
+        every |= {key: path_from(self.path.parent, every[key]) for key in PATHS if every.get(key)}
         if own := own_file(every["task"]):
             self._offered(*own)
         made, problems = SETTINGS_FILE.check(every)

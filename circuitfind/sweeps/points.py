@@ -1,4 +1,4 @@
-"""The points of a sweep: their runs, made, gone on with or read, and the rows that these come to."""
+"""The points of a sweep: their runs, made, resumed or read, and the rows that these come to."""
 
 import time
 from collections import OrderedDict
@@ -16,7 +16,8 @@ from ..runs.run import Run, discover
 from ..runs.settings import Settings
 from ..search import method_named
 from .plan import Plan, Point
-from .running import Ended, Where, run_points
+from .running import run_points
+from .work import Ended, Where
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,8 +84,8 @@ def run_point(out: str, point: Point) -> Row:
 
 
 def run_settings(settings: Settings, path: Path) -> Run:
-    """The run of these settings in this folder: a finished one is read, a half-done one is gone on
-    with. Models and pairs are shared by all runs of this process that have the same.
+    """The run of these settings in this folder: a finished one is read, a half-done one is
+    resumed. Models and pairs are shared by all runs of this process that have the same.
 
     Raises:
         ValueError, LookupError: as `discover`.

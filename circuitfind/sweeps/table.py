@@ -129,7 +129,9 @@ def in_a_line(row: Row) -> str:
     """What a point came to, for a line of progress."""
     if row.size is None:
         return f"{row.point}: {row.status}: {row.message.splitlines()[0] if row.message else ''}"
-    return f"{row.point}: {row.status}, {row.size} sites, {_shown(row.satisfaction, '.3f')} held out"
+    return (
+        f"{row.point}: {row.status}, {row.size} sites, {_shown(row.satisfaction, '.3f')} held out"
+    )
 
 
 def _summary(sweep: Sweep) -> str:

@@ -55,9 +55,7 @@ VALUES = st.one_of(
     st.lists(st.integers(0, 1000), min_size=1, max_size=4, unique=True),
     st.lists(st.floats(0, 10), min_size=1, max_size=4, unique=True),
     st.lists(WORDS, min_size=1, max_size=5, unique=True),
-    st.lists(
-        st.lists(WORDS, max_size=3), min_size=1, max_size=4, unique_by=lambda one: tuple(one)
-    ),
+    st.lists(st.lists(WORDS, max_size=3), min_size=1, max_size=4, unique_by=lambda one: tuple(one)),
     st.just([True, False]),
 )
 KEYS = st.sampled_from(["seed", "margin", "model", "sites", "force", "n_random"])
