@@ -27,6 +27,7 @@ def name_problem(key: str, value: object, folder: Path) -> str | None:
     return check(value, folder) if check and isinstance(value, str) else None
 
 
+_PARSED: dict[str, Callable[[str], object]] = {PLANTED: parse_planted, GRAFTED: parse_grafted}
 PATHS = ("task", "held_out", "model")  # settings that may be paths
 
 
@@ -56,24 +57,18 @@ def _table(value: str, folder: Path) -> str | None:
 def _model(value: str, folder: Path) -> str | None:
     """A name that is not built in may be one of the hub, which is not asked here. A name that
     nearly is a built-in one is a slip."""
-    prefix = value.partition(":")[0]
-    for own, parse in ((PLANTED, parse_planted), (GRAFTED, parse_grafted)):
-        if prefix == own:
-            return _said_by(lambda: parse(value), f"model {value!r}")
+    if parse := _PARSED.get(value.partition(":")[0]):
+        try:
+            parse(value)
+        except ValueError as error:
+            return f"model {value!r}: {error}"
+        return None
     if value in built_in() or (folder / Path(value).expanduser()).is_dir():
         return None
     if value.startswith((".", "/", "~")):
         return f"no model folder {folder / Path(value).expanduser()}"
     near = get_close_matches(value, [*built_in()], n=1, cutoff=0.8)
     return f"no model {value!r}; did you mean {near[0]}?" if near else None
-
-
-def _said_by(parse: Callable[[], object], what: str) -> str | None:
-    try:
-        parse()
-    except ValueError as error:
-        return f"{what}: {error}"
-    return None
 
 
 def _among(what: str, value: str, known: Sequence[str]) -> str | None:

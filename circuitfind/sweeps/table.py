@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +21,9 @@ FORMAT = "circuitfind-sweep/1"
 JSON_FILE, CSV_FILE, PAGE_FILE = "sweep.json", "sweep.csv", "sweep.html"
 # The gravest first, with the exit code that it comes to.
 CODES: dict[Status, int] = {"crashed": 3, "refused": 2, "fails": 1, "holds": 0}
-COLUMNS = ("verdict", "size", "of", "satisfaction", "worst", "flops", "seconds", "message")
-SHOWN = ("verdict", "size", "held out", "FLOPs", "seconds", "message")  # beside the axes
+# No name of a setting, which an axis may have.
+COLUMNS = ("verdict", "members", "of", "satisfaction", "worst", "flops", "seconds", "message")
+SHOWN = ("verdict", "members", "held out", "FLOPs", "seconds", "message")  # beside the axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +72,11 @@ def save_sweep(sweep: Sweep, out: str | Path) -> None:
 
 
 def _cells(row: Row) -> dict[str, Any]:
-    """A row of the CSV. An axis may be called as a column is, as `size`: the axis then is."""
-    plain = {key: value for key, value in asdict(row).items() if key not in ("values", "status")}
-    axes = {key: axis_text(value) for key, value in row.values.items()}
-    return {**plain, "verdict": row.status, **axes}
+    """A row of the CSV."""
+    plain = asdict(row)
+    told = {"verdict": plain.pop("status"), "members": plain.pop("size")}
+    axes = {key: axis_text(value) for key, value in plain.pop("values").items()}
+    return {**plain, **told, **axes}
 
 
 def axis_text(value: Any) -> str:

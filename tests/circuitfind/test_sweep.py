@@ -4,7 +4,7 @@ import csv
 import json
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,13 @@ from circuitfind.runs import run as running
 from circuitfind.runs.folder import CHECKPOINT
 from circuitfind.runs.lock import locked
 from circuitfind.runs.run import discover
+from circuitfind.runs.settings import Settings
 from circuitfind.search import METHODS, MethodSpec
 from circuitfind.sweeps import points as sweeping
-from circuitfind.sweeps.plan import read_plan
+from circuitfind.sweeps.plan import CLAIM, read_plan
 from circuitfind.sweeps.points import Row, run_sweep
 from circuitfind.sweeps.running import run_points
-from circuitfind.sweeps.table import Sweep, axis_text, render_sweep, save_sweep
+from circuitfind.sweeps.table import COLUMNS, SHOWN, Sweep, axis_text, render_sweep, save_sweep
 from circuitfind.sweeps.work import Crash, Where, attempt
 
 from ..sweeping import SMALL, by_point, toml
@@ -212,6 +213,15 @@ def test_a_folder_in_use_is_waited_for(tmp_path, monkeypatch):
     assert row.status == "refused" and "is written into by another process" in row.message
 
 
+def test_a_circuit_with_a_twin_is_read_back(tmp_path):
+    """The sites that answers go with have no effect of their own in the report."""
+    plan = read_plan(write(tmp_path, **SMALL, method="random", size=1))
+    (row,) = run_sweep(plan, tmp_path / "out")
+    details = json.loads((tmp_path / "out/point/report.json").read_text())["checks"]
+    assert any(one.get("of") == "twin" for check in details for one in check["details"])
+    assert run_sweep(plan, tmp_path / "out") == (row,)
+
+
 def test_ctrl_c_leaves_what_is_finished(call, tmp_path, monkeypatch):  # noqa: F811
     file, made = write(tmp_path, **SMALL, method="random", seed=[0, 1]), sweeping.discover
 
@@ -252,13 +262,18 @@ def test_the_table_is_kept_as_json_as_csv_and_as_a_page(tmp_path):
     with (tmp_path / "sweep.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert first["message"].startswith("'=1+1") and first["sites"] == "heads, !m0@last"
-    assert (second["verdict"], second["size"], second["satisfaction"]) == ("holds", "3", "0.75")
+    assert (second["verdict"], second["members"], second["satisfaction"]) == ("holds", "3", "0.75")
     page = render_sweep(sweep, tmp_path)
     assert page == (tmp_path / "sweep.html").read_text()
-    assert "<script>alert" not in page and "\x1b" not in page and "\u202e" not in page
+    assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page and "\x1b" not in page and "\u202e" not in page
     assert '<a href="./b%201/report.html">b</a>' in page and "<td>3 <" in page
     assert "method=a_x-1</a>" not in page
     assert sweep.code == 2 and axis_text([]) == "none"
+
+
+def test_no_column_is_called_as_an_axis_may_be():
+    names = {*COLUMNS, *SHOWN, "point", "folder"}
+    assert not names & {CLAIM, *(field.name for field in fields(Settings))}
 
 
 def test_work_that_crashes_is_no_bad_input():
