@@ -4,6 +4,8 @@ workers that die."""
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,6 +74,40 @@ def test_points_go_wrong_on_ray_and_the_others_are_there(tmp_path, short):
 def test_a_cluster_that_is_not_there_is_named(address, says):
     with pytest.raises(LookupError, match=says):
         next(run_points([1], str, Where(ray=address)))
+
+
+CLUSTER = """
+import sys, ray
+made = ray.init(
+    address="local", num_cpus=2, include_dashboard=False, object_store_memory=100_000_000,
+    log_to_driver=False,
+)
+print(made.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_there_is_joined_and_left_as_it_is(tmp_path, short):
+    """With a token that its owner made up; without it nobody joins."""
+    token = short | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
+    pipe = subprocess.PIPE
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env=os.environ | token, stdin=pipe, stdout=pipe, text=True
+    )
+    try:
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        file, out = tmp_path / "file.toml", tmp_path / "out"
+        for seeds in (1, 2):  # the second sweep finds the cluster as the first one did
+            file.write_text(toml(**SMALL, method="attribution", seed=[*range(seeds)]))
+            code, _, err = sweep(file, "--out", out, "--ray", address, "--workers", "1", **token)
+            assert code == 0 and f"{seeds}/{seeds} " in err, err
+        other = token | {"RAY_AUTH_TOKEN": "f" * 32}
+        code, _, err = sweep(file, "--out", out, "--ray", address, **other)
+        assert code == 2 and "needs its own in RAY_AUTH_TOKEN" in err
+    finally:
+        cluster.communicate()
 
 
 @pytest.mark.slow

@@ -118,9 +118,10 @@ def print_methods(console: Console, rows: Sequence[MethodRow]) -> None:
     """Print a table for each task."""
     summary = summarise_methods(rows)
     for task, model in dict.fromkeys((row["task"], row["model"]) for row in summary):
-        table = Table(title=Text(f"{task} in {model}"), title_justify="left")
-        for name in COLUMNS:
-            table.add_column(name, justify="left" if name in COLUMNS[:2] else "right")
+        table = Table(title=Text(f"{task} in {model}"), title_justify="left", box=None)
+        for place, name in enumerate(COLUMNS):
+            left = place < 2
+            table.add_column(name, justify="left" if left else "right", no_wrap=not place)
         for row in summary:
             if (row["task"], row["model"]) == (task, model):
                 table.add_row(*map(Text, _cells(row)))

@@ -101,7 +101,10 @@ def _cluster(where: Where, threads: int) -> Iterator[Any]:
     try:
         ray.init(logging_level=logging.ERROR, **options)
     except ConnectionError as error:
-        raise LookupError(f"no Ray cluster at {where.ray}: {error}") from error
+        raise LookupError(
+            f"no Ray cluster at {where.ray} that lets this process join ({error}); one with tokens "
+            "needs its own in RAY_AUTH_TOKEN, and RAY_AUTH_MODE=token"
+        ) from error
     try:
         yield ray
     finally:

@@ -153,12 +153,13 @@ def test_models_and_pairs_are_shared_and_finished_points_are_read(tmp_path, sear
     # Seed 1, with local search and without.
     fine, rough = (row.size for row in rows[2:])
     assert fine is not None and rough is not None and fine < rough
-    searches.clear()
+    for one in (searches, sweeping._models, sweeping._evidences):  # as in a new process
+        one.clear()
     assert run_sweep(plan, tmp_path / "out") == rows
     assert searches == []
     (tmp_path / "out" / rows[3].folder / "report.json").unlink()
     again = run_sweep(plan, tmp_path / "out")
-    assert searches == [("random", 1)]
+    assert searches == ["model", "pairs", ("random", 1)]
     assert [row.size for row in again] == [row.size for row in rows]
 
 
@@ -265,7 +266,12 @@ def test_the_table_is_kept_as_json_as_csv_and_as_a_page(tmp_path):
     assert (second["verdict"], second["members"], second["satisfaction"]) == ("holds", "3", "0.75")
     page = render_sweep(sweep, tmp_path)
     assert page == (tmp_path / "sweep.html").read_text()
-    assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page and "\x1b" not in page and "\u202e" not in page
+    assert (
+        "&lt;script&gt;alert(1)" in page
+        and "<script>alert" not in page
+        and "\x1b" not in page
+        and "\u202e" not in page
+    )
     assert '<a href="./b%201/report.html">b</a>' in page and "<td>3 <" in page
     assert "method=a_x-1</a>" not in page
     assert sweep.code == 2 and axis_text([]) == "none"
