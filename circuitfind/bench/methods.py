@@ -2,7 +2,7 @@
 
 The budget of a task, seed and number of pairs is what the default method spends there. A method
 that learns gets as many optimiser steps as bring its search near the budget; one without steps
-spends what it spends. Both are told: the FLOPs of each row are those that its search took.
+spends what it spends. Each row has the FLOPs that its search really took.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -275,7 +275,7 @@ def compare_methods(
         tasks: by name, each with its model.
         flops: the budget of every search; by default what the default method spends.
         kept: rows of an earlier call, which are not made again.
-        done: told of each row as it comes, how many there are and how many there will be.
+        done: called with each row as it comes, their number so far, and their number at the end.
     """
     made = {row.key: row for row in kept}
     rows: list[MethodRow] = []

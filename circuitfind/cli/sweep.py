@@ -84,7 +84,7 @@ def where_asked(
     ray: str | None, workers: int | None, threads: int | None = None, gpus: float = 0.0
 ) -> "Where":
     """Where the command line asks for the work to be done. Without Ray what would be done on a
-    cluster of this machine is done in this process, which is said.
+    cluster of this machine is done in this process, and a message says so.
 
     Raises:
         ValueError: options that go with --ray, without it.

@@ -8,7 +8,7 @@ from typing import Any
 
 LONGEST = 100  # characters of a name, without its digest
 ALONE = "point"  # the name where nothing varies
-# What file systems of every kind keep as it is and tell apart; capitals are not told apart by all.
+# What file systems of every kind keep as it is. Some do not distinguish capitals.
 _PLAIN = re.compile(r"[a-z0-9_.+-]*[a-z0-9_+-]")
 _UNSAFE = re.compile(r"[^\w.+-]+", re.ASCII)
 

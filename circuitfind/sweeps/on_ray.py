@@ -3,8 +3,9 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -35,7 +36,8 @@ def run_on_ray(
     if not has_ray():
         raise LookupError(EXTRA)
     threads = where.threads or 1
-    with _cluster(where, threads) as ray:
+    # Ray prints what goes wrong in a cluster to standard output, where results belong.
+    with redirect_stdout(sys.stderr), _cluster(where, threads) as ray:
         task = ray.remote(
             num_cpus=threads,
             num_gpus=where.gpus,

@@ -39,7 +39,7 @@ class Row:
         point: its name, which is its folder's.
         values: those of the axes.
         status: *holds* and *fails* as the exit code of `discover` has it; *refused* is bad input.
-        size, of: sites in the circuit, and those that there are to choose from.
+        size, of: sites in the circuit, and candidates.
         satisfaction: the lowest of a desideratum on held-out pairs, a share; `worst` is which.
         flops, seconds: of the whole run, checks included.
     """
@@ -67,7 +67,7 @@ def run_sweep(
 
     Args:
         out: the folder that the runs' folders are in.
-        done: told of each row as it comes, how many there are and how many there will be.
+        done: called with each row as it comes, their number so far, and their number at the end.
     """
     rows: dict[int, Row] = {}
     work = partial(run_point, str(Path(out).resolve()))

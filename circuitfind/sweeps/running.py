@@ -15,6 +15,8 @@ def run_points(
 ) -> Iterator[tuple[int, Ended[R]]]:
     """How the work on each point ended, with the point's number, as it comes.
 
+    On Ray, what is printed until the last one goes to standard error.
+
     Args:
         work: a function that other processes can import, or a partial of one. It returns something
             else than None.
