@@ -62,6 +62,7 @@ ROOMS = (
     "edges",
     "report",
     "runs",
+    "sweeps",
     "bench",
     "testing",
     "notebook",
@@ -232,6 +233,11 @@ def test_only_engines_import_transformer_lens_and_nnsight():
         path.parent.name for path in files if imports_of(path) & {"transformer_lens", "nnsight"}
     }
     assert found == {"engines"}
+
+
+def test_one_file_imports_ray():
+    files = (ROOT / "circuitfind").rglob("*.py")
+    assert [path.name for path in files if "ray" in imports_of(path)] == ["on_ray.py"]
 
 
 def test_only_engines_add_hooks():

@@ -8,7 +8,7 @@ where it is: a token's scores against the prefix and against its own branch are 
 in one softmax.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class Beside:
 
     layers: Mapping[int, tuple[Tensor, Tensor]]
     branches: int
-    before: Float[Tensor, "row 1 1 seen"] | None
+    before: Float[Tensor, "row 1 seen 1"] | None
     own: Float[Tensor, "some 1 1 1 pos pos"] | None
 
 
@@ -60,7 +60,7 @@ def beside_of(
     if attends is not None:
         shut = torch.zeros(attends.shape, dtype=keys.dtype, device=keys.device)
         shut = shut.masked_fill_(attends.to(keys.device) == 0, nowhere)
-        before = shut[:, None, None, : keys.shape[2]]
+        before = shut[:, None, : keys.shape[2], None]
         if own is not None:
             own = torch.minimum(own, shut[:, None, None, None, None, keys.shape[2] :])
     return Beside(layers=layers, branches=branches, before=before, own=own)
@@ -140,31 +140,33 @@ def _attend(
     # Row, group of heads that share keys, head, branch, token, width.
     queries = query.reshape(n_rows, key.shape[1], -1, how.branches, n_new // how.branches, size)
     queries, key, value = queries * scaling, _by_branch(key, how), _by_branch(value, how)
-    scores = queries.flatten(2, 4) @ keys.transpose(2, 3), _against_own(queries, key)
+    # What is seen comes before who sees it: a softmax over few and uneven last entries is slow.
+    before, own = keys @ queries.flatten(2, 4).transpose(2, 3), _against_own(queries, key, how)
     if (softcap := options.get("softcap")) is not None:
-        scores = tuple(softcap * torch.tanh(one / softcap) for one in scores)
-    before = scores[0] if how.before is None else scores[0] + how.before
-    own = scores[1] if how.own is None else scores[1] + how.own
-    joined = torch.cat([before, own.flatten(2, 4)], dim=-1)
-    weights = joined.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    before, beside = weights.split([keys.shape[2], own.shape[-1]], dim=-1)
-    beside = beside.unflatten(2, own.shape[2:5])
-    made = before @ values + _of_own(beside, value).flatten(2, 4)
+        before, own = (softcap * torch.tanh(one / softcap) for one in (before, own))
+    if how.before is not None:
+        before = before + how.before
+    weights = torch.cat([before, own], dim=2).softmax(dim=2, dtype=torch.float32).to(query.dtype)
+    before, own = weights.split([keys.shape[2], own.shape[2]], dim=2)
+    made = before.transpose(2, 3) @ values + _of_own(own, value, queries.shape[2:5])
     return made.reshape(n_rows, n_heads, n_new, -1).transpose(1, 2).contiguous()
 
 
 def _by_branch(own: Tensor, how: Beside) -> Tensor:
-    """Keys or values with a head and branches apart: "row group 1 branch token width"."""
+    """Keys or values with branches apart: "row group 1 branch token width"."""
     return own.unflatten(2, (how.branches, -1)).unsqueeze(2)
 
 
-def _against_own(queries: Tensor, keys: Tensor) -> Tensor:
-    """Scores of each token against its own branch."""
-    if keys.shape[4] == 1:  # a product for each pair of vectors would cost a call each
-        return (queries * keys).sum(-1, keepdim=True)
-    return queries @ keys.transpose(4, 5)
+def _against_own(queries: Tensor, keys: Tensor, how: Beside) -> Tensor:
+    """Scores of each token against its own branch: "row group seen all"."""
+    if how.own is None:  # a product for each pair of vectors would cost a call each
+        return (queries * keys).sum(-1).flatten(2).unsqueeze(2)
+    scores = queries @ keys.transpose(4, 5) + how.own
+    return scores.permute(0, 1, 5, 2, 3, 4).flatten(3)
 
 
-def _of_own(weights: Tensor, values: Tensor) -> Tensor:
-    """What each token takes of the values of its own branch."""
-    return weights * values if values.shape[4] == 1 else weights @ values
+def _of_own(weights: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    """What each token takes of the values of its own branch: "row group all width"."""
+    apart = weights.unflatten(3, tuple(shape)).permute(0, 1, 3, 4, 5, 2)
+    taken = apart * values if values.shape[4] == 1 else apart @ values
+    return taken.flatten(2, 4)

@@ -26,7 +26,7 @@ from .shortlist import Wanted
 
 TOKENS_PER_PASS = 1024, 2**14  # at least, at most; more masks than fit go in turns
 FLOPS_PER_PASS = 2**37  # a small model takes as many tokens at once as this allows
-BRANCHED = 128  # tokens beside each other in a row; each is compared with all of them
+BRANCHED = 2**11  # tokens a pass of branches: more take more memory, and no less time
 
 Gates = Float[Tensor, "mask site"]
 
@@ -163,7 +163,7 @@ def masks_per_pass(prepared: Prepared) -> int:
     tokens = _tokens_per_pass(prepared.model)
     most = max(1, tokens // (len(prepared.batch) * prepared.tokens_a_pair))
     if prepared.alone.branches(most):
-        return max(1, min(most, BRANCHED // prepared.width))
+        return max(1, min(most, BRANCHED // (len(prepared.batch) * prepared.width)))
     return most
 
 

@@ -69,6 +69,7 @@ class Settings:
     answer: str | None = None
     held_out: str | None = None
     max_bad: float | None = None
+    polish: bool | None = None
     task_digest: str | None = None
     held_out_digest: str | None = None
 
@@ -196,6 +197,7 @@ def search_config(settings: Settings) -> SearchConfig:
         seed=settings.seed,
         margin=settings.margin,
         size=settings.size,
+        polish=settings.polish,
         pins=settings.pins,
         vetoes=settings.vetoes,
     )
