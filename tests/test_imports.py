@@ -51,6 +51,7 @@ ROOMS = (
     "engines",
     "mediators",
     "records",
+    "models",
     "answers",
     "donors",
     "task_files",

@@ -163,7 +163,8 @@ class HooksEngine(Engine):
                 )
                 if prefix is not None:
                     options["past_key_values"] = copy_cache(prefix)
-                if not taps and self._fuses:
+                # Without gradients numbers stay those of eager attention, whoever looks on.
+                if not taps and torch.is_grad_enabled() and self._fuses:
                     masked = "attention_mask" in options or not self._all_seen(prefix, inputs)
                     if not masked and (prefix is None or inputs.shape[1] == 1):
                         options["attention_mask"] = self._unread_mask

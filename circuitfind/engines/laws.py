@@ -99,7 +99,7 @@ def _branches(engine: Engine, inputs: Tensor) -> bool:
     return True
 
 
-@torch.no_grad()
+@torch.enable_grad()
 def passes_tried(engine: Engine) -> list[Tensor]:
     """Logits of passes of two prompts, whole and after a prefix, padded and not: what must not
     depend on how an engine attends."""

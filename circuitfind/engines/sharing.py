@@ -1,6 +1,6 @@
 """Attention that is faster than the model's own: the same numbers, up to rounding.
 
-Where no pattern is looked at, torch's fused attention takes the place of eager attention.
+In passes with gradients torch's fused attention takes the place of eager attention.
 
 transformers puts new keys and values behind the prefix's, a copy of both at every layer and pass,
 and repeats them for models whose heads share keys. A prefix that all branches of a row share stays

@@ -133,7 +133,7 @@ def run_pass(
     spared = None if wanted is None else wanted.unembedded
     for number, part in enumerate(one.parts):
         mine = spared if not number or spared is None else 0
-        _count(part, n_masks, backward, first, branched, mine)
+        _count(part, n_masks, backward, first, mine)
     return list(output.split(one.sizes, dim=1))
 
 
@@ -281,14 +281,11 @@ def _count(
     n_masks: int,
     backward: bool,
     skipped: int,
-    branched: bool,
     unembedded: int | None,
 ) -> None:
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
     base = batch.base.tokens.shape[1]
-    # Branches are compared with each other, too.
-    seen = base + (n_masks - 1) * prepared.width * branched
-    prepared.cost.add(prepared.model, rows, prepared.width, seen, backward, skipped, unembedded)
+    prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped, unembedded)
     if batch.continued is not None:
         n_paths, n_steps = batch.continued.tokens.shape[1:]
         prepared.cost.add(prepared.model, rows * n_paths, n_steps, base + n_steps, backward)
