@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .cache import copy_cache, repeat_cache
+from .cache import bytes_of, copy_cache, join_caches, repeat_cache, take_cache
 from .digest import digest_of, raw_bytes
 from .engine import (
     KINDS,
@@ -174,6 +174,20 @@ class BridgeEngine(Engine):
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times; see `Engine`."""
         return repeat_cache(prefix, times, first)
+
+    def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
+        """One prefix for a batch that holds the rows of all these; see `Engine`."""
+        return join_caches(prefixes)
+
+    def take_prefix(
+        self, parts: Sequence[tuple[Any, Sequence[int] | Tensor, int]], length: int
+    ) -> Any:
+        """One prefix of some rows and columns of several; see `Engine`."""
+        return take_cache(parts, length)
+
+    def prefix_bytes(self, prefix: Any) -> int:
+        """How much memory a prefix takes; see `Engine`."""
+        return bytes_of(prefix)
 
     def _options(
         self, attends: Tensor | None, prefix: Any, keep_prefix: bool, reads: Tensor | None

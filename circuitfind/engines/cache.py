@@ -24,6 +24,36 @@ def keep_apart(cache: Any) -> Any:
     return fresh
 
 
+def take_cache(parts: Sequence[tuple[Any, Sequence[int] | Tensor, int]], length: int) -> Any:
+    """One cache of `length` columns, of rows of several caches and from a column of each on; a
+    column before the first is filled up. None where layers count by themselves how long they are.
+    """
+    fresh = copy_cache(parts[0][0])
+    for number, layer in enumerate(fresh.layers):
+        if getattr(layer, "is_sliding", False):
+            return None
+        for name in ("keys", "values"):
+            pieces = [
+                _columns(getattr(cache.layers[number], name)[rows], begin, length)
+                for cache, rows, begin in parts
+            ]
+            setattr(layer, name, torch.cat(pieces))
+    return fresh
+
+
+def _columns(own: Tensor, begin: int, length: int) -> Tensor:
+    """So many columns from this one on; those before the first are zeros."""
+    if begin >= 0:
+        return own[:, :, begin : begin + length]
+    return pad(own[:, :, : begin + length], (0, 0, -begin, 0))
+
+
+def bytes_of(cache: Any) -> int:
+    """How much memory keys and values take."""
+    tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
+    return sum(one.numel() * one.element_size() for one in tensors)
+
+
 def repeat_cache(cache: Any, times: int, first: int = 0) -> Any:
     """The same cache for a batch that holds all its rows `times` times, one after another.
 

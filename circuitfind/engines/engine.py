@@ -151,6 +151,17 @@ class Engine(ABC):
         filled up on the left; None where the engine cannot make one."""
         return None
 
+    def take_prefix(
+        self, parts: Sequence[tuple[Any, Sequence[int] | Tensor, int]], length: int
+    ) -> Any:
+        """One prefix of `length` columns, of some rows of several prefixes and from a column of
+        each on; None where the engine cannot make one."""
+        return None
+
+    def prefix_bytes(self, prefix: Any) -> int:
+        """How much memory a prefix takes; 0 where the engine cannot take some of it."""
+        return 0
+
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:
     """Refuse edits at points that the engine does not have."""

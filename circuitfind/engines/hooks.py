@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
-from .cache import copy_cache, join_caches, keep_apart, repeat_cache
+from .cache import bytes_of, copy_cache, join_caches, keep_apart, repeat_cache, take_cache
 from .digest import digest_of
 from .engine import (
     Edit,
@@ -184,6 +184,16 @@ class HooksEngine(Engine):
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times; see `Engine`."""
         return repeat_cache(prefix, times, first)
+
+    def take_prefix(
+        self, parts: Sequence[tuple[Any, Sequence[int] | Tensor, int]], length: int
+    ) -> Any:
+        """One prefix of some rows and columns of several; see `Engine`."""
+        return take_cache(parts, length)
+
+    def prefix_bytes(self, prefix: Any) -> int:
+        """How much memory a prefix takes; see `Engine`."""
+        return bytes_of(prefix)
 
     def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
         """One prefix for a batch that holds the rows of all these; see `Engine`."""

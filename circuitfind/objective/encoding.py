@@ -5,7 +5,7 @@ differ within a batch and between base and source.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -22,6 +22,7 @@ from ..donors.known import donor_of
 from ..models.model import Model, Tokens
 from ..models.prompts import Prompts
 from ..problems import listed
+from .kept import Kept
 
 SHOWN = 8  # unknown words spelled out before the rest are counted
 
@@ -32,7 +33,8 @@ class Batch:
 
     `donated` are the prompts that sites take from: a row a pair where the donor is aligned, shared
     by all pairs where it is not. `continued` are the tokens to run after each prompt, where answers
-    have several; they are never patched.
+    have several; they are never patched. `kept` is what passes over these prompts have given, where
+    they ran.
     """
 
     desideratum: Desideratum
@@ -45,6 +47,7 @@ class Batch:
     donor: Donor
     donated: Prompts
     continued: Continuations | None = None
+    kept: Kept | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.expected)

@@ -57,6 +57,7 @@ class Prepared:
     start: int
     cost: Cost
     reuse: bool
+    streams: tuple[Tensor, ...] = ()  # what enters each layer, where it is known
 
     @property
     def width(self) -> int:
@@ -84,6 +85,8 @@ class Prepared:
         can = self.reuse and "start_at_layer" in model.engine.can and self.batch.continued is None
         if not can or 4 * numbers > ENTRY_BYTES:
             return ()
+        if self.streams:
+            return self.streams
         points = [Point(layer, "entry") for layer in range(model.n_layers)]
         with torch.no_grad():
             seen = seen_at(

@@ -52,9 +52,16 @@ def prepare(
     cost = cost or Cost()
     start = _first_patched(model, batch, sites) if reuse and "prefix" in model.engine.can else 0
     patches = _record(model, batch, sites, start, cost)
-    prefix = None
+    prefix, streams, kept = None, (), batch.kept
     if like and like.start == start and _same(like.batch.base, batch.base):
-        prefix = like.prefix
+        prefix, streams = like.prefix, like.streams
+    elif (
+        start > 0
+        and kept
+        and kept.model.engine is model.engine
+        and (known := kept.taken(batch.base, start))
+    ):
+        prefix, streams = known
     elif start > 0:
         tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
         _, prefix = model.engine.forward(tokens, attends, keep_prefix=True)
@@ -68,6 +75,7 @@ def prepare(
         start=start,
         cost=cost,
         reuse=reuse,
+        streams=streams,
     )
 
 
@@ -330,21 +338,33 @@ def _record(
     single = batch.base.tokens.shape[1] - start == 1
     patches: dict[Point, list[Patch]] = {point: [] for point in wanted}
 
+    def patch(point: Point, mediator: Mediator, position: str, taken: Tensor) -> None:
+        # Where a step runs one token, that token is patched as a whole: no copying.
+        everywhere = position == "all" or single
+        columns = None if everywhere else batch.base.columns[position] - start
+        donor, indices = mediator.split(taken), wanted[point][mediator, position]
+        table = torch.full((1, donor.shape[2]), CLOSED)
+        table[0, [sites[n].component.part for n in indices]] = torch.tensor(indices)
+        at = columns if columns is None else columns.to(taken.device)
+        patches[point].append(Patch(mediator, at, donor, table))
+
     def keep(point: Point) -> Edit:
         def look(own: Tensor) -> None:
-            for (mediator, position), indices in wanted[point].items():
-                # Where a step runs one token, that token is patched as a whole: no copying.
-                everywhere = position == "all" or single
-                columns = None if everywhere else batch.base.columns[position] - start
-                donor = mediator.split(_taken(own.detach(), batch, position, start))
-                parts = [sites[n].component.part for n in indices]
-                table = torch.full((1, donor.shape[2]), CLOSED)
-                table[0, parts] = torch.tensor(indices)
-                at = columns if columns is None else columns.to(own.device)
-                patches[point].append(Patch(mediator, at, donor, table))
+            for mediator, position in wanted[point]:
+                taken = _taken(own.detach(), batch, position, start)
+                patch(point, mediator, position, taken)
 
         return look
 
+    kept, n_pairs = batch.kept, len(batch)
+    at_all = any(site.position == "all" for site in sites)
+    if kept and donating is model and kept.model.engine is model.engine and not at_all:
+        if known := kept.donated(prompts, list(wanted)):
+            for point, groups in wanted.items():
+                for mediator, position in groups:
+                    acts = known[position][point].unsqueeze(1)
+                    patch(point, mediator, position, batch.donor.value(acts, n_pairs))
+            return patches
     donating.engine.forward(
         prompts.tokens, prompts.attends, [(point, keep(point)) for point in wanted]
     )

@@ -1,20 +1,22 @@
 """What the model itself says about desiderata before search: does it solve them, can they move?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ..answers.answer import Answer, Target
+from ..answers.answer import Target
 from ..answers.spelling import Continuations
+from ..mediators.site import Site
 from ..models.model import Model
 from ..models.prompts import Prompts
 from .continuing import untouched
 from .cost import Cost
 from .encoding import Batch
 from .intervals import interval
+from .kept import Kept
 
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
 FEWEST, MOST = 16, 64  # pairs in a pass, if there are as many; wider passes are no faster
@@ -45,23 +47,46 @@ class Solved:
 def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
     """Of which pairs the model gives the base's and the source's answer, unpatched.
 
-    A source whose answer nobody gave counts as solved.
+    A source whose answer nobody gave counts as solved. What the passes give besides is kept where
+    the batch says so (`Batch.kept`).
     """
-    answer, fed = batch.answer, batch.continued
-    base = _right(model, answer, batch.base, batch.base_answer, fed, cost)
-    source = _right(model, answer, batch.source, batch.source_answer, fed, cost)
+
+    def run_base(prompts: Prompts, continued: Continuations | None) -> Tensor:
+        if kept is None:
+            return untouched(model, prompts, continued, cost)
+        n_rows, width = prompts.tokens.shape
+        cost.add(model, n_rows, width, width)
+        return kept.run_base(prompts)
+
+    def run_source(prompts: Prompts, continued: Continuations | None) -> Tensor:
+        if kept is None:
+            return untouched(model, prompts, continued, cost)
+        n_rows, width = prompts.tokens.shape
+        cost.add(model, n_rows, width, width)
+        return kept.run_source(prompts)
+
+    kept, most = batch.kept, min(MOST, model.pairs_at_once)
+    base = _right(batch, batch.base, batch.base_answer, run_base, most)
+    source = _right(batch, batch.source, batch.source_answer, run_source, most)
     return base & (source | ~batch.source_answer.known)
 
 
 def keep_solved(
-    model: Model, batches: Sequence[Batch], n: int, cost: Cost
+    model: Model, batches: Sequence[Batch], n: int, cost: Cost, sites: Sequence[Site] = ()
 ) -> tuple[tuple[Batch, ...], tuple[Solved, ...]]:
     """The batches with up to `n` of the pairs that the model solves, and how many it did.
 
     Pairs are looked at in turn, and no more of them than it takes to have `n`.
+
+    Args:
+        sites: those that will be patched: what that needs of the prompts is kept, so that none of
+            them runs a second time.
     """
     kept, counts = [], []
+    shared = Kept(model, tuple(sites)) if "prefix" in model.engine.can and sites else None
     for batch in batches:
+        if batch.continued is None and "all" not in batch.desideratum.at:
+            batch = replace(batch, kept=shared)
         seen, rows, missed = 0, [], []
         while len(rows) < n and seen < len(batch):
             # As many as are wanting, but not so few that passes get slow.
@@ -103,17 +128,16 @@ def precheck(model: Model, counts: Sequence[Solved]) -> list[str]:
 
 
 def _right(
-    model: Model,
-    answer: Answer,
+    batch: Batch,
     prompts: Prompts,
     target: Target,
-    continued: Continuations | None,
-    cost: Cost,
+    run: Callable[[Prompts, Continuations | None], Tensor],
+    most: int,
 ) -> Bool[Tensor, " pair"]:
     """Which prompts the model answers as the target asks, unpatched."""
-    pieces = []
-    for rows in torch.arange(len(prompts.tokens)).split(min(MOST, model.pairs_at_once)):
+    pieces, fed = [], batch.continued
+    for rows in torch.arange(len(prompts.tokens)).split(most):
         mine = target.take(rows)
-        output = untouched(model, prompts.take(rows), continued and continued.take(rows), cost)
-        pieces.append(answer.hit(output[None], mine)[0].to(target.known.device))
+        output = run(prompts.take(rows), fed and fed.take(rows))
+        pieces.append(batch.answer.hit(output[None], mine)[0].to(target.known.device))
     return torch.cat(pieces)

@@ -13,6 +13,7 @@ from ..objective.encoding import Batch, encode
 from ..objective.fitting import fit_to_tokenizer
 from ..objective.precheck import Solved, keep_known, keep_solved, precheck
 from ..report.text.preview import refusal_text
+from ..search import candidate_sites
 from ..validate.inputs import digest_pairs
 from .look import LOOKED_AT, look_at, unsolved
 from .settings import Settings
@@ -71,7 +72,8 @@ def gather(
         if known and _are_about(known.get(split, ()), batches):
             ready[split], solved = keep_known(batches, settings.n, known[split])
         else:
-            ready[split], solved = keep_solved(model, batches, settings.n, cost)
+            sites = candidate_sites(model, [one.desideratum for one in batches], settings.sites)
+            ready[split], solved = keep_solved(model, batches, settings.n, cost, sites)
         counts[split] = solved
         # What search pairs already speak against is not said of the held-out ones too.
         failed = {error.partition(": ")[0] for error in errors}
