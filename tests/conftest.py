@@ -5,6 +5,9 @@ import os
 import pytest
 import torch
 
+from .shapes import install
+
+install()  # before the first import of circuitfind
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub, nor wait for one that does not answer
 torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
 
