@@ -1,15 +1,24 @@
 """Models that many tests share, made once a session."""
 
+import gc
 import os
 
 import pytest
-import torch
 
 from .shapes import install
 
+gc.disable()  # nothing that the imports below and those of the tests make is garbage
 install()  # before the first import of circuitfind
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub, nor wait for one that does not answer
-torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
+
+
+def pytest_collection_finish():
+    """Leave all that was imported out of what is searched for garbage from here on."""
+    import torch
+
+    torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,28 @@ def own_task(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "my_task.py"
     path.write_text(blocks[0])
     return path
+
+
+PLANTED = ["planted", "--model", "planted", "--n", "32", "--n-random", "20", "--steps", "40"]
+
+
+@pytest.fixture(scope="module")
+def planted_run(tmp_path_factory):
+    """The folder of `circuitfind discover planted`, made once."""
+    folder = tmp_path_factory.mktemp("planted")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setattr(sys, "argv", ["circuitfind", "discover", *PLANTED, "--out", "run"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(planted_run, tmp_path):
+    """A copy of that run as `run` in this test's folder."""
+    return shutil.copytree(planted_run, tmp_path / "run")
 
 
 @pytest.fixture
@@ -411,9 +434,8 @@ def test_a_size_is_kept_and_a_rival_is_told(call):
     assert not Path("none").exists()
 
 
+@pytest.mark.usefixtures("run")
 def test_check_names_what_drifted_on_another_model(call, tmp_path):
-    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
-    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
     code, out, _ = call("check", "run")
     assert (code, out) == (0, "nothing drifted\n")
     code, out, err = call("check", "run", "--model", "planted:backups=1", "--json")
@@ -432,9 +454,8 @@ def test_check_names_what_drifted_on_another_model(call, tmp_path):
     assert "this card is about another circuit" in err
 
 
+@pytest.mark.usefixtures("run")
 def test_solved_pairs_are_known_as_long_as_weights_and_pairs_are_the_same(call, monkeypatch):
-    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
-    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
     looked, looking = [], evidence.keep_solved
     monkeypatch.setattr(
         evidence, "keep_solved", lambda *given: looked.append(given) or looking(*given)
@@ -459,9 +480,8 @@ def test_solved_pairs_are_known_as_long_as_weights_and_pairs_are_the_same(call, 
     assert len(looked) == 3
 
 
+@pytest.mark.usefixtures("run")
 def test_paths_are_kept_and_drawn_as_text(call):
-    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
-    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
     code, out, err = call("paths", "run", "--json")
     assert code == 0, err
     answers = [row for row in json.loads(out) if row["channel"] == "answer"]
@@ -478,9 +498,8 @@ def test_paths_are_kept_and_drawn_as_text(call):
     assert "crayon" in err
 
 
+@pytest.mark.usefixtures("run")
 def test_a_gallery_has_every_figure_and_how_it_was_made(call, tmp_path):
-    quick = ["--n", "32", "--n-random", "20", "--steps", "40"]
-    assert call("discover", "planted", "--model", "planted", *quick, "--out", "run")[0] == 0
     code, out, err = call("gallery", "run", "--out", "shown", "--json")
     assert code == 0, err
     names = {
@@ -557,9 +576,25 @@ def start(arguments, cwd):
     return subprocess.Popen(command, cwd=cwd, env=os.environ | ours)
 
 
-@pytest.mark.parametrize("damage", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_killed_run_goes_on_to_the_same_circuit(call, own_task, tmp_path, damage):
-    arguments = [f"{own_task}:claim", *QUICK, "--steps", "150"]
+# Each learns for so long after its first checkpoint that it is killed before its end.
+PLANTED_FILE = ["mine.py:claim", "--model", "planted", "--method", "budget", "--n", "24"]
+KILLED = {
+    "whole": ([*PLANTED_FILE, "--n-random", "5", "--steps", "150"], False),
+    "of the README": (["{own_task}:claim", *QUICK, "--steps", "150"], False),
+    "of the README, damaged": (["{own_task}:claim", *QUICK, "--steps", "150"], True),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "damage"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if "README" in name else ())
+        for name, case in KILLED.items()
+    ],
+)
+def test_a_killed_run_goes_on_to_the_same_circuit(call, own_task, tmp_path, arguments, damage):
+    (tmp_path / "mine.py").write_text("from tasks.planted import claim\n")
+    arguments = [one.replace("{own_task}", str(own_task)) for one in arguments]
     assert call("discover", *arguments, "--out", "whole")[0] == 0
     process = start([*arguments, "--out", "killed"], tmp_path)
     checkpoint = tmp_path / "killed" / CHECKPOINT
