@@ -44,6 +44,17 @@ def tiny(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="session")
+def planted_run(tmp_path_factory):
+    """The folder of a small run on the planted model, which no test changes: it is copied."""
+    from circuitfind.runs.run import discover
+    from circuitfind.runs.settings import Settings
+
+    folder = tmp_path_factory.mktemp("planted") / "run"
+    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A Chromium, for tests of pages."""

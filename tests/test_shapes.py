@@ -32,7 +32,7 @@ def length(text: str) -> int:
 @check
 @dataclass(frozen=True)
 class Row:
-    values: Float[Tensor, "pos"]
+    values: Float[Tensor, " pos"]
     name: str = ""
 
 
@@ -40,7 +40,7 @@ def adder(by):
     """Another function of the same code at every call."""
 
     @check
-    def add(x: Float[Tensor, "row pos"], *more: int, last: str = "") -> Float[Tensor, "row"]:
+    def add(x: Float[Tensor, "row pos"], *more: int, last: str = "") -> Float[Tensor, " row"]:
         return x.sum(-1) + by if last != "whole" else x
 
     return add

@@ -19,7 +19,7 @@ from circuitfind.runs.folder import CHECKPOINT
 from circuitfind.search import METHODS
 
 README = Path(__file__).parents[2] / "README.md"
-QUICK = ["--model", "binder", "--n", "96", "--steps", "60", "--n-random", "20"]
+QUICK = ["--model", "binder", "--n", "48", "--steps", "60", "--n-random", "20"]
 
 FALSE = """
 from desiderata import CausalModel, choice, distinct, fill, item_of
@@ -80,9 +80,9 @@ PLANTED = ["planted", "--model", "planted", "--n", "32", "--n-random", "20", "--
 
 
 @pytest.fixture(scope="module")
-def planted_run(tmp_path_factory):
+def called(tmp_path_factory):
     """The folder of `circuitfind discover planted`, made once."""
-    folder = tmp_path_factory.mktemp("planted")
+    folder = tmp_path_factory.mktemp("called")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["circuitfind", "discover", *PLANTED, "--out", "run"])
@@ -93,9 +93,9 @@ def planted_run(tmp_path_factory):
 
 
 @pytest.fixture
-def run(planted_run, tmp_path):
+def run(called, tmp_path):
     """A copy of that run as `run` in this test's folder."""
-    return shutil.copytree(planted_run, tmp_path / "run")
+    return shutil.copytree(called, tmp_path / "run")
 
 
 @pytest.fixture
@@ -577,9 +577,9 @@ def start(arguments, cwd):
 
 
 # Each learns for so long after its first checkpoint that it is killed before its end.
-PLANTED_FILE = ["mine.py:claim", "--model", "planted", "--method", "budget", "--n", "24"]
+PLANTED_FILE = ["mine.py:claim", "--model", "planted", "--method", "budget", "--n", "12"]
 KILLED = {
-    "whole": ([*PLANTED_FILE, "--n-random", "5", "--steps", "150"], False),
+    "whole": ([*PLANTED_FILE, "--n-random", "5", "--steps", "80"], False),
     "of the README": (["{own_task}:claim", *QUICK, "--steps", "150"], False),
     "of the README, damaged": (["{own_task}:claim", *QUICK, "--steps", "150"], True),
 }

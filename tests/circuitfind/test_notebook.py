@@ -150,8 +150,9 @@ def a_result(words="words", names=("a", "b"), circuit=None):
     )
 
 
-def test_hostile_words_show_as_text_and_stay_small():
-    for words in hostile(200):
+@pytest.mark.parametrize("n", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_hostile_words_show_as_text_and_stay_small(n):
+    for words in hostile(n):
         chosen = {f"a1.h0@{words}": {"who": "person", "by": words, "reason": words}}
         circuit = a_circuit(words, chosen=chosen)
         for shown in (circuit, a_card(words), a_result(words, circuit=circuit)):

@@ -67,7 +67,7 @@ def test_the_truth_is_what_trying_all_circuits_finds(name, claim):
 )
 def test_every_prompt_is_answered(name):
     model = load_model(name, device="cpu")
-    batches = encode(model, [task.inside.sample(200, 2)[0][0]])
+    batches = encode(model, [task.inside.sample(60, 2)[0][0]])
     assert bool(solves(model, batches[0], Cost()).all())
 
 
