@@ -468,15 +468,16 @@ def test_solved_pairs_are_known_as_long_as_weights_and_pairs_are_the_same(call, 
     again = json.loads(call("validate", "run", "--checks", "rival", "--json")[1])["report"]
     assert not looked  # nor are the pairs that search may see
     assert again["solved"] == before["solved"] and again["checks"][0]["n"] == 32
-    assert call("validate", "run", "--seed", "5")[0] == 0
+    few = ["validate", "run", "--checks", "satisfaction"]
+    assert call(*few, "--seed", "5")[0] == 0
     assert len(looked) == 1
     before["binds"]["pairs"] = "0" * 64  # as if they had been drawn by another version
     Path("run/report.json").write_text(json.dumps(before))
-    assert call("validate", "run")[0] == 0
+    assert call(*few)[0] == 0
     assert len(looked) == 2
     before["binds"]["model"] = "0" * 64
     Path("run/report.json").write_text(json.dumps(before))
-    assert call("validate", "run")[0] == 0
+    assert call(*few)[0] == 0
     assert len(looked) == 3
 
 
