@@ -59,9 +59,11 @@ def pairs_of(circuit: Circuit) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", PLOTS)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_kind_has_the_same_bytes_in_every_format(real, kind, theme, tmp_path):
+    circuit, report = real
     for suffix in FORMATS:
         for name in ("one", "two"):
-            save_figure(draw_kind(*real, kind, theme=theme), tmp_path / f"{name}.{suffix}")
+            figure = draw_kind(circuit, report, kind, theme=theme)
+            save_figure(figure, tmp_path / f"{name}.{suffix}")
         one, two = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
         assert one == two and one.startswith(FORMATS[suffix])
 
