@@ -217,7 +217,8 @@ def test_a_task_of_ones_own_from_claim_to_run_folder(call, own_task, tmp_path):
     ("name", "desideratum"), [("early", "'follows query' reaches 0."), ("confused", "'")]
 )
 def test_a_false_claim_ends_with_1_and_names_what_cannot_hold(call, false_task, name, desideratum):
-    code, out, _ = call("discover", f"{false_task}:{name}", *QUICK, "--out", "run", "--json")
+    few = [*QUICK, "--n", "32", "--steps", "40"]
+    code, out, _ = call("discover", f"{false_task}:{name}", *few, "--out", "run", "--json")
     assert code == 1
     report = json.loads(out)["report"]
     assert report["success"] is False
