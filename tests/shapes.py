@@ -15,12 +15,14 @@ from types import FunctionType
 from typing import Any, get_args
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
 
 __all__ = ["checked", "install"]
 
 _jaxtyped = jaxtyping.jaxtyped
+# As jaxtyping has it, what is violated is a TypeError.
+_typed = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 _shared: dict[Any, Callable[..., Any]] = {}
 
 
@@ -66,7 +68,7 @@ def _checker(fn: Any, typechecker: Any) -> Callable[..., Any]:
     if any(_has_shape(hint) for hint in fn.__annotations__.values()):
         return _jaxtyped(fn, typechecker=typechecker)
     try:
-        return beartype(fn)
+        return _typed(fn)
     except BeartypeDecorHintException:  # jaxtyping passes over what it cannot read
         return _jaxtyped(fn, typechecker=typechecker)
 

@@ -61,7 +61,7 @@ def test_shapes_of_arguments_and_of_what_comes_back_are_checked():
 def test_types_without_a_shape_are_checked():
     assert length("four") == 4
     for wrong in (4, "no number"):
-        with pytest.raises(Exception, match=WRONG):
+        with pytest.raises(TypeError, match=WRONG):
             length(wrong)
 
 

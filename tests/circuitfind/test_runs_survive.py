@@ -263,6 +263,8 @@ def test_each_way_to_be_unsound_is_named(stopped):
     state = torch.load(stopped / CHECKPOINT, weights_only=True)["state"]
     tensors = {key: copy.deepcopy(state[key]) for key in ("parameters", "memory")}
     optimiser = torch.optim.Adam([one.requires_grad_() for one in tensors["parameters"].values()])
+    for group, kept in zip(optimiser.param_groups, state["optimiser"]["param_groups"], strict=True):
+        group.update({key: value for key, value in kept.items() if key != "params"})
 
     def told(state):
         given = {"steps": LEARNS["steps"], "tensors": tensors, "optimiser": optimiser}
