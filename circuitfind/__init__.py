@@ -11,9 +11,9 @@ matplotlib.
 """
 
 import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import import_when_used
 
 if TYPE_CHECKING:
     from .circuits.circuit import Circuit, load_circuit
@@ -65,24 +65,7 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """This package, whose public names are imported when they are first used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-        setattr(self, name, value)
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Python binds each imported submodule to its name here. `search` and `validate` are also
-        # the names of functions, and those are what a user means.
-        if name not in _HOME or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+import_when_used(__name__, _HOME)
 
 
 if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:

@@ -4,17 +4,15 @@ A terminal obeys control characters, a reader is misled by letters that change t
 text, and a spreadsheet runs a cell that begins like a formula.
 """
 
-import re
-import sys
 import unicodedata
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 JOINERS = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 LINES = "\n\t"  # what a text of several lines may have
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet evaluates
 UNSEEN = "\N{REPLACEMENT CHARACTER}"
+KINDS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, letters of format, half letters, separators
 
 
 def legible(text: str) -> str:
@@ -24,7 +22,7 @@ def legible(text: str) -> str:
     >>> legible("red: \\x1b[31m")
     'red: ␛[31m'
     """
-    return text if text.isprintable() else _unseen().sub(_sign, text)
+    return _with_signs(text, _sign)
 
 
 def legible_values(content: Any) -> Any:
@@ -40,9 +38,7 @@ def legible_values(content: Any) -> Any:
 
 def legible_json(text: str) -> str:
     """JSON that a terminal shows, with `\\u...` for each letter that would control it."""
-    if text.isprintable():
-        return text
-    return _unseen().sub(lambda found: _escaped(found.group()), text)
+    return _with_signs(text, _escaped)
 
 
 def cell(value: Any) -> Any:
@@ -54,20 +50,20 @@ def cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-@cache
-def _unseen() -> re.Pattern[str]:
-    """What must not be shown as it is: controls, letters of format, half letters, separators."""
-    kinds = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    found = [
-        chr(code)
-        for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in kinds and chr(code) not in JOINERS + LINES
+def _with_signs(text: str, sign: Callable[[str], str]) -> str:
+    """The text with a sign for each letter that must not be shown as it is."""
+    if text.isprintable():
+        return text
+    unseen = [
+        letter
+        for letter in set(text)
+        if unicodedata.category(letter) in KINDS and letter not in JOINERS + LINES
     ]
-    return re.compile(f"[{''.join(map(re.escape, found))}]")
+    return text.translate({ord(letter): sign(letter) for letter in unseen})
 
 
-def _sign(found: re.Match[str]) -> str:
-    code = ord(found.group())
+def _sign(letter: str) -> str:
+    code = ord(letter)
     return chr(0x2400 + code) if code < 0x20 else "␡" if code == 0x7F else UNSEEN
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     ConfigDict,
+    Field,
     GetPydanticSchema,
     PlainValidator,
     TypeAdapter,
@@ -217,6 +218,8 @@ def site_named(name: Any) -> Site:
 
 # A site, which files hold by its name.
 SiteName = Annotated[Site, PlainValidator(site_named), WithJsonSchema({"type": "string"})]
+# A mask in a report: how far each site belongs to the circuit.
+Memberships = dict[SiteName, Annotated[float, Field(ge=0, le=1)]]
 
 
 class _Schemas(GenerateJsonSchema):

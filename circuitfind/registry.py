@@ -10,11 +10,26 @@ used leaves the others as they are; `Registry.problems` says what is wrong with 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
+from dataclasses import dataclass
+from importlib import import_module, metadata
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Later:
+    """A function that is imported when it is called, so that a table of names needs no torch.
+
+    >>> Later("circuitfind.search.methods.greedy", "search_greedy")(problem, config, progress)
+    """
+
+    module: str
+    name: str
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return getattr(import_module(self.module), self.name)(*arguments, **options)
 
 
 class Registry(Generic[T]):

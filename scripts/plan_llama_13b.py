@@ -27,7 +27,8 @@ from circuitfind.models.loading import load_model
 from circuitfind.models.model import Model
 from circuitfind.models.smollm2 import fetch_smollm2
 from circuitfind.objective.encoding import Batch, encode
-from circuitfind.objective.patching import Prepared, prepare, run
+from circuitfind.objective.passes import Prepared
+from circuitfind.objective.patching import prepare, run
 from tasks import arithmetic
 
 LAYERS, GIB = 40, 2**30

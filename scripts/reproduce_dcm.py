@@ -2,6 +2,7 @@
 
     python -m scripts.reproduce_dcm                      # all of it: hours on two cores
     python -m scripts.reproduce_dcm --seeds 1 --n 64     # a look
+    python -m scripts.reproduce_dcm --ray local          # the searches on Ray
     python -m scripts.reproduce_dcm --kept               # tables of what is there, in seconds
 
 Which heads and MLPs at the last token retrieve the values of variables? Searches by three methods
@@ -16,8 +17,9 @@ with the command that made them.
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ from circuitfind.runs.pairs import Evidence, gather
 from circuitfind.runs.pictures import write_comparison_page
 from circuitfind.runs.run import discover, load_run
 from circuitfind.runs.settings import Settings
+from circuitfind.sweeps.plan import Point
+from circuitfind.sweeps.points import run_point
+from circuitfind.sweeps.running import run_points
+from circuitfind.sweeps.work import Where
 from desiderata import Claim, choice
 from scripts.dcm_figures import draw_backups, draw_sizes
 from scripts.dcm_measures import (
@@ -53,6 +59,7 @@ OTHER_TASKS = ("word-problems", "retrieval", "boxes")
 BAND_PAIRS, PAIRS_BEFORE, PAIRS_COMPARED = 32, 32, 96
 
 Found = tuple[Circuit, dict[str, Any]]
+Search = tuple  # what `Plan.run` takes: task, method, seed, and a size where one is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,39 @@ class Plan:
 
     def path(self, task: str, method: str, seed: int, size: int | None = None) -> Path:
         return self.runs / f"{task}_{method}_seed{seed}{f'_size{size}' if size else ''}"
+
+    def searches(self, methods: Sequence[str]) -> dict[str, list[Search]]:
+        """The searches of each row of the table, by the row's name."""
+        made: dict[str, list[Search]] = {
+            f"{method}: two desiderata": [
+                ("arithmetic", method, seed) for seed in range(self.seeds)
+            ]
+            for method in methods
+        }
+        for task in OTHER_CLAIMS:
+            seeds = range(self.seeds if task in OVER_SEEDS else 1)
+            made[f"constrained: {task}"] = [(task, "constrained", seed) for seed in seeds]
+        for task in OVER_SEEDS:
+            row = [(task, "constrained", seed, SMALL) for seed in range(self.seeds)]
+            made[f"constrained, {SMALL} sites: {task}"] = row
+        return made
+
+    def run_all(self, methods: Sequence[str], where: Where) -> None:
+        """Make every search that is not there yet, and those of other tasks, on Ray.
+
+        Raises:
+            ValueError, Crash: one of them cannot be made.
+        """
+        wanted = [search for row in self.searches(methods).values() for search in row]
+        wanted += [(task, "constrained", 0) for task in OTHER_TASKS]
+        points = [
+            Point(path.name, {}, self.settings(*search))
+            for search in wanted
+            if not ((path := self.path(*search)) / "report.json").is_file()
+        ]
+        work = partial(run_point, str(self.runs.resolve()))
+        for number, ended in run_points(points, work, where):
+            print(points[number].name, ended.value().message, flush=True)
 
     def run(self, task: str, method: str, seed: int, size: int | None = None) -> Found | None:
         """The circuit and the report of one search, made now or before."""
@@ -195,22 +235,16 @@ def compare_tasks(plan: Plan, out: Path) -> dict[str, Any] | None:
 def collect(plan: Plan, n_random: int, methods: list[str], out: Path) -> dict[str, Any]:
     """All that the tables and figures show."""
 
-    def runs(task: str, method: str, seeds: int, size: int | None = None) -> list[Found]:
-        return [run for seed in range(seeds) if (run := plan.run(task, method, seed, size))]
-
-    made = {method: runs("arithmetic", method, plan.seeds) for method in methods}
-    others = {
-        f"constrained: {task}": runs(task, "constrained", plan.seeds if task in OVER_SEEDS else 1)
-        for task in OTHER_CLAIMS
-    } | {
-        f"constrained, {SMALL} sites: {task}": runs(task, "constrained", plan.seeds, SMALL)
-        for task in OVER_SEEDS
+    searches = {
+        name: [run for search in row if (run := plan.run(*search))]
+        for name, row in plan.searches(methods).items()
     }
-    if not made["constrained"] or not others["constrained: arithmetic-value"]:
+    made = {method: searches[f"{method}: two desiderata"] for method in methods}
+    alone = searches["constrained: arithmetic-value"]
+    if not made["constrained"] or not alone:
         raise SystemExit("--kept: the searches by constrained, seed 0, are not there yet")
     chosen, n_sites = made["constrained"][0][0], made["constrained"][0][1]["size"]["of"]
-    loose = others["constrained: arithmetic-value"][0][0]
-    searches = {f"{method}: two desiderata": found for method, found in made.items()} | others
+    loose = alone[0][0]
 
     def held_out(task: str = "arithmetic") -> tuple:
         return plan.gather(task).held_out
@@ -262,6 +296,8 @@ def main() -> None:
     parser.add_argument("--n-random", type=int, default=100)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--kept", action="store_true", help="run nothing; what is there")
+    parser.add_argument("--ray", help="make searches on Ray: local, or a cluster's address")
+    parser.add_argument("--workers", type=int, help="searches at once, with --ray")
     parser.add_argument("--runs", type=Path, default=ROOT / "figures/dcm/runs")
     parser.add_argument("--out", type=Path, default=ROOT / "figures/dcm")
     arguments = parser.parse_args()
@@ -273,6 +309,9 @@ def main() -> None:
         kept=arguments.kept,
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.ray and not plan.kept:
+        where = Where(ray=arguments.ray, workers=arguments.workers)
+        plan.run_all(arguments.methods, where)
     found = collect(plan, arguments.n_random, arguments.methods, arguments.out)
     write_text(arguments.out / "dcm.json", json.dumps(found, indent=1) + "\n")
     write_text(arguments.out / "README.md", write_tables(found))

@@ -1,12 +1,19 @@
 """The arrows between packages, and who may touch what (DESIGN, section 2)."""
 
 import ast
+import pickle
+import shutil
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from circuitfind.registry import Later
+from circuitfind.search import METHODS
+from circuitfind.validate import CHECKS
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
@@ -38,6 +45,7 @@ def test_imports_point_one_way(package):
 ROOMS = (
     "problems",
     "legible",
+    "lazy",
     "registry",
     "progress",
     "engines",
@@ -55,6 +63,7 @@ ROOMS = (
     "edges",
     "report",
     "runs",
+    "sweeps",
     "bench",
     "testing",
     "notebook",
@@ -120,6 +129,95 @@ def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     assert made.stdout.strip() == "set()"
 
 
+SLOW = ("torch", "transformers", "transformer_lens", "scipy.stats", "scipy.interpolate")
+NOT_DRAWN = (*SLOW, "matplotlib")
+PLAIN = (
+    "--help",
+    *(
+        f"{command} --help"
+        for command in (
+            "discover validate compare review diagram show gallery paths lint tasks models doctor "
+            "methods check checks try bench"
+        ).split()
+    ),
+    "bench truth --help",
+    "tasks",
+    "methods",
+    "checks",
+    "lint ioi",
+    "lint {pairs}",
+    *(f"diagram {{run}} --kind {kind}" for kind in "dot mermaid tikz graphml json mib".split()),
+)
+DRAWN = ("diagram {run}", "diagram {run} --kind circuit", "show {run} --no-open", "gallery {run}")
+
+
+def loaded_by(command: str, folder: Path, modules: tuple[str, ...]) -> set[str]:
+    """The modules, of these, that a command loads, run on a copy of a stored run."""
+    run = shutil.copytree(ROOT / "figures" / "runs" / "ioi", folder / "run")
+    (folder / "pairs.csv").write_text(
+        "base,source,expected,base_answer\n" + "".join(f"b{n},s{n},{n},no\n" for n in range(8))
+    )
+    words = command.format(run=run, pairs=folder / "pairs.csv").split()
+    code = f"""
+import sys
+from circuitfind.cli.app import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, 1), end.code
+print("loaded", *({{*{modules}}} & {{*sys.modules}}))
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=folder
+    )
+    assert made.returncode == 0, made.stderr
+    return {*made.stdout.splitlines()[-1].split()[1:]}
+
+
+@pytest.mark.parametrize("command", PLAIN)
+def test_commands_without_a_model_or_a_drawing_load_no_slow_library(command, tmp_path):
+    assert loaded_by(command, tmp_path, NOT_DRAWN) == set()
+
+
+@pytest.mark.parametrize("command", DRAWN)
+def test_drawings_of_a_run_load_matplotlib_and_no_other_slow_library(command, tmp_path):
+    assert loaded_by(command, tmp_path, NOT_DRAWN) == {"matplotlib"}
+
+
+def test_a_command_with_a_model_is_seen_to_load_torch(tmp_path):
+    assert "torch" in loaded_by("try planted --model planted --n 4", tmp_path, NOT_DRAWN)
+
+
+@pytest.mark.parametrize("registry", [METHODS, CHECKS], ids=["methods", "checks"])
+def test_what_rows_of_a_table_import_later_is_there(registry):
+    rows = [row for row in registry if registry.package(row.name) is None]
+    assert all(isinstance(row.run, Later) for row in rows) and len(rows) > 10
+    for row in rows:
+        function = getattr(import_module(row.run.module), row.run.name)
+        assert function.__doc__ and pickle.loads(pickle.dumps(row)) == row
+
+
+@pytest.mark.parametrize("package", ["", ".engines", ".search", ".validate", ".report"])
+def test_every_public_name_of_a_lazy_package_is_there(package):
+    """Also after a submodule of the same name has been imported, such as `search.finish`."""
+    code = f"""
+import importlib, pkgutil
+here = importlib.import_module("circuitfind{package}")
+for one in pkgutil.iter_modules(here.__path__, here.__name__ + "."):
+    if not one.name.endswith("__main__"):
+        importlib.import_module(one.name)
+modules = [name for name in here.__all__ if type(getattr(here, name)) is type(pkgutil)]
+assert here.__all__ and not modules, modules
+try:
+    here.nonsense
+except AttributeError as error:
+    assert "nonsense" in str(error)
+else:
+    raise AssertionError("a name that is not there")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def files_with(words: tuple[str, ...]) -> set[str]:
     """The rooms of the files of the package in which any of these words stands."""
     files = (ROOT / "circuitfind").rglob("*.py")
@@ -136,6 +234,11 @@ def test_only_engines_import_transformer_lens_and_nnsight():
         path.parent.name for path in files if imports_of(path) & {"transformer_lens", "nnsight"}
     }
     assert found == {"engines"}
+
+
+def test_one_file_imports_ray():
+    files = (ROOT / "circuitfind").rglob("*.py")
+    assert [path.name for path in files if "ray" in imports_of(path)] == ["on_ray.py"]
 
 
 def test_only_engines_add_hooks():

@@ -14,7 +14,7 @@ from circuitfind.mediators.space import all_sites
 from circuitfind.mediators.whole import EMBED
 from circuitfind.models.loading import load_model
 from circuitfind.objective.encoding import encode
-from circuitfind.objective.patching import mixer, prepare, run
+from circuitfind.objective.patching import prepare, run
 from desiderata import Prompt
 
 from .tiny import (
@@ -419,8 +419,8 @@ def test_cost_counts_the_tokens_that_are_run(tiny, name):
     assert prepared.width == 1
     assert prepared.cost.tokens_forward - before.tokens_forward == n
     assert prepared.cost.tokens_backward - before.tokens_backward == n
-    source = prepared.batch.source.tokens.shape[1]
-    assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * (width + source)
+    donated = prepared.batch.source.n_tokens
+    assert prepared.cost.plain_tokens_forward - before.plain_tokens_forward == n * width + donated
     assert prepared.cost.plain_flops > 5 * (prepared.cost.flops - before.flops)
 
 
@@ -456,7 +456,7 @@ def test_reading_at_an_index_equals_the_models_own_logits_there(tiny, name, at, 
 def logits_of_column(prepared, gates, column):
     """The logits at this token under these gates, from the edits that patching itself makes."""
     made = prepare(prepared.model, prepared.batch, prepared.sites, reuse=False)
-    edits = [(point, mixer(patches, gates)) for point, patches in made.patches.items()]
+    edits = made.alone.edits([gates], branched=False)
     base, n_masks = made.batch.base, len(gates)
     with torch.no_grad():
         logits, _ = made.model.engine.forward(

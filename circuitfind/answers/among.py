@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from desiderata import Texts, texts_of
 
+from ..engines.engine import Unembed
 from ..models.model import Model
-from .answer import Question, Target, UnusableAnswers
+from .answer import Need, Question, Target, UnusableAnswers
 from .spelling import NOTHING, Logits, Spelling, by_place, log_shares, scores_of_tokens, spell
 from .tokens import Ids, kl, spelled
 
@@ -146,6 +147,21 @@ class Among:
             more = f" or {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
             made.append(" or ".join(texts[:SHOWN]) + more)
         return made
+
+    def is_decided(self, target: Target) -> bool:
+        return target.spelling is not None and target.spelling.is_one_token
+
+    def entries(
+        self,
+        streams: Float[Tensor, "shown width"],
+        unembed: Unembed,
+        target: Target,
+        near: Int[Tensor, " token"],
+        need: Need,
+    ) -> Int[Tensor, " kept"]:
+        """The tokens of the alternatives; no others matter to the odds between them."""
+        ids = _of(target).ids.flatten().unique()
+        return ids[ids != NOTHING].to(streams.device)
 
 
 def alternative_weights(output: Logits, target: Target) -> Float[Tensor, "mask pair alternative"]:

@@ -3,7 +3,7 @@ from what was expected."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -11,10 +11,12 @@ from torch import Tensor
 
 from desiderata import Texts
 
+from ..engines.engine import Unembed
 from ..models.model import Model
-from .spelling import Spelling
+from .spelling import NOTHING, Spelling
 
 Output = Float[Tensor, "mask pair *output"]
+Need = Literal["hit", "lead"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Target:
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             apart = apart | (mine != theirs).reshape(len(apart), -1).any(dim=1)
         return apart
+
+    def narrowed(self, kept: Int[Tensor, " token"]) -> "Target":
+        """The same targets in an output that has only these entries of the vocabulary, in rising
+        order."""
+        if self.spelling is None:
+            return self
+        ids = self.spelling.ids
+        places = torch.searchsorted(kept.to(ids.device), ids.clamp(min=0))
+        ids = torch.where(ids == NOTHING, ids, places)
+        return replace(self, spelling=replace(self.spelling, ids=ids))
 
     def placed(self, places: Int[Tensor, "pair text token"]) -> "Target":
         """The same targets with the places of their tokens in an output."""
@@ -146,6 +158,34 @@ class Answer(Protocol):
         self, model: Model, output: Float[Tensor, " pair *output"], target: Target
     ) -> list[str]:
         """The answer that each pair's output gives, in words, for reports."""
+        ...
+
+
+@runtime_checkable
+class Decided(Protocol):
+    """An answer that says which entries of the vocabulary its hits and leads depend on. Others get
+    whole outputs."""
+
+    def is_decided(self, target: Target) -> bool:
+        """Whether `entries` can say it for this target."""
+        ...
+
+    def entries(
+        self,
+        streams: Float[Tensor, "shown width"],
+        unembed: Unembed,
+        target: Target,
+        near: Int[Tensor, " token"],
+        need: Need,
+    ) -> Int[Tensor, " kept"]:
+        """Entries of the vocabulary among which each stream has the same hit as among all, and the
+        same lead where that is needed.
+
+        Args:
+            streams: what gets unembedded.
+            target: of each stream.
+            near: tokens that are likely to be ahead of a target, to try first.
+        """
         ...
 
 

@@ -7,10 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..engines.engine import Unembed
 from ..models.model import Model
-from .answer import Question, Target, UnusableAnswers
+from .answer import Need, Question, Target, UnusableAnswers
 from .spelling import NOTHING, Logits, Spelling, by_place, log_shares, scores_of_tokens, spell
 from .tokens import kl, spelled
+
+AT_ONCE = 2**23  # logits in memory at a time while the best other token is searched
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,33 @@ class Top:
                 best, spelling.ids.tolist(), spelling.places.tolist(), strict=True
             )
         ]
+
+    def is_decided(self, target: Target) -> bool:
+        return target.spelling is not None and _is_plain(target.spelling)
+
+    def entries(
+        self,
+        streams: Float[Tensor, "shown width"],
+        unembed: Unembed,
+        target: Target,
+        near: Int[Tensor, " token"],
+        need: Need,
+    ) -> Int[Tensor, " kept"]:
+        """The expected tokens and, for a lead, the best other one of each stream. For a hit that is
+        searched only where no token of `near` is ahead: where one is, the stream is no hit."""
+        own = _of(target).ids[:, 0, 0].to(streams.device).clamp(min=0)
+        near = torch.cat([near, own]).unique()
+        left = torch.arange(len(streams), device=streams.device)
+        if need == "hit":
+            few = unembed(streams, near)
+            mine = few.gather(1, torch.searchsorted(near, own)[:, None])
+            left = left[(few <= mine).all(1)]
+        found = [near]
+        for rows in left.split(max(1, AT_ONCE // unembed.n_vocab)):
+            logits = unembed(streams[rows])
+            logits[torch.arange(len(rows), device=rows.device), own[rows]] = float("-inf")
+            found.append(logits.argmax(-1).unique())
+        return torch.cat(found).unique()
 
 
 def _of(target: Target) -> Spelling:

@@ -21,7 +21,7 @@ from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -41,8 +41,11 @@ from ..objective.mask import membership_of
 from ..objective.objective import Objective, slack
 from ..records import parse_json, read_record, together
 from ..search import Method, MethodSpec, SearchConfig, candidate_sites, method_named, search
+from ..sweeps.running import run_points
+from ..sweeps.work import Where
 from .truth import auroc, recovery
 
+Kept = TypeVar("Kept")
 Kind = Literal["planted", "compiled", "trained", "grafted", "control"]
 
 PLANTED = {
@@ -313,6 +316,7 @@ def run_cases(
     *,
     kept: Sequence[Row] = (),
     workers: int = 2,
+    ray: str | None = None,
     done: Callable[[Row, int, int], None] = lambda row, count, total: None,
 ) -> tuple[Row, ...]:
     """Every method on every case with every seed, in that order.
@@ -322,6 +326,7 @@ def run_cases(
             the top of a module, so that the processes can import it.
         kept: rows of an earlier call, which are not made again.
         workers: processes, of one thread each; 1 runs everything here.
+        ray: where to run them on Ray instead, as in `sweeps.work.Where`.
         done: told of each row as it comes, how many there are and how many there will be.
     """
     made = {(row.case, row.method, row.seed): row for row in kept}
@@ -332,19 +337,29 @@ def run_cases(
         (case.name, spec if isinstance(spec, str) else spec.name, seed) for case, spec, seed in jobs
     ]
     left = [job for job, key in zip(jobs, keys, strict=True) if key not in made]
-    for row in _run(left, workers):
+    for row in _run(left, workers, ray):
         made[row.case, row.method, row.seed] = row
         done(row, sum(key in made for key in keys), len(keys))
     return tuple(made[key] for key in keys)
 
 
-def _run(jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int) -> Iterator[Row]:
+def _run(
+    jobs: Sequence[tuple[Case, str | MethodSpec, int]], workers: int, ray: str | None
+) -> Iterator[Row]:
+    if ray is not None:
+        where = Where(ray=ray, workers=workers)
+        yield from (ended.value() for _, ended in run_points(jobs, _run_job, where))
+        return
     if workers == 1:
         yield from (run_case(*job) for job in jobs)
         return
     with ProcessPoolExecutor(workers, initializer=_begin) as pool:
         for future in as_completed([pool.submit(run_case, *job) for job in jobs]):
             yield future.result()
+
+
+def _run_job(job: tuple[Case, str | MethodSpec, int]) -> Row:
+    return run_case(*job)
 
 
 def _begin() -> None:
@@ -397,9 +412,12 @@ def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return mine != its and all(a >= b for a, b in zip(mine, its, strict=True))
 
 
-def read_rows(path: str | Path) -> tuple[Row, ...]:
+def read_rows(path: str | Path, kind: type[Kept] = Row) -> tuple[Kept, ...]:
     """The rows that an earlier call kept, one JSON object a line; a line that was cut off by a
     kill is left out.
+
+    Args:
+        kind: the dataclass that a line is read as.
 
     Raises:
         ValueError: lines that hold something else, all at once.
@@ -413,7 +431,7 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
         except ValueError:
             continue
         try:
-            row = read_record(Row, content, where=f"line {number}")
+            row = read_record(kind, content, where=f"line {number}")
             numbers = {k: v for k, v in asdict(row).items() if isinstance(v, int | float)}
             if huge := [name for name, value in numbers.items() if abs(value) > GREATEST]:
                 raise ValueError(f"line {number}: {', '.join(huge)} must be up to {GREATEST:g}")
@@ -427,7 +445,7 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
+def mend_rows(path: str | Path, rows: Sequence[Any]) -> None:
     """Write these rows in place of what a file of rows holds, where a kill cut a line off: the
     next row would be written on the same line."""
     text = "".join(map(row_line, rows))
@@ -435,6 +453,6 @@ def mend_rows(path: str | Path, rows: Sequence[Row]) -> None:
         write_text(path, text)
 
 
-def row_line(row: Row) -> str:
+def row_line(row: Any) -> str:
     """A row as a line of the file that `read_rows` reads."""
     return json.dumps(asdict(row)) + "\n"

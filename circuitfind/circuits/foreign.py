@@ -8,15 +8,17 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..mediators.head import HEADS
 from ..mediators.site import Site
-from ..models.model import Model
 from ..records import shown, together
 from .circuit import Circuit
 from .foreign_dcm import parse_dcm
 from .foreign_formats import Wanted, is_position, reader_of, twice
+
+if TYPE_CHECKING:
+    from ..models.model import Model
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
 _MAGIC = (b"PK\x03\x04", b"\x80")  # how torch's files begin, and pickles
@@ -59,7 +61,7 @@ def read_foreign(
 
 
 def circuit_of(
-    path: str | Path, model: Model, *, position: str = "last", top: int | None = None
+    path: str | Path, model: "Model", *, position: str = "last", top: int | None = None
 ) -> Circuit:
     """The circuit in another tool's file, as one of this model, with the file's SHA-256.
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from rich.text import Text
 
-from . import bench, check, doctor, find, lists, look, preview
+from . import bench, check, doctor, find, lists, look, preview, sweep
 from .printing import console
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 COMMANDS = (
     find.discover,
+    sweep.sweep,
     check.validate,
     check.compare,
     find.review,
@@ -41,8 +42,9 @@ app.command(name="try")(preview.try_)  # `try` is a word of Python
 for command in COMMANDS:
     app.command()(command)
 
-benchmarks = typer.Typer(no_args_is_help=True, help="Measure search methods where truth is known.")
+benchmarks = typer.Typer(no_args_is_help=True, help="Measure search methods.")
 benchmarks.command()(bench.truth)
+benchmarks.command()(bench.methods)
 app.add_typer(benchmarks, name="bench")
 
 

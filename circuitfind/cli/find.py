@@ -83,6 +83,10 @@ def discover(
     train: Train = None,
     held_out: HeldOut = None,
     max_bad: MaxBad = None,
+    polish: Annotated[
+        bool | None,
+        typer.Option("--polish/--no-polish", help="End in local search, whatever the method does."),
+    ] = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,6 +125,7 @@ def discover(
         answer=answer,
         held_out=held_out,
         max_bad=max_bad,
+        polish=polish,
     )
     folder = out or Path("runs") / slug(task, model, method, f"seed{seed}", donor)
     with TerminalProgress(console(stderr=True)) as shown:

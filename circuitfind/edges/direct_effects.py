@@ -39,7 +39,8 @@ from ..models.prompts import Prompts
 from ..objective.encoding import Batch
 from ..objective.intervals import FEWEST, Values, mean_interval
 from ..objective.objective import NotANumber
-from ..objective.patching import Prepared, masks_per_pass, prepare
+from ..objective.passes import Prepared
+from ..objective.patching import masks_per_pass, prepare
 from ..progress import Progress
 
 __all__ = ["Edge", "find_edges"]
@@ -343,7 +344,7 @@ class _Pass:
         """Give row 1 what the sender does in the source."""
         index = self.prepared.sites.index(self.sender)
         for patch in self.prepared.patches[self.sender.component.point]:
-            if index in patch.sites.tolist():
+            if index in patch.gates.flatten().tolist():
                 value = patch.donor[:, :, self.sender.component.part].to(rows.device)
                 self._put(rows, 1, self.sender, value)
 

@@ -36,8 +36,18 @@ def tapped(model: nn.Module, taps: Taps, *, eager: bool) -> Iterator[None]:
         yield
         return
     with _ONE_AT_A_TIME, _attending_eagerly(model, eager):
+        with registered(model, lambda before: _tap(taps, before)):
+            yield
+
+
+@contextmanager
+def registered(
+    model: nn.Module, make: Callable[[Callable[..., Any] | None], Callable[..., Any]]
+) -> Iterator[None]:
+    """The model attends by the function that is made of the one before, until the context ends."""
+    with _ONE_AT_A_TIME:
         key = str(getattr(model.config, _IMPLEMENTATION, None) or "eager")
-        with _registered(key, lambda before: _tap(taps, before)):
+        with _registered(key, make):
             yield
 
 
@@ -50,7 +60,7 @@ def watched(model: nn.Module, see: Callable[..., None]) -> Iterator[None]:
             module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any
         ) -> Any:
             see(module, query, key, value)
-            return _inner(module, before)(module, query, key, value, *args, **options)
+            return attention_of(module, before)(module, query, key, value, *args, **options)
 
         return attend
 
@@ -97,7 +107,7 @@ def _tap(taps: Taps, before: Callable[..., Any] | None) -> Callable[..., Any]:
     def attend(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any
     ) -> Any:
-        inner, edits = _inner(module, before), taps.get(id(module), {})
+        inner, edits = attention_of(module, before), taps.get(id(module), {})
         n_new = query.shape[2]
         query, key, value = (
             _edited(own, edits.get(kind, ()), n_new)
@@ -123,7 +133,7 @@ def _edited(own: Tensor, edits: Sequence[Edit], n_new: int) -> Tensor:
     return torch.cat([old, new.transpose(1, 2)], dim=2)
 
 
-def _inner(module: nn.Module, before: Callable[..., Any] | None) -> Callable[..., Any]:
+def attention_of(module: nn.Module, before: Callable[..., Any] | None) -> Callable[..., Any]:
     """The attention function that the module would have called."""
     if before is not None:
         return before

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .cache import copy_cache, repeat_cache
+from .digest import digest_of, raw_bytes
 from .engine import (
     KINDS,
     Edit,
@@ -20,13 +21,12 @@ from .engine import (
     Sizes,
     check_points,
     counted_positions,
-    digest_of,
     logits_at,
     looked,
-    raw_bytes,
 )
 from .laws import tried_features
 from .skipping import skipped
+from .unembedding import window_of
 
 _HOOKS = {
     "embed": "hook_embed",
@@ -59,6 +59,7 @@ class BridgeEngine(Engine):
             parameter.requires_grad_(False)
         bridge.eval()
         self.bridge = bridge
+        self._digests: dict[str, str] = {}
 
     @property
     def sizes(self) -> Sizes:
@@ -76,6 +77,7 @@ class BridgeEngine(Engine):
             n_block_parameters=sum(weight.numel() for weight in self.bridge.blocks.parameters()),
             causal=getattr(cfg, "attention_dir", "causal") == "causal",
             parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
+            window=window_of(self.bridge.original_model),
         )
 
     @property
@@ -95,10 +97,12 @@ class BridgeEngine(Engine):
     @property
     def digest(self) -> str:
         """SHA-256 over the weights under all names that TransformerLens lists them by."""
-        return self._digest
+        plain = self.plain_digest  # the same weights have the same digests
+        if plain not in self._digests:
+            self._digests[plain] = self._digest_of_all_names()
+        return self._digests[plain]
 
-    @cached_property
-    def _digest(self) -> str:
+    def _digest_of_all_names(self) -> str:
         sha = hashlib.sha256()
         for name, weight in sorted(self.bridge.original_model.state_dict().items()):
             sha.update(name.encode())
@@ -108,16 +112,9 @@ class BridgeEngine(Engine):
     @property
     def plain_digest(self) -> str:
         """SHA-256 over the weights as the wrapped model itself names them."""
-        return self._plain_digest
-
-    @cached_property
-    def _plain_digest(self) -> str:
-        model = self.bridge.original_model
-        config = getattr(model, "config", None) or self.bridge.cfg
-        with torch.device("meta"):  # for its names alone
-            own = type(model)(config).state_dict().keys()
+        model, own = self.bridge.original_model, self._own_names
         named: dict[str, Tensor] = {}
-        for name, weight in model.state_dict().items():
+        for name, weight in model.state_dict(keep_vars=True).items():
             named[".".join(part for part in name.split(".") if part != _WRAPPED)] = weight
         if lost := sorted(own - named.keys()):
             raise ValueError(
@@ -125,6 +122,14 @@ class BridgeEngine(Engine):
                 f"{', '.join(lost[:3])}. Load the model with the hooks engine instead."
             )
         return digest_of({name: named[name] for name in own})
+
+    @cached_property
+    def _own_names(self) -> frozenset[str]:
+        """How the wrapped model itself names its weights."""
+        model = self.bridge.original_model
+        config = getattr(model, "config", None) or self.bridge.cfg
+        with torch.device("meta"):  # for its names alone
+            return frozenset(type(model)(config).state_dict())
 
     def has(self, point: Point) -> bool:
         """Whether the model's pass goes through this point."""

@@ -4,17 +4,20 @@ An engine offers plain tensors at named points. Search, validation and reports n
 module or a library's cache.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Feature = Literal["gradients", "prefix", "start_at_layer", "qkv", "pattern"]
+from .points import Point as Point
+from .points import Sizes as Sizes
+
+Feature = Literal[
+    "gradients", "prefix", "start_at_layer", "branches", "shortlist", "qkv", "pattern"
+]
 
 KINDS = ("embed", "entry", "q", "k", "v", "pattern", "heads", "mlp_in", "mlp")
 # A kind that begins so is what another module of the layer gives, by its name: no site.
@@ -27,49 +30,23 @@ QUERIES = "queries"
 Edit = Callable[[Tensor], Tensor | None]
 
 
-@dataclass(frozen=True, order=True)
-class Point:
-    """A place in the pass where a tensor can be read or changed.
+class Unembed(ABC):
+    """The map from streams to logits."""
 
-    These are the kinds of a transformer; engines of other modules may offer others.
+    @property
+    @abstractmethod
+    def n_vocab(self) -> int:
+        """How many logits it gives."""
 
-        embed    what the token embedding writes                    "row pos width"
-        entry    the residual stream that enters a layer            "row pos width"
-        q k v    queries, keys and values of the new tokens         "row pos head width"
-        pattern  attention after the softmax, to look at only       "row head pos seen"
-        heads    what enters the output projection, a slice a head  "row pos head width"
-        mlp_in   what enters the MLP                                "row pos width"
-        mlp      what the MLP writes                                "row pos width"
-
-    `embed` belongs to layer 0. The `entry` of the layer after the last is the residual stream that
-    leaves the last one, before the final norm. Keys and values have their own number of heads.
-    Queries and keys are before or after their norm and the rotation by position, as the engine has
-    them. To copy all of a token's from one row to another comes to the same, and to copy one
-    head's does unless the norm is over all heads, as in OLMo 2.
-    """
-
-    layer: int
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}.{self.layer}"
+    @abstractmethod
+    def __call__(
+        self, streams: Float[Tensor, "read width"], tokens: Int[Tensor, " token"] | None = None
+    ) -> Float[Tensor, "read token"]:
+        """The logits of these entries of the vocabulary, by default of all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How large a model is, and how its layers are built.
-
-    `n_block_parameters` counts the weights in the layers, without embedding and unembedding.
-    `parallel` says whether a layer's MLP reads what its heads read, not what they write.
-    """
-
-    n_layers: int
-    n_heads: int
-    d_model: int
-    d_vocab: int
-    n_block_parameters: int
-    causal: bool = True
-    parallel: bool = False
+# Which entries of the vocabulary matter, in rising order, from the streams that get unembedded.
+Shortlist = Callable[[Float[Tensor, "row *read width"], Unembed], Int[Tensor, " token"]]
 
 
 class Engine(ABC):
@@ -132,7 +109,9 @@ class Engine(ABC):
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
         reads: Int[Tensor, " row *read"] | None = None,
-    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
+        branches: int = 1,
+        shortlist: Shortlist | None = None,
+    ) -> tuple[Float[Tensor, "row *read token"], Any]:
         """The logits after the last token, and the prefix if it is to be kept.
 
         Edits at one point apply in their order. An edit in a layer before `entry` never runs.
@@ -146,6 +125,13 @@ class Engine(ABC):
                 not run.
             reads: the column of these tokens at which each row's logits are wanted, instead of
                 the last one, or several columns for each row.
+            branches: how many continuations of one length stand side by side in each row, with
+                `attends` over the prefix and one of them. A token sees the prefix and what comes
+                before it in its own branch. Without `reads`, the logits after each branch's last
+                token come back, "row branch token". Only an engine that can "branches" takes more
+                than one.
+            shortlist: chooses the entries of the vocabulary whose logits come back, in place of
+                all of them. Only an engine that can "shortlist" takes it.
 
         Raises:
             ValueError: an edit at a point that the model does not have, or one that writes where
@@ -159,6 +145,11 @@ class Engine(ABC):
         Args:
             first: the layer that the pass begins at. Earlier layers, which do not run, stay short.
         """
+
+    def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
+        """One prefix for a batch that holds the rows of all these one after another, shorter ones
+        filled up on the left; None where the engine cannot make one."""
+        return None
 
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:
@@ -192,26 +183,33 @@ def logits_at(
     return logits[rows if reads.ndim == 1 else rows[:, None], reads.to(logits.device)]
 
 
+def branch_mask(
+    attends: Int[Tensor, "row seen"], branches: int, n_new: int, dtype: torch.dtype
+) -> Float[Tensor, "row 1 pos all"]:
+    """What is added to attention scores so that branches do not see each other: 0 where a token
+    may look, and the most negative number elsewhere.
+
+    Args:
+        attends: over the prefix and one branch of `n_new` tokens.
+    """
+    n_rows, n_seen = attends.shape
+    before, own = attends.split([n_seen - n_new, n_new], dim=1)
+    eye = torch.eye(branches, device=attends.device, dtype=torch.bool)
+    causal = torch.ones(n_new, n_new, device=attends.device, dtype=torch.bool).tril()
+    beside = causal & own.bool()[:, None, :]
+    beside = eye[None, :, None, :, None] & beside[:, None, :, None, :]
+    n_all = branches * n_new
+    beside = beside.expand(n_rows, -1, -1, -1, -1).reshape(n_rows, n_all, n_all)
+    seen = torch.cat([before.bool()[:, None].expand(-1, n_all, -1), beside], dim=2)
+    nowhere = torch.finfo(dtype).min
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, nowhere)[:, None]
+
+
+def ends_of(branches: int, width: int, n_rows: int) -> Int[Tensor, "row branch"]:
+    """The last column of each of these branches of one width, for every row."""
+    return (torch.arange(1, branches + 1) * width - 1).expand(n_rows, -1)
+
+
 def counted_positions(attends: Int[Tensor, "row seen"], n_new: int) -> Int[Tensor, "row pos"]:
     """The position of each of the last `n_new` tokens, counted without padding."""
     return (attends.long().cumsum(-1) - 1).clamp(min=0)[:, -n_new:]
-
-
-def raw_bytes(weight: Tensor) -> bytes:
-    """The numbers of a tensor, as they lie in memory."""
-    return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values.
-
-    A tensor with several names is read once, and counts under each of them: whether weights are
-    tied or equal makes no difference.
-    """
-    whole, known = hashlib.sha256(), {}
-    for name, weight in sorted(weights.items()):
-        key = (weight.device, weight.data_ptr(), tuple(weight.shape), weight.stride(), weight.dtype)
-        if weight.numel() == 0 or key not in known:
-            known[key] = hashlib.sha256(raw_bytes(weight)).hexdigest()
-        whole.update(f"{name} {weight.dtype} {tuple(weight.shape)} {known[key]}\n".encode())
-    return whole.hexdigest()

@@ -13,22 +13,29 @@ from torch import Tensor, nn
 
 from .attention import KINDS as IN_ATTENTION
 from .attention import Taps, tapped, watched
-from .cache import copy_cache, repeat_cache
+from .cache import copy_cache, join_caches, keep_apart, repeat_cache
+from .digest import digest_of
 from .engine import (
     Edit,
     Engine,
     Feature,
     Point,
+    Shortlist,
     Sizes,
+    branch_mask,
     check_points,
     counted_positions,
-    digest_of,
+    ends_of,
     logits_at,
 )
 from .find import Place, find_sites
-from .laws import tried_features
+from .laws import LACKS, alike, passes_tried, tried_features
+from .sharing import Beside, beside_of, fused, sharing
 from .skipping import skipped
+from .unembedding import find_unembedding, reading, window_of
 from .watch import tensor_at, three_tokens
+
+COPIED = 2**17  # numbers in a layer's keys up to which they are copied rather than shared
 
 
 class HooksEngine(Engine):
@@ -78,12 +85,13 @@ class HooksEngine(Engine):
             n_block_parameters=sum(weight.numel() for weight in weights.values()),
             causal=self._is_causal(),
             parallel=found.parallel,
+            window=window_of(self.model),
         )
 
     @property
     def device(self) -> torch.device:
         """Where tokens go in: the device of the first weights."""
-        return next(self.model.parameters()).device
+        return self._first.device
 
     @property
     def can(self) -> frozenset[Feature]:
@@ -102,11 +110,7 @@ class HooksEngine(Engine):
     @property
     def plain_digest(self) -> str:
         """The same as `digest`, and as every engine gives for the same weights."""
-        return self._plain_digest
-
-    @cached_property
-    def _plain_digest(self) -> str:
-        return digest_of(self.model.state_dict())
+        return digest_of(self.model.state_dict(keep_vars=True))
 
     def has(self, point: Point) -> bool:
         """Whether the model's pass goes through this point."""
@@ -133,14 +137,11 @@ class HooksEngine(Engine):
         keep_prefix: bool = False,
         entry: tuple[int, Float[Tensor, "row pos width"]] | None = None,
         reads: Int[Tensor, " row *read"] | None = None,
-    ) -> tuple[Float[Tensor, "row *read d_vocab"], Any]:
+        branches: int = 1,
+        shortlist: Shortlist | None = None,
+    ) -> tuple[Float[Tensor, "row *read token"], Any]:
         """The logits after the last token, and the prefix if it is to be kept; see `Engine`."""
         check_points(self, edits)
-        options = self._options(inputs, attends, keep_prefix or prefix is not None)
-        if prefix is not None:
-            options["past_key_values"] = copy_cache(prefix)
-        if "logits_to_keep" in self._accepts and reads is None:
-            options["logits_to_keep"] = 1
         first, edits = 0, list(edits)
         if entry is not None:
             # The tokens shape masks and positions; what enters the layer is given.
@@ -148,26 +149,144 @@ class HooksEngine(Engine):
             edits = [(at, do) for at, do in edits if at.layer >= first and at.kind != "embed"]
             edits.insert(0, (Point(first, "entry"), lambda own: stream.to(own.device)))
         taps = self._taps(edits)
-        eager = any(point.kind == "pattern" for point, _ in edits)
+        if branches > 1 and reads is None:
+            reads = ends_of(branches, inputs.shape[1] // branches, len(inputs))
+        early = shortlist is not None or (reads is not None and self._unembedding is not None)
         with ExitStack() as stack:
+            if not taps and not keep_prefix and self._shares(prefix, inputs, branches):
+                how = self._beside(prefix, inputs, attends, branches)
+                stack.enter_context(sharing(self.model, how))
+                options = self._shared_options(prefix, inputs, attends, branches)
+            else:
+                options = self._options(
+                    inputs, attends, keep_prefix or prefix is not None, branches
+                )
+                if prefix is not None:
+                    options["past_key_values"] = copy_cache(prefix)
+                # Without gradients numbers stay those of eager attention, whoever looks on.
+                if not taps and torch.is_grad_enabled() and self._fuses:
+                    masked = "attention_mask" in options or not self._all_seen(prefix, inputs)
+                    if not masked and (prefix is None or inputs.shape[1] == 1):
+                        options["attention_mask"] = self._unread_mask
+                    stack.enter_context(fused(self.model, masked=masked))
+            if "logits_to_keep" in self._accepts and reads is None:
+                options["logits_to_keep"] = 1
             stack.enter_context(self._hooked(edits, len(inputs)))
             stack.enter_context(skipped(self._sites.blocks[:first], self._sites.n_returned))
+            eager = any(point.kind == "pattern" for point, _ in edits)
             stack.enter_context(tapped(self.model, taps, eager=eager))
+            if early:
+                stack.enter_context(reading(self._unembedding, reads, shortlist))
             out = self.model(inputs.to(self.device), **options)
-        return logits_at(out.logits, reads), out.past_key_values if keep_prefix else None
+        logits = out.logits if early and reads is not None else logits_at(out.logits, reads)
+        return logits, out.past_key_values if keep_prefix else None
 
     def repeat_prefix(self, prefix: Any, times: int, first: int = 0) -> Any:
         """The same prefix for a batch that holds all its rows `times` times; see `Engine`."""
         return repeat_cache(prefix, times, first)
 
-    def _options(self, inputs: Tensor, attends: Tensor | None, use_cache: bool) -> dict[str, Any]:
+    def join_prefixes(self, prefixes: Sequence[Any]) -> Any:
+        """One prefix for a batch that holds the rows of all these; see `Engine`."""
+        return join_caches(prefixes)
+
+    def _all_seen(self, prefix: Any, inputs: Tensor) -> bool:
+        """Whether every layer attends to all tokens before."""
+        n_seen = inputs.shape[1] + (0 if prefix is None else prefix.get_seq_length())
+        return self.sizes.window is None or n_seen <= self.sizes.window
+
+    def _shares(self, prefix: Any, inputs: Tensor, branches: int) -> bool:
+        """Whether a pass attends to this prefix without a copy of it. Of a small one a copy takes
+        less time."""
+        if prefix is None or not self._can_share or not self._all_seen(prefix, inputs):
+            return False
+        return branches > 1 or prefix.layers[-1].keys.numel() > COPIED
+
+    @cached_property
+    def _fuses(self) -> bool:
+        """Whether fused attention gives what the model's own does; tried on a few tokens."""
+        return self.attention == "eager" and self._as_before("_fuses")
+
+    @cached_property
+    def _can_share(self) -> bool:
+        """Whether attention to a shared prefix gives what the model's own does; tried likewise."""
+        return self._as_before("_can_share")
+
+    def _as_before(self, way: str) -> bool:
+        """Whether a pass gives the same logits in this way of attending and without any."""
+        if not self._attending:
+            return False
+        others = {"_fuses": False, "_can_share": False}
+        before = {name: vars(self)[name] for name in others if name in vars(self)}
+        try:
+            vars(self).update(others)
+            own = passes_tried(self)
+            vars(self)[way] = True
+            return all(map(alike, passes_tried(self), own))
+        except LACKS:
+            return False
+        finally:
+            for name in others:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+
+    def _beside(self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int) -> Beside:
+        """How tokens attend to a prefix that stays where it is."""
+        layers = {
+            module: (layer.keys, layer.values)
+            for module, layer in (
+                (self._attending[number], prefix.layers[number]) for number in self._attending
+            )
+        }
+        width = inputs.shape[1] // branches
+        padded = attends is not None and not bool(attends.all())
+        return beside_of(layers, attends if padded else None, branches, width)
+
+    def _shared_options(
+        self, prefix: Any, inputs: Tensor, attends: Tensor | None, branches: int
+    ) -> dict[str, Any]:
+        options: dict[str, Any] = {"use_cache": True, "past_key_values": keep_apart(prefix)}
+        options["attention_mask"] = self._unread_mask
+        if "position_ids" in self._accepts:
+            width = inputs.shape[1] // branches
+            if attends is None:
+                attends = inputs.new_ones(1, prefix.get_seq_length() + width)
+            positions = counted_positions(attends.to(self.device), width)
+            options["position_ids"] = positions.repeat(1, branches)
+        return options
+
+    def _options(
+        self, inputs: Tensor, attends: Tensor | None, use_cache: bool, branches: int
+    ) -> dict[str, Any]:
         options: dict[str, Any] = {"use_cache": use_cache}
-        if attends is not None and not bool(attends.all()):
+        if branches > 1:
+            width = inputs.shape[1] // branches
+            if attends is None:
+                raise ValueError(
+                    "expected `attends` beside branches, over prefix and branch; got none"
+                )
+            attends = attends.to(self.device)
+            options["attention_mask"] = branch_mask(attends, branches, width, self._first.dtype)
+            if "position_ids" in self._accepts:
+                options["position_ids"] = counted_positions(attends, width).repeat(1, branches)
+        elif attends is not None and not bool(attends.all()):
             attends = attends.to(self.device)
             options["attention_mask"] = attends
             if "position_ids" in self._accepts:
                 options["position_ids"] = counted_positions(attends, inputs.shape[1])
         return options
+
+    @cached_property
+    def _first(self) -> Tensor:
+        return next(self.model.parameters())
+
+    @cached_property
+    def _unread_mask(self) -> Tensor:
+        """What is given where no mask is read: without one, models make one for every pass."""
+        return torch.zeros(1, 1, 1, 1, device=self.device)
+
+    @cached_property
+    def _unembedding(self) -> nn.Linear | None:
+        return find_unembedding(self.model)
 
     @cached_property
     def _accepts(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .engine import Edit, Engine, Feature, Point
 
 # What a model raises that lacks a feature.
-_LACKS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+LACKS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 def tried_features(engine: Engine) -> frozenset[Feature]:
@@ -22,6 +22,8 @@ def tried_features(engine: Engine) -> frozenset[Feature]:
         "gradients": _gives_gradients,
         "prefix": _reuses_prefix,
         "start_at_layer": _starts_at_layer,
+        "branches": _branches,
+        "shortlist": _shortlists,
         "qkv": _has_qkv,
         "pattern": _has_pattern,
     }
@@ -32,7 +34,7 @@ def tried_features(engine: Engine) -> frozenset[Feature]:
         try:
             if trial(engine, inputs):
                 found.append(feature)
-        except _LACKS:
+        except LACKS:
             continue
     return frozenset(found)
 
@@ -48,7 +50,8 @@ def _gives_gradients(engine: Engine, inputs: Tensor) -> bool:
     return bool(slope.isfinite()) and bool(slope != 0)
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two engines' numbers differ by no more than rounding."""
     return torch.allclose(one, other, atol=1e-3, rtol=1e-3)
 
 
@@ -63,7 +66,7 @@ def _reuses_prefix(engine: Engine, inputs: Tensor) -> bool:
         return False
     once, _ = engine.forward(inputs[:, 2:], prefix=prefix)
     twice, _ = engine.forward(inputs[:, 2:].repeat(2, 1), prefix=engine.repeat_prefix(prefix, 2))
-    return _close(once, full) and _close(twice, full.repeat(2, 1))
+    return alike(once, full) and alike(twice, full.repeat(2, 1))
 
 
 @torch.no_grad()
@@ -72,7 +75,56 @@ def _starts_at_layer(engine: Engine, inputs: Tensor) -> bool:
     last = engine.sizes.n_layers - 1
     full, seen = look(engine, inputs, [Point(last, "entry")])
     again, _ = engine.forward(inputs, entry=(last, seen[Point(last, "entry")]))
-    return _close(again, full)
+    return alike(again, full)
+
+
+@torch.no_grad()
+def _branches(engine: Engine, inputs: Tensor) -> bool:
+    """Whether two continuations beside each other give what each gives by itself, with padding
+    before a prompt and without."""
+    if not engine.sizes.causal:
+        return False
+    whole = torch.ones_like(inputs)
+    padded = whole.clone()
+    padded[1, 0] = 0
+    for attends in (whole, padded):
+        _, prefix = engine.forward(inputs[:, :1], attends[:, :1], keep_prefix=True)
+        if prefix is None:
+            return False
+        ways = inputs[:, 1:], inputs[:, 1:].flip(1)
+        apart = [engine.forward(way, attends, prefix=prefix)[0] for way in ways]
+        both, _ = engine.forward(torch.cat(ways, 1), attends, prefix=prefix, branches=2)
+        if not alike(both, torch.stack(apart, 1)):
+            return False
+    return True
+
+
+@torch.enable_grad()
+def passes_tried(engine: Engine) -> list[Tensor]:
+    """Logits of passes of two prompts, whole and after a prefix, padded and not: what must not
+    depend on how an engine attends."""
+    made, device = [], engine.device
+    ids = (torch.arange(8, device=device) % min(engine.sizes.d_vocab, 7)).reshape(2, 4)
+    whole, padded = torch.ones_like(ids), torch.ones_like(ids)
+    padded[1, :2] = 0
+    for attends in (whole, padded):
+        made.append(engine.forward(ids, attends)[0])
+        for n_seen in (2, 3) if engine.sizes.causal else ():
+            _, prefix = engine.forward(ids[:, :n_seen], attends[:, :n_seen], keep_prefix=True)
+            for n in (1, 2):
+                following = ids[:, n_seen:].repeat(1, n)
+                logits, _ = engine.forward(following, attends, prefix=prefix, branches=n)
+                made.append(logits)
+    return made
+
+
+@torch.no_grad()
+def _shortlists(engine: Engine, inputs: Tensor) -> bool:
+    """Whether the logits of a few entries are those that they have among all."""
+    full, _ = engine.forward(inputs)
+    some = torch.arange(0, engine.sizes.d_vocab, 2, device=engine.device)
+    few, _ = engine.forward(inputs, shortlist=lambda streams, unembed: some)
+    return alike(few, full[:, some])
 
 
 def _has_qkv(engine: Engine, inputs: Tensor) -> bool:
@@ -90,7 +142,7 @@ def _has_pattern(engine: Engine, inputs: Tensor) -> bool:
         return False
     _, seen = look(engine, inputs, points)
     sums = torch.stack([seen[point].float().sum(-1).cpu() for point in points])
-    return _close(sums, torch.ones_like(sums))
+    return alike(sums, torch.ones_like(sums))
 
 
 def look(

@@ -6,12 +6,18 @@ and puts changed parts back. A component is one part in one layer, a site a comp
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor
 
-from ..engines.engine import Point, Sizes
+from ..engines.points import Point, Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    # Sites are read and named where no model runs, and torch takes a second to load. Shapes are
+    # checked all the same.
+    Tensor = Any
 
 Shape = Literal["round", "box", "trapezium"]
 

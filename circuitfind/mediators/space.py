@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..engines.engine import Point, Sizes
+from ..engines.points import Point, Sizes
 from ..problems import listed
 from .head import HEADS
 from .known import MEDIATORS, parse_site

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
 
-from ..engines.engine import Point
-from .site import Component, Glyph, Offers
+from ..engines.points import Point
+from .site import Component, Glyph, Offers, Tensor
 
 _NAME = re.compile(r"m(\d+)", re.ASCII)
 

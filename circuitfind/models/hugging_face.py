@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ..engines.bridge import BridgeEngine
-from ..engines.engine import Engine, digest_of
+from ..engines.digest import digest_of
+from ..engines.engine import Engine
 from ..engines.hooks import HooksEngine
 from .cache import remember, remembered
 from .catalogue import built_in
@@ -213,7 +214,9 @@ def fitted(
         raise ValueError(refusal(name, [weights.says]))
     hooks = _hooks(module) if asked.engine != "bridge" else None
     ready = isinstance(hooks, Engine)
-    key = _key(module, hooks.plain_digest if ready else digest_of(module.state_dict()), asked)
+    key = _key(
+        module, hooks.plain_digest if ready else digest_of(module.state_dict(keep_vars=True)), asked
+    )
     known = None if asked.fresh else Findings.from_json(remembered(ROOM, key))
     if known and known.sound and (ready or known.engine == "bridge"):
         engine = hooks if ready and known.engine == "hooks" else BridgeEngine(bridged(module))

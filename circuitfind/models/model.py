@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..engines.digest import known_digests, put_back
 from ..engines.engine import Engine
 from .findings import Findings
 
@@ -76,7 +77,7 @@ class Model:
     def is_known_as(self, digest: str | None) -> bool:
         """Whether this is the digest of these weights, by today's reckoning or by the one that run
         folders of version 0.1 have, over the names that the bridge gives weights."""
-        return digest is not None and digest in (self.digest, self.engine.digest)
+        return digest is not None and (digest == self.digest or digest == self.engine.digest)
 
     def tokenize(self, texts: list[str]) -> list[Tokens]:
         """Each text's tokens, as the model's own tokenizer makes them, with BOS as asked. A text
@@ -147,10 +148,11 @@ def shuffle_weights(model: Model, seed: int) -> Model:
 def weights_shuffled(model: Model, seed: int) -> Iterator[Model]:
     """The model as `shuffle_weights` makes it, and its own weights again whatever happens."""
     weights = list(model.engine.weights().values())
-    own = [weight.detach().clone() for weight in weights]
+    own, digests = [weight.detach().clone() for weight in weights], known_digests(weights)
     try:
         yield shuffle_weights(model, seed)
     finally:
         with torch.no_grad():
             for weight, before in zip(weights, own, strict=True):
                 weight.copy_(before)
+        put_back(weights, digests)

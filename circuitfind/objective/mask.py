@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from desiderata import Part
 
 from ..mediators.site import Site
-from ..records import SiteName, read_record
-
-Memberships = dict[SiteName, Annotated[float, Field(ge=0, le=1)]]  # a mask in a report
+from ..records import Memberships, read_record
 
 
 @dataclass(frozen=True)

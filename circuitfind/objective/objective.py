@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -14,16 +15,20 @@ from torch import Tensor
 
 from desiderata import Desideratum
 
-from ..answers.answer import Answer, Output, Target, rows_of
+from ..answers.answer import Answer, Need, Output, Target, rows_of
 from ..mediators.site import Site
 from ..models.model import Model
 from .cost import Cost
 from .encoding import Batch
 from .graded import Graded, concatenated, losses
 from .mask import gates_of
-from .patching import Prepared, masks_per_pass, pack, prepare, record_base, run, run_together
+from .passes import Pass, Prepared, together
+from .patching import masks_per_pass, measure, pack, prepare, run, run_pass
+from .recording import record_base
+from .shortlist import Wanted, wanted_of
 
 NOISE = 0.01  # two scores differ beyond noise when a sign test on pairs says so at this level
+WORTH = 1024  # entries in a vocabulary from which a shortlist saves time
 MARGIN = 2.0  # the lead that search wants, in the answer's unit; more earns nothing
 
 
@@ -96,13 +101,18 @@ class NotANumber(FloatingPointError):
 class Piece(NamedTuple):
     """Some pairs of the desideratum with this index, and their output under each membership.
 
+    `expected` is what the output is scored for: an output may have few entries of the vocabulary.
     `number` counts the pieces of one desideratum.
     """
 
     index: int
     batch: Batch
     output: Output
+    expected: Target
     number: int = 0
+
+
+Places = tuple[tuple[int, int], ...]  # of pieces: the desideratum and the number among its own
 
 
 class Objective:
@@ -123,6 +133,7 @@ class Objective:
         decided: Mapping[Site, float] | None = None,
         like: "Objective | None" = None,
     ) -> None:
+        self.model = model
         self.cost = cost or Cost()
         self.decided = dict(decided or {})
         self.every = tuple(sites)
@@ -131,6 +142,7 @@ class Objective:
         self.batches = tuple(batches)
         self._untouched: dict[tuple[int, int], Tensor] = {}
         self._graded: dict[int, Graded] = {}
+        self._passes: dict[tuple[tuple[int, ...], int], list[tuple[Places, Pass]]] = {}
         self._columns: list[Tensor] = []
         self._prepared: list[list[Prepared]] = []
         for index, batch in enumerate(batches):
@@ -155,7 +167,7 @@ class Objective:
         """The same desiderata on their first pieces, as many as have up to `n` pairs together and
         one at least. Nothing is prepared again."""
         made = copy(self)
-        made._prepared, made._graded, made._untouched = [], {}, {}
+        made._prepared, made._graded, made._untouched, made._passes = [], {}, {}, {}
         for pieces in self._prepared:
             ends = accumulate(len(piece.batch) for piece in pieces)
             kept = sum(end <= n for end in ends)
@@ -172,28 +184,71 @@ class Objective:
         return min(masks_per_pass(piece) for pieces in self._prepared for piece in pieces)
 
     def passes(
-        self, indices: Iterable[int], membership: Float[Tensor, "mask site"]
+        self,
+        indices: Iterable[int],
+        membership: Float[Tensor, "mask site"],
+        need: Need | None = None,
     ) -> Iterator[list[Piece]]:
         """Pass by pass, pieces of these desiderata's pairs with their logits under each membership.
 
         A caller that wants gradients goes backward after each pass, so that no graph outlives it.
-        In a small model a pass holds as many desiderata as fit.
+        A pass holds as many desiderata as fit.
+
+        Args:
+            need: what is read of the outputs, where that is not all: they then have those entries
+                of the vocabulary alone that it depends on, where the answers say which.
         """
-        pieces = [
-            (index, number, prepared)
-            for index in indices
-            for number, prepared in enumerate(self._prepared[index])
+        for places, joined in self._packed(tuple(indices), len(membership)):
+            yield self._run(places, joined, membership, need)
+
+    def _packed(self, indices: tuple[int, ...], n_masks: int) -> list[tuple[Places, Pass]]:
+        """The passes that so many masks on these desiderata take, with the pieces in each; the
+        same ones at every step."""
+        if (indices, n_masks) in self._passes:
+            return self._passes[indices, n_masks]
+        places = [(index, n) for index in indices for n in range(len(self._prepared[index]))]
+        every = [self._prepared[index][number] for index, number in places]
+        made: list[tuple[Places, Pass]] = []
+        for group in pack(every, n_masks):
+            joined = together([every[place] for place in group])
+            if joined is not None:
+                made.append((tuple(places[place] for place in group), joined))
+            else:
+                made += [((places[place],), every[place].alone) for place in group]
+        if n_masks == 1:  # joined prefixes take memory; steps and single masks come again
+            self._passes[indices, n_masks] = made
+        return made
+
+    def _run(
+        self, places: Places, joined: Pass, membership: Tensor, need: Need | None
+    ) -> list[Piece]:
+        parts = [self._prepared[index][number] for index, number in places]
+        # For each piece by itself: a backward pass may free what the gates came through.
+        gates = [self._gates(index, membership) for index, _ in places]
+        batches = [part.batch for part in parts]
+        expected = [batch.expected for batch in batches]
+        wanted = None if need is None else self._wanted(batches, expected, need)
+        if wanted is None and len(parts) == 1:
+            made = [run(parts[0], gates[0])]  # in turns, where masks are many
+        else:
+            made = run_pass(joined, gates, wanted=wanted)
+        if wanted is not None:
+            expected = [wanted.narrowed(number) for number in range(len(parts))]
+        return [
+            Piece(index, batch, output, target, number)
+            for (index, number), batch, output, target in zip(
+                places, batches, made, expected, strict=True
+            )
         ]
-        for group in pack([prepared for *_, prepared in pieces], len(membership)):
-            mine = [pieces[place] for place in group]
-            # For each pass by themselves: its backward pass may free what the gates came through.
-            gates = [self._gates(index, membership) for index, *_ in mine]
-            parts = [prepared for *_, prepared in mine]
-            found = run_together(parts, gates) if len(mine) > 1 else [run(parts[0], gates[0])]
-            yield [
-                Piece(index, prepared.batch, output, number)
-                for (index, number, prepared), output in zip(mine, found, strict=True)
-            ]
+
+    def _wanted(
+        self, batches: Sequence[Batch], targets: Sequence[Target], need: Need
+    ) -> Wanted | None:
+        """What is wanted of outputs that are read for this alone; None for whole outputs."""
+        engine = self.model.engine
+        if engine.sizes.d_vocab < WORTH or "shortlist" not in engine.can:
+            return None
+        return wanted_of(batches, targets, need)
 
     def undecided(self) -> "Objective":
         """The same with the membership of every site open, so that all are in `sites`."""
@@ -217,8 +272,11 @@ class Objective:
         return torch.full((1, len(self.sites)), float(outside))
 
     def _gates(self, index: int, membership: Float[Tensor, "mask site"]) -> Tensor:
-        part = self.batches[index].desideratum.part
-        return gates_of(self.complete(membership)[:, self._columns[index]], part)
+        part, columns = self.batches[index].desideratum.part, self._columns[index]
+        membership = self.complete(membership)
+        if len(columns) < len(self.every):
+            membership = membership[:, columns]
+        return gates_of(membership, part)
 
     def graded(self, index: int) -> Graded | None:
         """What a desideratum with a limit may lose on these pairs; None where it has no limit."""
@@ -244,11 +302,7 @@ class Objective:
         found = []
         for piece, prepared in enumerate(self._prepared[index]):
             before = self._before(index, piece)
-            made = [
-                losses(prepared.batch, run(prepared, rows), before)
-                for rows in gates.split(masks_per_pass(prepared))
-            ]
-            found.append(torch.cat(made))
+            found.append(measure(prepared, gates, partial(_lost, prepared.batch, before)))
         lost = concatenated(found)
         self.require_finite(lost, f"the loss of {self.desiderata[index].name!r}")
         return lost
@@ -277,21 +331,26 @@ class Objective:
         """
         if (graded := self.graded(index)) is not None:
             return graded.over(self.losses(index, membership)) <= 0
-        gates, pieces = self._gates(index, membership), self._prepared[index]
         expected = self.batches[index].expected if expected is None else expected
         answer = self.batches[index].answer
-        wanted = rows_of(expected, [len(piece.batch) for piece in pieces])
-        # Few masks at a time: their logits over a whole vocabulary take much memory.
-        found = [
-            torch.cat(
-                [
-                    answer.hit(run(prepared, rows), mine)
-                    for rows in gates.split(masks_per_pass(prepared))
-                ]
-            )
-            for prepared, mine in zip(pieces, wanted, strict=True)
-        ]
+        found = self._read(index, membership, expected, answer.hit, "hit")
         return torch.cat(found, 1).cpu()
+
+    def _read(
+        self,
+        index: int,
+        membership: Float[Tensor, "mask site"],
+        expected: Target,
+        read: Callable[[Output, Target], Tensor],
+        need: Need,
+    ) -> list[Tensor]:
+        """What is read of the outputs of each piece of a desideratum's pairs."""
+        gates, pieces, found = self._gates(index, membership), self._prepared[index], []
+        targets = rows_of(expected, [len(piece.batch) for piece in pieces])
+        for prepared, target in zip(pieces, targets, strict=True):
+            wanted = self._wanted([prepared.batch], [target], need)
+            found.append(measure(prepared, gates, partial(_scored, read, wanted, target), wanted))
+        return found
 
     def scores(
         self, membership: Float[Tensor, "mask site"], only: Sequence[int] | None = None
@@ -332,30 +391,41 @@ class Objective:
         Raises:
             NotANumber: a loss is not finite.
         """
-        found, reached = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0.0)
-        for pieces in self.passes(weights, membership[None]):
+        plain = all(self.desiderata[index].limit is None for index in weights)
+        need: Need | None = "lead" if loss_of is hinge and plain else None
+        sums: list[Tensor] = []
+        whose: list[int] = []
+        for pieces in self.passes(weights, membership[None], need):
             total = torch.zeros((), device=pieces[0].output.device)
             for piece in pieces:
-                index, n_pairs = piece.index, len(self.batches[piece.index])
                 loss, score = self._loss(piece, loss_of)
-                total = total + weights[index] * loss / n_pairs
-                found[index] += loss.item() / n_pairs
-                reached[index] += score / n_pairs
+                total = total + weights[piece.index] * loss / len(self.batches[piece.index])
+                sums.append(torch.stack([loss.detach(), score.to(loss)]))
+                whose.append(piece.index)
             total.backward()
-        for index, loss in found.items():
+        found = dict.fromkeys(weights, (0.0, 0.0))
+        # Read once a step: each reading waits for the device.
+        for index, (loss, score) in zip(whose, torch.stack(sums).tolist(), strict=True):
+            n_pairs, (before, reached) = len(self.batches[index]), found[index]
+            found[index] = before + loss / n_pairs, reached + score / n_pairs
+        for index, (loss, _) in found.items():
             if not math.isfinite(loss):
                 name = self.desiderata[index].name
                 raise NotANumber(f"the loss of {name!r} is {loss}; try --dtype float32", self.cost)
-        return {index: (found[index], reached[index]) for index in weights}
+        return found
 
-    def _loss(self, piece: Piece, loss_of: Loss) -> tuple[Tensor, float]:
+    def _loss(self, piece: Piece, loss_of: Loss) -> tuple[Tensor, Tensor]:
         """The sums over a piece's pairs of the loss and of the satisfaction."""
-        batch, output = piece.batch, piece.output
-        if (graded := self.graded(piece.index)) is None:
-            loss = loss_of(batch.answer, output, batch.expected).sum()
-            return loss, float(batch.answer.hit(output, batch.expected).sum())
+        batch, output, expected = piece.batch, piece.output, piece.expected
+        if (graded := self.graded(piece.index)) is None and loss_of is hinge:
+            lead = batch.answer.lead(output, expected)
+            hit = (lead.detach() > 0) & expected.known.to(lead.device)
+            return (MARGIN - lead).clamp(min=0).sum(), hit.sum()
+        if graded is None:
+            hit = batch.answer.hit(output.detach(), expected)
+            return loss_of(batch.answer, output, expected).sum(), hit.sum()
         lost = losses(batch, output, self._before(piece.index, piece.number))
-        kept = len(batch) * float(graded.satisfaction(lost.detach().cpu())[0])
+        kept = len(batch) * graded.satisfaction(lost.detach().cpu())[0]
         return lost.clamp(min=0).sum(), kept
 
     @torch.no_grad()
@@ -367,16 +437,8 @@ class Objective:
         Raises:
             NotANumber: a lead is not finite.
         """
-        gates, answer = self._gates(index, membership), self.batches[index].answer
-        found = [
-            torch.cat(
-                [
-                    answer.lead(run(prepared, rows), prepared.batch.expected)
-                    for rows in gates.split(masks_per_pass(prepared))
-                ]
-            )
-            for prepared in self._prepared[index]
-        ]
+        batch = self.batches[index]
+        found = self._read(index, membership, batch.expected, batch.answer.lead, "lead")
         leads = concatenated(found)
         self.require_finite(leads, f"the lead of {self.desiderata[index].name!r}")
         return leads
@@ -407,7 +469,8 @@ class Objective:
         pieces: list[list[Tensor]] = [[] for _ in self.every]
         for columns, prepared in zip(self._columns, self._prepared, strict=True):
             for piece in prepared:
-                for column, written in zip(columns.tolist(), record_base(piece), strict=True):
+                own = record_base(piece.model, piece.batch.base, piece.sites, self.cost)
+                for column, written in zip(columns.tolist(), own, strict=True):
                     pieces[column].append(written)
         kept = [pieces[column] for column in self.open.tolist()]
         return [torch.cat(rows) if rows else torch.zeros(1, 1) for rows in kept]
@@ -424,6 +487,16 @@ class Objective:
             else _bound(desideratum, *free.hits(index, ends))
             for index, desideratum in enumerate(self.desiderata)
         )
+
+
+def _scored(
+    read: Callable[[Output, Target], Tensor], wanted: Wanted | None, target: Target, output: Output
+) -> Tensor:
+    return read(output, target if wanted is None else wanted.narrowed())
+
+
+def _lost(batch: Batch, before: Tensor, output: Tensor) -> Tensor:
+    return losses(batch, output, before)
 
 
 def _graded_bound(desideratum: Desideratum, graded: Graded) -> Bound:

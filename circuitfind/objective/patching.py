@@ -8,13 +8,10 @@ them: gate 0 leaves the base's value bit for bit, gate 1 takes the donor's.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ..engines.engine import Edit, Point
@@ -24,80 +21,14 @@ from ..models.prompts import Prompts
 from .continuing import continue_after, from_whole_texts, repeated, whole_texts
 from .cost import Cost
 from .encoding import Batch
+from .passes import CLOSED, Pass, Patch, Prepared
+from .shortlist import Wanted
 
 TOKENS_PER_PASS = 1024, 2**14  # at least, at most; more masks than fit go in turns
 FLOPS_PER_PASS = 2**37  # a small model takes as many tokens at once as this allows
-ENTRY_BYTES = 2**28  # residual streams are kept for skipping layers where they fit in this
+BRANCHED = 2**11  # tokens a pass of branches: more take more memory, and no less time
 
-
-@dataclass(frozen=True)
-class Patch:
-    """What happens at one point and position: which gates mix in which donors.
-
-    Args:
-        columns: of the tokens that each step runs, None for all of them.
-        donor: what each part takes; a `pos` of 1 stands for every token.
-        slots: which of the parts that the mediator cuts the gate of each of `sites` belongs to.
-    """
-
-    mediator: Mediator
-    columns: Int[Tensor, " pair"] | None
-    donor: Float[Tensor, "pair pos part width"]
-    slots: Int[Tensor, " gate"]
-    sites: Int[Tensor, " gate"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A batch made ready for patching: donors recorded, the common prefix run once."""
-
-    model: Model
-    batch: Batch
-    sites: tuple[Site, ...]
-    patches: dict[Point, list[Patch]]
-    prefix: Any
-    start: int
-    cost: Cost
-    reuse: bool
-
-    @property
-    def width(self) -> int:
-        """Tokens of each prompt that a step runs."""
-        return self.batch.base.tokens.shape[1] - self.start
-
-    @property
-    def tokens_a_pair(self) -> int:
-        """Tokens that a step runs for each pair and mask, the answers' own included."""
-        continued = self.batch.continued
-        if continued is None:
-            return self.width
-        if "prefix" in self.model.engine.can:
-            return self.width + continued.n_tokens
-        n_paths, n_steps = continued.tokens.shape[1:]
-        return n_paths * (self.width + n_steps)
-
-    @cached_property
-    def entries(self) -> tuple[Float[Tensor, "pair pos d_model"], ...]:
-        """The untouched residual stream that enters each layer, for the tokens that a step runs;
-        nothing where the engine cannot begin at a layer, or where it would take too much memory."""
-        model, base = self.model, self.batch.base
-        numbers = len(self.batch) * self.width * model.d_model * model.n_layers
-        # Continuations attend to what every layer made of the prompt.
-        can = self.reuse and "start_at_layer" in model.engine.can and self.batch.continued is None
-        if not can or 4 * numbers > ENTRY_BYTES:
-            return ()
-        points = [Point(layer, "entry") for layer in range(model.n_layers)]
-        with torch.no_grad():
-            seen = _seen(
-                model, base.tokens[:, self.start :], base.attends, points, prefix=self.prefix
-            )
-        self.cost.add(model, len(self.batch), self.width, base.tokens.shape[1])
-        return tuple(seen[point] for point in points)
-
-    @cached_property
-    def layers(self) -> Int[Tensor, " site"]:
-        """The layer of each site; embeddings come before the first."""
-        return torch.tensor([site.component.layer for site in self.sites])
+Gates = Float[Tensor, "mask site"]
 
 
 @torch.no_grad()
@@ -140,9 +71,7 @@ def prepare(
     )
 
 
-def run(
-    prepared: Prepared, gates: Float[Tensor, "mask site"]
-) -> Float[Tensor, "mask pair *output"]:
+def run(prepared: Prepared, gates: Gates) -> Float[Tensor, "mask pair *output"]:
     """The output where each base prompt's answer is read, under every row of gates.
 
     Gradients reach the gates and nothing else. Without gradients, layers below the first open
@@ -151,36 +80,76 @@ def run(
     Raises:
         ValueError: a gate for each site was expected.
     """
+    return measure(prepared, gates, lambda output: output)
+
+
+def measure(
+    prepared: Prepared,
+    gates: Gates,
+    read: Callable[[Tensor], Tensor],
+    wanted: Wanted | None = None,
+) -> Shaped[Tensor, "mask pair *read"]:
+    """What is read from the output under every row of gates, a pass at a time, so that no more
+    outputs are in memory than one pass has.
+
+    Args:
+        wanted: which entries of the vocabulary matter to what is read. The output then has these
+            alone, and `wanted.target` is what they are scored for.
+
+    Raises:
+        ValueError: a gate for each site was expected.
+    """
     if gates.shape[1] != len(prepared.sites):
         raise ValueError(f"expected {len(prepared.sites)} gates, one a site; got {gates.shape[1]}")
-    turns = gates.split(masks_per_pass(prepared))
+    one, n_masks = prepared.alone, masks_per_pass(prepared)
     if gates.requires_grad or not prepared.entries:
-        return torch.cat([_run_rows([prepared], [rows], 0)[0] for rows in turns])
+        turns = gates.split(n_masks)
+        return torch.cat([read(run_pass(one, [rows], 0, wanted)[0]) for rows in turns])
     first = _first_layers(prepared, gates)
     order = first.argsort(stable=True)
-    turns = order.split(masks_per_pass(prepared))
-    made = [_run_rows([prepared], [gates[rows]], int(first[rows[0]]))[0] for rows in turns]
+    made = [
+        read(run_pass(one, [gates[rows]], int(first[rows[0]]), wanted)[0])
+        for rows in order.split(n_masks)
+    ]
     return torch.cat(made)[order.argsort().to(made[0].device)]
 
 
-def run_together(
-    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]]
+def run_pass(
+    one: Pass, gates: Sequence[Gates], first: int = 0, wanted: Wanted | None = None
 ) -> list[Float[Tensor, "mask pair *output"]]:
-    """What `run` gives for each of these batches, from a single pass; see `pack`."""
-    return _run_rows(parts, gates, 0)
+    """The output of each batch of a pass under its gates, run from layer `first` on; only a batch
+    that is alone may begin later than at the first layer."""
+    n_masks = len(gates[0])
+    backward = gates[0].requires_grad
+    branched = one.branches(n_masks)
+    edits = one.edits(gates, branched)
+    with torch.set_grad_enabled(backward):
+        if one.parts[0].batch.continued is not None:
+            output = _run_continued(one.parts[0], one, edits, n_masks)
+        elif branched:
+            output = _run_branched(one, edits, n_masks, first, wanted)
+        else:
+            output = _run_stacked(one, edits, n_masks, first, wanted)
+    spared = None if wanted is None else wanted.unembedded
+    for number, part in enumerate(one.parts):
+        mine = spared if not number or spared is None else 0
+        _count(part, n_masks, backward, first, mine)
+    return list(output.split(one.sizes, dim=1))
 
 
 def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
     """Indices of batches in groups that may go through the model in one pass: as many as fit of
-    the same width, none with a prefix. In a small model a pass costs more than its tokens."""
+    the same width. In a small model a pass costs more than its tokens."""
     packs: list[list[int]] = []
     for index, part in enumerate(parts):
         group = packs[-1] if packs else []
         n_pairs = len(part.batch) + sum(len(parts[n].batch) for n in group)
-        alike = all(
-            parts[n].prefix is None and part.prefix is None and parts[n].width == part.width
+        alike = part.batch.continued is None and all(
+            parts[n].width == part.width
+            and (parts[n].prefix is None) == (part.prefix is None)
+            and parts[n].batch.continued is None
             for n in group
-        ) and all(one.batch.continued is None for one in (part, *(parts[n] for n in group)))
+        )
         fits = n_masks * part.width * n_pairs <= _tokens_per_pass(part.model)
         if group and alike and fits:
             group.append(index)
@@ -189,61 +158,13 @@ def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
     return packs
 
 
-@torch.no_grad()
-def record_base(prepared: Prepared) -> list[Float[Tensor, "sample width"]]:
-    """What each site itself writes in the base prompts, unpatched: a row per pair and token.
-
-    A component's is its part of the activation, where the site's position is; at `all`, every
-    token that is not padding.
-    """
-    model, base = prepared.model, prepared.batch.base
-    points = list(dict.fromkeys(site.component.point for site in prepared.sites))
-    seen = _seen(model, base.tokens, base.attends, points)
-    n_pairs, width = base.tokens.shape
-    prepared.cost.add(model, n_pairs, width, width)
-    real, rows = base.attends.bool(), torch.arange(n_pairs)
-    written = []
-    for site in prepared.sites:
-        acts = site.component.mediator.split(seen[site.component.point])
-        if site.position == "all":
-            taken = acts[real.to(acts.device)]
-        else:
-            taken = acts[rows.to(acts.device), base.columns[site.position].to(acts.device)]
-        written.append(taken[:, site.component.part].float().cpu())
-    return written
-
-
-@torch.no_grad()
-def record_attention(
-    model: Model, prompts: Prompts, sites: Sequence[Site]
-) -> dict[Site, Float[Tensor, "pair pos"]]:
-    """How much each head attends to every token of unpatched prompts, from where its site is.
-
-    Weights are shares that sum to 1 over the tokens, and 0 on padding. At `all` a head attends
-    from where the answer is read. Sites that are no heads, heads at positions that the prompts do
-    not name, and heads of engines without attention patterns, are left out.
-    """
-    end = prompts.reads if prompts.reads is not None else torch.tensor(prompts.tokens.shape[1] - 1)
-    columns = {"all": end, "last": torch.tensor(prompts.tokens.shape[1] - 1), **prompts.columns}
-    heads = [s for s in sites if s.component.point.kind == "heads" and s.position in columns]
-    points = [
-        point
-        for point in dict.fromkeys(Point(site.component.layer, "pattern") for site in heads)
-        if model.engine.has(point)
-    ]
-    seen = _seen(model, prompts.tokens, prompts.attends, points)
-    rows, found = torch.arange(len(prompts.tokens)), {}
-    for site in heads:
-        if (pattern := seen.get(Point(site.component.layer, "pattern"))) is not None:
-            column = columns[site.position].expand(len(rows)).cpu()
-            found[site] = pattern[:, site.component.part].float().cpu()[rows, column]
-    return found
-
-
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
     tokens = _tokens_per_pass(prepared.model)
-    return max(1, tokens // (len(prepared.batch) * prepared.tokens_a_pair))
+    most = max(1, tokens // (len(prepared.batch) * prepared.tokens_a_pair))
+    if prepared.alone.branches(most):
+        return max(1, min(most, BRANCHED // (len(prepared.batch) * prepared.width)))
+    return most
 
 
 def _tokens_per_pass(model: Model) -> int:
@@ -252,176 +173,123 @@ def _tokens_per_pass(model: Model) -> int:
     return min(most, max(least, FLOPS_PER_PASS // (2 * weights)))
 
 
-def _seen(
-    model: Model,
-    tokens: Int[Tensor, "pair pos"],
-    attends: Int[Tensor, "pair seen"],
-    points: Sequence[Point],
-    prefix: Any = None,
-) -> dict[Point, Tensor]:
-    """What is at these points in an unpatched pass."""
-    seen: dict[Point, Tensor] = {}
-
-    def keep(point: Point) -> Edit:
-        def look(own: Tensor) -> None:
-            seen[point] = own.detach()
-
-        return look
-
-    model.engine.forward(tokens, attends, [(one, keep(one)) for one in points], prefix=prefix)
-    return seen
-
-
-def _first_layers(prepared: Prepared, gates: Float[Tensor, "mask site"]) -> Int[Tensor, " mask"]:
+def _first_layers(prepared: Prepared, gates: Gates) -> Int[Tensor, " mask"]:
     """The layer from which on each mask changes anything; the last one where it opens nothing."""
     last = prepared.model.n_layers - 1
-    layers = prepared.layers.to(gates.device).clamp(min=0)
-    return torch.where(gates != 0, layers, last).amin(dim=1)
+    return torch.where(gates != 0, prepared.layers.to(gates.device), last).amin(dim=1)
 
 
-def _run_rows(
-    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]], first: int
-) -> list[Float[Tensor, "mask pair *output"]]:
-    """The output of each batch under its gates, run from layer `first` on; only a batch that is
-    alone may have a prefix, or begin later than at the first layer."""
-    head, engine, n_masks = parts[0], parts[0].model.engine, len(gates[0])
-    prefix, continued = head.prefix, head.batch.continued
+def _run_branched(
+    one: Pass, edits: Sequence[tuple[Point, Edit]], n_masks: int, first: int, wanted: Wanted | None
+) -> Float[Tensor, "mask row *output"]:
+    """The output with masks as branches of each row, over prefixes that they share."""
+    entry, reads = None, None
+    if first:
+        entry = first, one.parts[0].entries[first].repeat(1, n_masks, 1)
+    if one.reads is not None:
+        starts = torch.arange(n_masks, device=one.reads.device) * one.width
+        reads = one.reads[:, None] + starts
+    shown = torch.arange(len(one.tokens)).repeat_interleave(n_masks)
+    output, _ = one.model.engine.forward(
+        one.tokens.repeat(1, n_masks),
+        one.attends,
+        edits,
+        prefix=one.prefix,
+        entry=entry,
+        reads=reads,
+        branches=n_masks,
+        **_shortlisted(wanted, shown),
+    )
+    return output.transpose(0, 1)
+
+
+def _run_stacked(
+    one: Pass, edits: Sequence[tuple[Point, Edit]], n_masks: int, first: int, wanted: Wanted | None
+) -> Float[Tensor, "mask row *output"]:
+    """The output with rows of its own for each mask."""
+    prefix, engine = one.prefix, one.model.engine
     if prefix is not None and n_masks > 1:
         prefix = engine.repeat_prefix(prefix, n_masks, first)
-    bases = [part.batch.base for part in parts]
-    tokens = [base.tokens[:, part.start :] for base, part in zip(bases, parts, strict=True)]
-    backward = gates[0].requires_grad
-    attends = torch.cat([base.attends.repeat(n_masks, 1) for base in bases])
-    with torch.set_grad_enabled(backward):
-        if continued is not None and "prefix" not in engine.can:
-            output = _run_whole(head, gates[0], attends)
-        else:
-            output, kept = engine.forward(
-                torch.cat([own.repeat(n_masks, 1) for own in tokens]),
-                attends,
-                _edits(parts, gates),
-                prefix=prefix,
-                keep_prefix=continued is not None,
-                entry=(first, head.entries[first].repeat(n_masks, 1, 1)) if first else None,
-                reads=_reads(parts, n_masks),
-            )
-            if continued is not None:
-                reads = head.batch.base.reads
-                reads = None if reads is None else reads.repeat(n_masks)
-                fed = repeated(continued, n_masks)
-                output = continue_after(head.model, output, kept, attends, reads, fed)
-    for part in parts:
-        _count(part, n_masks, backward, first)
-    rows = output.split([n_masks * len(part.batch) for part in parts])
-    return [rearrange(own, "(mask pair) ... -> mask pair ...", mask=n_masks) for own in rows]
+    output, _ = engine.forward(
+        one.tokens.repeat(n_masks, 1),
+        one.attends.repeat(n_masks, 1) if one.padded else None,
+        edits,
+        prefix=prefix,
+        entry=(first, one.parts[0].entries[first].repeat(n_masks, 1, 1)) if first else None,
+        reads=None if one.reads is None else one.reads.repeat(n_masks),
+        **_shortlisted(wanted, torch.arange(len(one.tokens)).repeat(n_masks)),
+    )
+    return rearrange(output, "(mask row) ... -> mask row ...", mask=n_masks)
 
 
-def _run_whole(
-    part: Prepared, gates: Float[Tensor, "mask site"], attends: Int[Tensor, "row seen"]
-) -> Float[Tensor, "row place d_vocab"]:
-    """The output with each continuation after a patched prompt of its own, for engines that keep
-    no prefix."""
-    base, continued = part.batch.base, part.batch.continued
+def _shortlisted(wanted: Wanted | None, rows: Int[Tensor, " shown"]) -> dict:
+    """What a forward pass takes for a shortlist; nothing where all logits are wanted."""
+    return {} if wanted is None else {"shortlist": wanted.of(rows)}
+
+
+def _run_continued(
+    part: Prepared, one: Pass, edits: Sequence[tuple[Point, Edit]], n_masks: int
+) -> Float[Tensor, "mask row place d_vocab"]:
+    """The output after each prompt and each token of its continuations."""
+    engine, base, continued = part.model.engine, part.batch.base, part.batch.continued
     if continued is None:
         raise ValueError("expected a batch with continuations")
-    n_masks, n_paths = len(gates), continued.tokens.shape[1]
+    attends = base.attends.repeat(n_masks, 1)
+    fed = repeated(continued, n_masks)
     reads = None if base.reads is None else base.reads.repeat(n_masks)
-    tokens, seen, columns = whole_texts(
-        base.tokens.repeat(n_masks, 1), attends, reads, repeated(continued, n_masks)
+    if "prefix" in engine.can:
+        prefix = part.prefix
+        if prefix is not None and n_masks > 1:
+            prefix = engine.repeat_prefix(prefix, n_masks)
+        output, kept = engine.forward(
+            one.tokens.repeat(n_masks, 1),
+            attends,
+            edits,
+            prefix=prefix,
+            keep_prefix=True,
+            reads=None if one.reads is None else one.reads.repeat(n_masks),
+        )
+        output = continue_after(part.model, output, kept, attends, reads, fed)
+        return rearrange(output, "(mask row) ... -> mask row ...", mask=n_masks)
+    # Each continuation comes after a patched prompt of its own; all paths are patched alike.
+    n_paths, width = continued.tokens.shape[1], base.tokens.shape[1]
+    tokens, seen, columns = whole_texts(base.tokens.repeat(n_masks, 1), attends, reads, fed)
+
+    def of_prompt(edit: Edit) -> Edit:
+        def mix(own: Tensor) -> Tensor:
+            rows = own[:, :width].unflatten(0, (n_paths, -1))
+            mixed = torch.stack([_changed(edit, path) for path in rows]).flatten(0, 1)
+            return torch.cat([mixed, own[:, width:]], dim=1)
+
+        return mix
+
+    output, _ = engine.forward(
+        tokens, seen, [(at, of_prompt(do)) for at, do in edits], reads=columns
     )
-    width = base.tokens.shape[1]
-
-    def of_prompt(edit: Callable[[Tensor], Tensor]) -> Edit:
-        def mix(own: Tensor) -> Tensor:
-            return torch.cat([edit(own[:, :width]), own[:, width:]], dim=1)
-
-        return mix
-
-    # The paths of a prompt are patched alike, as so many masks more would be.
-    edits = [(at, of_prompt(do)) for at, do in _edits([part], [gates.repeat(n_paths, 1)])]
-    output, _ = part.model.engine.forward(tokens, seen, edits, reads=columns)
-    return from_whole_texts(output, n_paths)
+    return rearrange(
+        from_whole_texts(output, n_paths), "(mask row) ... -> mask row ...", mask=n_masks
+    )
 
 
-def _reads(parts: Sequence[Prepared], n_masks: int) -> Int[Tensor, " row"] | None:
-    """The column of each row's answer among the tokens that a step runs; None for the last."""
-    if all(part.batch.base.reads is None for part in parts):
-        return None
-    wanted = []
-    for part in parts:
-        reads, n_pairs = part.batch.base.reads, len(part.batch.base.tokens)
-        own = torch.full((n_pairs,), part.width - 1) if reads is None else reads - part.start
-        wanted.append(own.repeat(n_masks))
-    return torch.cat(wanted)
+def _changed(edit: Edit, own: Tensor) -> Tensor:
+    new = edit(own)
+    return own if new is None else new
 
 
-def _edits(
-    parts: Sequence[Prepared], gates: Sequence[Float[Tensor, "mask site"]]
-) -> list[tuple[Point, Callable[[Tensor], Tensor]]]:
-    """An edit for each point that is patched, which gives each batch's rows to its own mixer."""
-    moved = [rows.to(part.model.device) for part, rows in zip(parts, gates, strict=True)]
-    if len(parts) == 1:
-        return [(point, mixer(patches, moved[0])) for point, patches in parts[0].patches.items()]
-    sizes = [len(rows) * len(part.batch) for part, rows in zip(parts, moved, strict=True)]
-
-    def together(point: Point) -> Callable[[Tensor], Tensor]:
-        mixers = [
-            mixer(part.patches.get(point, ()), rows)
-            for part, rows in zip(parts, moved, strict=True)
-        ]
-
-        def mix(own: Tensor) -> Tensor:
-            chunks = own.split(sizes)
-            return torch.cat([one(chunk) for one, chunk in zip(mixers, chunks, strict=True)])
-
-        return mix
-
-    points = dict.fromkeys(point for part in parts for point in part.patches)
-    return [(point, together(point)) for point in points]
-
-
-def _count(prepared: Prepared, n_masks: int, backward: bool, skipped: int) -> None:
+def _count(
+    prepared: Prepared,
+    n_masks: int,
+    backward: bool,
+    skipped: int,
+    unembedded: int | None,
+) -> None:
     batch, rows = prepared.batch, n_masks * len(prepared.batch)
-    base, source = batch.base.tokens.shape[1], batch.source.tokens.shape[1]
-    prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped)
+    base = batch.base.tokens.shape[1]
+    prepared.cost.add(prepared.model, rows, prepared.width, base, backward, skipped, unembedded)
     if batch.continued is not None:
         n_paths, n_steps = batch.continued.tokens.shape[1:]
         prepared.cost.add(prepared.model, rows * n_paths, n_steps, base + n_steps, backward)
-    prepared.cost.add_plain(prepared.model, rows, base, source, backward)
-
-
-def mixer(
-    patches: Sequence[Patch], gates: Float[Tensor, "mask site"]
-) -> Callable[[Tensor], Tensor]:
-    """The edit that mixes donors into the activation at one point, as the gates say."""
-    n_masks = len(gates)
-
-    def mix(own: Tensor) -> Tensor:
-        for patch in patches:
-            gate = gates.new_zeros(n_masks, patch.donor.shape[2])
-            gate = gate.index_copy(1, patch.slots, gates[:, patch.sites])
-            gate = gate.to(own.device, own.dtype)[:, None, None, :, None]
-            if patch.columns is None:
-                own = _mixed(patch, own, gate)
-                continue
-            rows = torch.arange(len(own), device=own.device)
-            columns = patch.columns.repeat(n_masks)
-            picked = _mixed(patch, own[rows, columns].unsqueeze(1), gate)
-            own = own.clone()
-            own[rows, columns] = picked.squeeze(1)
-        return own
-
-    return mix
-
-
-def _mixed(
-    patch: Patch, own: Float[Tensor, "row pos *acts"], gate: Float[Tensor, "mask 1 1 part 1"]
-) -> Float[Tensor, "row pos *acts"]:
-    """The activation with the donor mixed into its parts."""
-    parts = patch.mediator.split(own)
-    by_mask = parts.unflatten(0, (len(gate), -1))
-    mixed = torch.lerp(by_mask, patch.donor.expand(by_mask.shape[1:]), gate)
-    return patch.mediator.join(own, mixed.flatten(0, 1))
+    prepared.cost.add_others(prepared.model, batch, n_masks, prepared.start, backward)
 
 
 def _same(one: Prompts, other: Prompts) -> bool:
@@ -449,33 +317,39 @@ def _first_patched(model: Model, batch: Batch, sites: Sequence[Site]) -> int:
 def _record(
     model: Model, batch: Batch, sites: Sequence[Site], start: int, cost: Cost
 ) -> dict[Point, list[Patch]]:
-    """Run the donor's prompts once and keep what patched sites take, by point."""
+    """Run the donor's prompts once and keep what patched sites take, by point.
+
+    Of an activation only the patched columns stay in memory when the pass has gone by.
+    """
     wanted: dict[Point, dict[tuple[Mediator, str], list[int]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for index, site in enumerate(sites):
         wanted[site.component.point][site.component.mediator, site.position].append(index)
     prompts, donating = batch.donated, batch.donor.runs_in(model)
-    seen = _seen(donating, prompts.tokens, prompts.attends, list(wanted))
+    single = batch.base.tokens.shape[1] - start == 1
+    patches: dict[Point, list[Patch]] = {point: [] for point in wanted}
+
+    def keep(point: Point) -> Edit:
+        def look(own: Tensor) -> None:
+            for (mediator, position), indices in wanted[point].items():
+                # Where a step runs one token, that token is patched as a whole: no copying.
+                everywhere = position == "all" or single
+                columns = None if everywhere else batch.base.columns[position] - start
+                donor = mediator.split(_taken(own.detach(), batch, position, start))
+                parts = [sites[n].component.part for n in indices]
+                table = torch.full((1, donor.shape[2]), CLOSED)
+                table[0, parts] = torch.tensor(indices)
+                at = columns if columns is None else columns.to(own.device)
+                patches[point].append(Patch(mediator, at, donor, table))
+
+        return look
+
+    donating.engine.forward(
+        prompts.tokens, prompts.attends, [(point, keep(point)) for point in wanted]
+    )
     n_prompts, width = prompts.tokens.shape
     cost.add(donating, n_prompts, width, width)
-    single = batch.base.tokens.shape[1] - start == 1
-    patches: dict[Point, list[Patch]] = {}
-    for point, groups in wanted.items():
-        patches[point] = []
-        for (mediator, position), indices in groups.items():
-            # Where a step runs one token, that token is patched as a whole: no copying.
-            everywhere = position == "all" or single
-            donor = mediator.split(_taken(seen[point], batch, position, start))
-            patches[point].append(
-                Patch(
-                    mediator,
-                    None if everywhere else batch.base.columns[position] - start,
-                    donor,
-                    torch.tensor([sites[n].component.part for n in indices], device=donor.device),
-                    torch.tensor(indices, device=donor.device),
-                )
-            )
     return patches
 
 

@@ -30,14 +30,17 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """What ablating sites costs: the circuit, or a pair or other set of its members."""
+    """What ablating sites costs: the circuit, or a pair or other set of its members. Of a twin only
+    the names are known."""
 
     of: str
     sites: str
-    effect: float
+    effect: float | None = None
     excess: float | None = None
 
     def __post_init__(self) -> None:
+        if self.effect is None and self.of != "twin":
+            raise ValueError("effect must be a number")
         if self.of != "pair":
             return
         names = self.sites.split()

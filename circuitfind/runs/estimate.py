@@ -13,7 +13,7 @@ from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
-from ..objective.patching import ENTRY_BYTES
+from ..objective.passes import ENTRY_BYTES
 from ..search import candidate_sites
 from ..search.methods.constrained import STEPS
 
@@ -91,9 +91,10 @@ class _Watched(Cost):
         context: int,
         backward: bool = False,
         skipped: int = 0,
+        unembedded: int | None = None,
     ) -> None:
         self.width, self.context = width, context
-        super().add(model, rows, width, context, backward, skipped)
+        super().add(model, rows, width, context, backward, skipped, unembedded)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from ..models.model import Model
 from ..objective.encoding import Batch
 from ..objective.mask import membership_of
 from ..objective.objective import Objective
-from ..objective.patching import record_attention
+from ..objective.recording import record_attention
 from ..search import positions_of
 from ..validate import Card, DesideratumScore
 

@@ -8,8 +8,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..circuits.circuit import Circuit, load_circuit
 from ..circuits.decisions import DECISIONS
 from ..circuits.decisions_file import read_decisions
@@ -139,6 +137,8 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep a search's state, and the one before it in case this one is damaged."""
+        import torch  # which reading a finished run does not need
+
         path = self.path / CHECKPOINT
         if path.is_file():
             path.replace(self.path / BEFORE)
@@ -162,6 +162,8 @@ class RunFolder:
         A checkpoint is of these settings and of this version of the code: another version could
         come to another result from it.
         """
+        import torch
+
         path, mine = self.path / name, self._fingerprint()
         if not path.is_file():
             return None, ""

@@ -12,12 +12,9 @@ from ..circuits.examples import Examples, load_examples
 from ..circuits.foreign import write_foreign_mib
 from ..circuits.storage import write_text
 from ..records import load_json
-from ..report import save_figure
 from ..report.figures.kinds import FIGURES, GRID, draw_kind
-from ..report.page.comparison import render_comparison
-from ..report.page.page import render_page
 from ..report.text.graphs import KINDS, export_graph
-from ..validate import card_from_json
+from ..validate.card import card_from_json
 from ..validate.comparison import COMPARISON_FILE
 from .folder import (
     COMPARISON,
@@ -55,6 +52,8 @@ def redraw(
         ValueError: an unknown kind of figure or of file, or a report or a folder without what it
             shows.
     """
+    from ..report import save_figure  # matplotlib, which graphs in text do not need
+
     _, circuit, report = latest_run(path)
     if report_path is not None:
         read = load_json(report_path)
@@ -76,6 +75,8 @@ def gallery(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         LookupError: no finished run in one of the folders.
         ValueError: two folders of one name; a card about another circuit.
     """
+    from ..report import save_figure
+
     paths = [Path(path) for path in paths]
     if len({path.resolve().name for path in paths}) < len(paths):
         raise ValueError("two of these folders have the same name, so that files would, too")
@@ -136,6 +137,8 @@ def page_text(
         ValueError: examples or decisions that are not what is written here, or are about another
             circuit.
     """
+    from ..report.page.page import render_page
+
     return render_page(
         circuit,
         report,
@@ -165,6 +168,8 @@ def write_comparison_page(path: str | Path) -> Path:
         FileNotFoundError: no compare.json there.
         ValueError: one that is not what `compare` writes.
     """
+    from ..report.page.comparison import render_comparison
+
     made, commands = load_json(Path(path) / COMPARISON), {}
     comparison = COMPARISON_FILE.read(made, Path(path) / COMPARISON)
     for name, circuit in comparison.circuits.items():

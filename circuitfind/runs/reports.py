@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..objective.mask import Memberships
-from ..records import Format, load_json, together
-from ..search.result import FrontierPoint
+from ..records import Format, Memberships, load_json, together
+from ..search.config import FrontierPoint
 from ..validate.card import FORMAT, CardRecord
 from .details import details_problems
 
@@ -18,7 +17,12 @@ GREATEST = 1e9  # number of a figure
 
 @dataclass(frozen=True, kw_only=True)
 class CostRecord:
-    """What a run or a part of it cost; `stages` are the parts of a run."""
+    """What a run or a part of it cost, and what two other loops would have (`objective.cost`);
+    `stages` are the parts of a run.
+
+    A report without `cached_*` is of an earlier version. Its `plain_*` is what a loop would cost
+    that also runs the source at every step, which the released one does not.
+    """
 
     tokens_forward: int
     tokens_backward: int
@@ -27,6 +31,9 @@ class CostRecord:
     plain_tokens_backward: int
     plain_flops: float
     seconds: float
+    cached_tokens_forward: int | None = None
+    cached_tokens_backward: int | None = None
+    cached_flops: float | None = None
     stages: "Mapping[str, CostRecord]" = field(default_factory=dict)
 
 

@@ -3,16 +3,17 @@
 import shlex
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from desiderata import Sampleable, is_table
 from desiderata.choices import answer_named
 
 from ..claims import digest_of_task, load_claim
-from ..models.loading import load_model
-from ..models.model import Model
 from ..records import CLOSED, Format
 from ..search import SearchConfig
+
+if TYPE_CHECKING:
+    from ..models.model import Model
 
 FORMAT = "circuitfind-config/1"
 DIGESTS = ("task_digest", "held_out_digest")  # which no user gives
@@ -68,6 +69,7 @@ class Settings:
     answer: str | None = None
     held_out: str | None = None
     max_bad: float | None = None
+    polish: bool | None = None
     task_digest: str | None = None
     held_out_digest: str | None = None
 
@@ -153,8 +155,10 @@ class Settings:
                 changes[name] = str(found)
         return replace(self, **changes) if changes else self
 
-    def load_model(self) -> Model:
+    def load_model(self) -> "Model":
         """The model that these settings name."""
+        from ..models.loading import load_model  # torch, which reading settings does not need
+
         model = load_model(
             self.model,
             device=self.device,
@@ -193,6 +197,7 @@ def search_config(settings: Settings) -> SearchConfig:
         seed=settings.seed,
         margin=settings.margin,
         size=settings.size,
+        polish=settings.polish,
         pins=settings.pins,
         vetoes=settings.vetoes,
     )

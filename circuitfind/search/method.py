@@ -1,11 +1,13 @@
 """What a search method is: one signature, and a line in the table of methods."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ..progress import Progress
-from .problem import SearchProblem
-from .result import SearchConfig, SearchResult
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from .config import SearchConfig
+    from .problem import SearchProblem
+    from .result import SearchResult
 
 
 @runtime_checkable
@@ -13,8 +15,8 @@ class Method(Protocol):
     """The one signature of every search method."""
 
     def __call__(
-        self, problem: SearchProblem, config: SearchConfig, progress: Progress, /
-    ) -> SearchResult: ...
+        self, problem: "SearchProblem", config: "SearchConfig", progress: "Progress", /
+    ) -> "SearchResult": ...
 
 
 @dataclass(frozen=True, kw_only=True)

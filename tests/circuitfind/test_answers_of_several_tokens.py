@@ -16,7 +16,7 @@ from circuitfind.objective.continuing import untouched
 from circuitfind.objective.cost import Cost
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective
-from circuitfind.objective.patching import mixer, prepare, run
+from circuitfind.objective.patching import prepare, run
 from circuitfind.objective.precheck import solves
 from circuitfind.testing import check_answer
 from desiderata import Pair, Prompt, alternatives, texts_of
@@ -66,7 +66,7 @@ def whole_text(prepared, gates, row, text):
 
     found, steps = [], []
     for gate in gates:
-        edits = [(at, cut(mixer(p, gate[None]))) for at, p in alone.patches.items()]
+        edits = [(at, cut(do)) for at, do in alone.alone.edits([gate[None]], branched=False)]
         columns = torch.arange(read - 1, read - 1 + len(ids))[None]
         logits, _ = model.engine.forward(tokens, None, edits, reads=columns)
         steps.append(logits[0])

@@ -8,7 +8,7 @@ from circuitfind.mediators.head import head
 from circuitfind.mediators.known import parse_site
 from circuitfind.mediators.site import Site
 from circuitfind.objective.encoding import encode
-from circuitfind.objective.patching import record_attention
+from circuitfind.objective.recording import record_attention
 from circuitfind.runs.find_examples import SHOWN, find_examples
 from circuitfind.validate import validate
 

@@ -73,6 +73,7 @@ def a_whole_run(folder):
     numbers = ("tokens_forward", "tokens_backward", "plain_tokens_forward")
     cost = dict.fromkeys((*numbers, "plain_tokens_backward"), 9) | {"flops": 1e6}
     cost |= {"plain_flops": 2e6, "seconds": 1.5}
+    cost |= {"cached_tokens_forward": 9, "cached_tokens_backward": 9, "cached_flops": 1.5e6}
     report["cost"] = cost | {"stages": {"search": cost}}
     (folder / "report.json").write_text(json.dumps(report))
 

@@ -127,7 +127,7 @@ def test_logits_that_are_not_numbers_end_the_search_and_are_named(
 ):
     spoiled = Objective.passes
 
-    def passes(self, indices, membership):
+    def passes(self, indices, membership, need=None):
         for pieces in spoiled(self, indices, membership):
             yield [piece._replace(output=piece.output * math.nan) for piece in pieces]
 

@@ -305,6 +305,13 @@ def test_an_unsound_checkpoint_is_named_and_the_one_before_it_taken(stopped, cal
     assert (made.circuit.sites, made.circuit.scores) == (calm.circuit.sites, calm.circuit.scores)
 
 
+def test_a_run_that_goes_on_has_the_account_of_one_that_never_stopped(stopped, calm):
+    made = discover(SMALL, stopped, resume=True)
+    for name, number in calm.report["cost"]["stages"]["search"].items():
+        if name != "seconds":
+            assert made.report["cost"]["stages"]["search"][name] == number, name
+
+
 def test_two_unsound_checkpoints_start_the_search_again(stopped, calm):
     for name in (CHECKPOINT, BEFORE):
         content = torch.load(stopped / name, weights_only=True)

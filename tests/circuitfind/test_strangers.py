@@ -128,7 +128,7 @@ def test_code_device_and_folders_of_a_run_are_not_followed(run, tmp_path, monkey
         asked.append((name, options))
         raise LookupError("enough")
 
-    monkeypatch.setattr("circuitfind.runs.settings.load_model", load_model)
+    monkeypatch.setattr("circuitfind.models.loading.load_model", load_model)
     for named in (None, Named(device="cpu", trust_remote_code=True)):
         with pytest.raises(LookupError, match="enough"):
             revalidate.revalidate(run, named=named)

@@ -1,25 +1,16 @@
-"""The figures that one finished run can be drawn as, by name."""
+"""The figures that one finished run can be drawn as, by name; the names need no matplotlib."""
 
 from collections.abc import Mapping
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from ...circuits.circuit import Circuit
 from ...circuits.examples import Examples
 from ...validate.card import card_from_json
-from .attention import draw_attention
-from .diagram import draw_diagram
-from .effects import draw_effects, draw_stability
-from .grid import draw
-from .plots import draw_bars, draw_frontier
 
-PLOTS = {
-    "frontier": draw_frontier,
-    "bars": draw_bars,
-    "effects": draw_effects,
-    "stability": draw_stability,
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLOTS = ("frontier", "bars", "effects", "stability")  # of numbers
 GRID = "grid"  # which a run writes itself
 FIGURES = (GRID, "circuit", *PLOTS, "attention")
 OLD_NAMES = {"map": GRID}  # what a kind was called before
@@ -33,7 +24,7 @@ def draw_kind(
     examples: Examples | None = None,
     theme: str | None = None,
     width: str | None = None,
-) -> Figure:
+) -> "Figure":
     """The figure of this kind of a circuit and its report, by default as the kind has it.
 
     Args:
@@ -50,11 +41,25 @@ def draw_kind(
     if kind == GRID and look:
         raise ValueError("the grid is light and as wide as it needs: leave out --theme and --width")
     if kind == GRID:
+        from .grid import draw
+
         return draw(circuit, card)
     if kind == "circuit":
+        from .diagram import draw_diagram
+
         return draw_diagram(circuit, theme=theme or "light", width=width or "two")
     if kind == "attention":
+        from .attention import draw_attention
+
         return draw_attention(circuit, examples, **look)
     if kind not in PLOTS:
         raise ValueError(f"a figure is one of {', '.join(FIGURES)}; got {kind!r}")
-    return PLOTS[kind](circuit, report, **look)
+    from . import effects, plots
+
+    drawn = {
+        "frontier": plots.draw_frontier,
+        "bars": plots.draw_bars,
+        "effects": effects.draw_effects,
+        "stability": effects.draw_stability,
+    }
+    return drawn[kind](circuit, report, **look)

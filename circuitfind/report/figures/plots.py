@@ -8,7 +8,7 @@ makes it. Nothing is told by colour alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +17,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ...circuits.circuit import Circuit
-from ...search.result import SearchResult
 from ...validate.card import card_from_json
 from ...validate.names import RANDOM_CIRCUITS
 from .bars import REMARKS, bars_height, put_bars
@@ -25,11 +24,14 @@ from .lettering import LINE, SMALL, clean, cut, inches, number, put_axes, put_te
 from .style import INK, Theme, score_colours, score_fill, styled, theme_named, width_named
 from .titled import MARGIN, Report, details_of, titled_figure
 
+if TYPE_CHECKING:
+    from ...search.result import SearchResult
+
 PANEL = 1.15  # inches, the height of a panel of the frontier
 DRAWN = (5, 50, 95)  # percentiles of random circuits
 
 
-def draw_search(result: SearchResult) -> Figure:
+def draw_search(result: "SearchResult") -> Figure:
     """The frontier of a search as a figure; see `draw_frontier`.
 
     Raises:

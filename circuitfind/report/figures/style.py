@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from ...circuits.storage import write_atomically
+from .colours import FAINT, GAINS, INK, LOSSES
 
 ThemeName = Literal["light", "dark"]
 Width = Literal["one", "two"]
@@ -37,10 +38,6 @@ STYLE = {
     "svg.hashsalt": "circuitfind",
     "savefig.dpi": 300,
 }
-INK, FAINT = "#1a1a1a", "#d0d0d0"
-# One hue each side of 0, even steps of lightness in OKLab; losses stay light under their hatch.
-GAINS = ["#dfe9f3", "#aacbee", "#74ade7", "#448dd4", "#226fb3", "#11518b", "#093562"]
-LOSSES = ["#f2e5dc", "#ebc1a5", "#e09c6d", "#d27830"]
 SCALE = LinearSegmentedColormap.from_list(
     "score",
     [

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from math import dist
 
-from ..figures.style import GAINS, INK, LOSSES
+from ..figures.colours import GAINS, INK, LOSSES
 from .sitegraph import ANSWER, Arrow, Graph, Node, json_text, on_one_line, shortened
 
 GAIN, LOSS = GAINS[4], LOSSES[3]

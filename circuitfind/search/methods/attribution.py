@@ -48,9 +48,9 @@ def slopes(objective: Objective, live: tuple[int, ...], level: float) -> Float[T
         inside = desideratum.part == "inside"
         membership = torch.full((len(objective.sites),), level if inside else 1 - level)
         membership.requires_grad_()
-        for pieces in objective.passes([index], membership[None]):
-            for _, batch, output, _ in pieces:
-                lead = batch.answer.lead(output, batch.expected)
+        for pieces in objective.passes([index], membership[None], "lead"):
+            for piece in pieces:
+                lead = piece.batch.answer.lead(piece.output, piece.expected)
                 (lead.sum() / len(objective.batches[index])).backward()
         if membership.grad is not None:
             objective.require_finite(membership.grad, f"the gradient of {desideratum.name!r}")
