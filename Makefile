@@ -54,11 +54,15 @@ demo: $(STAMP)
 demo-lm: smollm2
 	$(BIN)/circuitfind discover ioi --model smollm2-135m --out runs/demo-lm --overwrite
 
+# Two workers on two cores: each has one thread, and first takes files that stand together, so that
+# what tests of a file share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(PYTEST) -m slow
 
 bench: $(STAMP)
 	$(BIN)/circuitfind bench truth --out runs/bench

@@ -1,12 +1,24 @@
 """Models that many tests share, made once a session."""
 
+import gc
 import os
 
 import pytest
-import torch
 
+from .shapes import install
+
+gc.disable()  # nothing that the imports below and those of the tests make is garbage
+install()  # before the first import of circuitfind
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no hub, nor wait for one that does not answer
-torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
+
+
+def pytest_collection_finish():
+    """Leave all that was imported out of what is searched for garbage from here on."""
+    import torch
+
+    torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +42,17 @@ def tiny(tmp_path_factory):
         return made[architecture]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def planted_run(tmp_path_factory):
+    """The folder of a small run on the planted model, which no test changes: it is copied."""
+    from circuitfind.runs.run import discover
+    from circuitfind.runs.settings import Settings
+
+    folder = tmp_path_factory.mktemp("planted") / "run"
+    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -37,13 +37,24 @@ FEW = ["gpt2", "llama", "gemma3", "llama on bridge", "neox on bridge", *NATIVE]
 BOTH = ["llama", "llama on bridge"]
 WHERE = [("last",), ("x",), ("x", "last"), ("all",)]
 
-every = pytest.mark.parametrize("name", EVERY)
+# Of the bridge four have every law in the fast tests, the others in the slow ones: that engines
+# agree is tested on all of them.
+BRIDGED = [f"{architecture} on bridge" for architecture in ("gpt2", "llama", "gemma3", "bloom")]
+LATER = [name for name in EVERY if name.endswith(" on bridge") and name not in BRIDGED]
+
+
+def marked(name: str, *more: Any) -> Any:
+    """The values of a parametrised test, slow where the model is one of the others."""
+    return pytest.param(name, *more, marks=pytest.mark.slow if name in LATER else ())
+
+
+every = pytest.mark.parametrize("name", [marked(name) for name in EVERY])
 both = pytest.mark.parametrize("name", BOTH)
 SWEEP = [
     *((name, ("x", "last")) for name in EVERY),
     *((name, at) for name in FEW for at in (("last",), ("all",))),
 ]
-swept = pytest.mark.parametrize(("name", "at"), SWEEP)
+swept = pytest.mark.parametrize(("name", "at"), [marked(*one) for one in SWEEP])
 
 BASE = torch.tensor([[3, 5, 7, 9, 11, 4], [8, 2, 6, 1, 12, 13]])
 SOURCE = torch.tensor([[4, 9, 3, 20, 12, 7], [9, 1, 2, 22, 14, 15]])
@@ -162,7 +173,10 @@ def test_gradients_of_gates_are_finite_differences(tiny, name):
 
 @pytest.mark.parametrize(
     ("name", "at"),
-    [*((name, ("x",)) for name in EVERY), *((name, at) for name in FEW for at in WHERE[::3])],
+    [
+        *(marked(name, ("x",)) for name in EVERY),
+        *((name, at) for name in FEW for at in WHERE[::3]),
+    ],
 )
 def test_patching_equals_a_patch_written_out_by_hand(tiny, name, at):
     """One head, one MLP: the same as overwriting their outputs in the bridge's own hooks, whichever
@@ -212,7 +226,7 @@ def test_engines_agree_on_patched_logits_and_gradients(tiny, architecture):
 @pytest.mark.parametrize(
     ("name", "at", "part"),
     [
-        *((name, at, "inside") for name, at in SWEEP),
+        *(marked(name, at, "inside") for name, at in SWEEP),
         *((name, ("x", "last"), "outside") for name in FEW),
     ],
 )

@@ -10,7 +10,6 @@ SAMPLE = [  # one of each reason, on the smallest models
     for why, model in (
         ("member 0 is missing", "planted"),
         ("padded with idle head 1", "planted:seed=5"),
-        ("the whole model", "planted"),
         ("the whole model", "tracr-reverse"),
         ("pairs leak", "planted"),
         ("the only one", "planted"),

@@ -185,7 +185,7 @@ def by_digit(place):
     [
         ([f" v{n}" for n in range(25)], (0, 1)),
         (by_digit(0), (0,)),  # one head carries each digit
-        (by_digit(1), (1,)),
+        pytest.param(by_digit(1), (1,), marks=pytest.mark.slow),
     ],
     ids=["values", "first digit", "second digit"],
 )

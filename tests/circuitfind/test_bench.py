@@ -154,7 +154,17 @@ def test_a_random_order_does_not_rank():
     assert len(set(areas)) > 1
 
 
-@pytest.mark.parametrize("method", [entry.name for entry in METHODS if entry.name != "dcm-2023"])
+LONG = {"hard-concrete", "sigmoid", "dcm-2024"}  # which learn for seconds; `budget` stands for them
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(entry.name, marks=pytest.mark.slow if entry.name in LONG else ())
+        for entry in METHODS
+        if entry.name != "dcm-2023"
+    ],
+)
 def test_no_method_claims_a_circuit_where_weights_are_shuffled(method):
     row = run_case(CASES["one carrier: shuffled weights"], method, 0)
     assert not row.success

@@ -96,7 +96,7 @@ def fuzz(name, makers, folder, n):
 
 @pytest.mark.parametrize("name", [*FILES, "decisions.json"])
 def test_what_is_made_of_mutated_files_is_made_or_refused(name, tmp_path):
-    fuzz(name, MADE, tmp_path, 100)
+    fuzz(name, MADE, tmp_path, 40)
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_figures_and_graphs_of_mutated_files_are_made_or_refused(name, tmp_path)
 @pytest.mark.parametrize("name", ["circuit.json", "report.json"])
 def test_figures_and_graphs_of_a_few_mutated_files(name, tmp_path):
     a_whole_run(tmp_path)
-    fuzz(name, drawings(tmp_path), tmp_path, 40)
+    fuzz(name, drawings(tmp_path), tmp_path, 20)
 
 
 def test_mutated_comparisons_are_shown_or_refused(tmp_path):

@@ -49,7 +49,12 @@ def wrong_words(pairs, wrong):
     ]
 
 
-def the_most_likely(model, claim):
+@pytest.fixture(scope="module")
+def likely(binder):
+    return the_most_likely(binder)
+
+
+def the_most_likely(model):
     """A claim whose answers are never the top token, but beat the other named one."""
     pairs = []
     for pair in shown(model, "x"):
@@ -130,9 +135,8 @@ def test_odds_are_differences_of_logits_and_shares_add_up(binder):
     assert [share for _, share in said.top] == sorted((s for _, s in said.top), reverse=True)
 
 
-def test_a_preference_is_suggested_where_it_is_right_and_only_there(binder):
-    better = the_most_likely(binder, "x")
-    made = preview(binder, better)
+def test_a_preference_is_suggested_where_it_is_right_and_only_there(binder, likely):
+    made = preview(binder, likely)
     (row,) = made.desiderata
     assert row.solved == 0 and row.preferred == row.compared == 16
     assert made.refused and len(made.problems) == 1
@@ -147,7 +151,7 @@ def test_a_preference_is_suggested_where_it_is_right_and_only_there(binder):
             base_answer=pair.expected,
             source_answer=pair.base_answer,
         )
-        for pair in better.desiderata[0].pairs
+        for pair in likely.desiderata[0].pairs
     ]
     worse = preview(binder, pairs_hold("flipped", flipped, sense="follows"))
     assert worse.desiderata[0].preferred == 0 and worse.refused and worse.suggestions == ()
@@ -185,17 +189,16 @@ def test_refusal_needs_certainty(binder):
     assert not look_at(binder, [replace(few, pairs=(*few.pairs, *pairs))], 2)[0][0].refused
 
 
-def test_discover_refuses_with_the_table_after_a_look(binder, monkeypatch):
-    better = the_most_likely(binder, "x")
+def test_discover_refuses_with_the_table_after_a_look(binder, likely, monkeypatch):
 
     def went_on(*_):
         raise AssertionError("it should have been refused before all pairs are run")
 
     monkeypatch.setattr("circuitfind.runs.pairs.keep_solved", went_on)
     with pytest.raises(ValueError) as refused:
-        gather(binder, better, Settings(task="second", n=16))
+        gather(binder, likely, Settings(task="second", n=16))
     said = str(refused.value)
-    made = preview(binder, better)
+    made = preview(binder, likely)
     wanted = [line.rstrip() for line in solved_table([look_row(made)])]
     assert all(line in said for line in wanted)
     assert said.count("answers both prompts") == 1 and made.suggestions[0] in said
@@ -341,7 +344,7 @@ def test_hostile_text_is_escaped(tiny):
     assert all(c.isprintable() or c == "\n" for c in str(refused.value))
 
 
-def test_the_command_line(call, tmp_path, binder, monkeypatch):  # noqa: F811
+def test_the_command_line(call, tmp_path, binder, likely):  # noqa: F811
     code, out, _ = call("try", "variable_binding", "--n", "4")
     assert code == 0 and "discover would run this" in out and "4 of 4" in out
     code, out, _ = call("try", "variable_binding", "--n", "4", "--json")
@@ -352,7 +355,7 @@ def test_the_command_line(call, tmp_path, binder, monkeypatch):  # noqa: F811
         "cost": made["cost"],
         "estimate": made["estimate"],
     }
-    pairs = the_most_likely(binder, "x").desiderata[0].pairs
+    pairs = likely.desiderata[0].pairs
     path = tmp_path / "second.csv"
     lines = ["base,source,expected,base_answer,source_answer"]
     lines += [

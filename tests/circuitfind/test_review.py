@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 
@@ -260,10 +261,9 @@ def test_hostile_texts_go_through_a_file_unchanged(tmp_path):
 
 
 @pytest.fixture
-def found(call, tmp_path):  # noqa: F811
-    code, _, err = call("discover", "planted", *QUICK, "--out", "run")
-    assert code == 0, err
-    return tmp_path / "run"
+def found(planted_run, tmp_path):
+    """A copy of the folder of a run, as `run` in this test's folder."""
+    return shutil.copytree(planted_run, tmp_path / "run")
 
 
 def test_review_search_and_the_story_that_the_new_circuit_tells(call, found):  # noqa: F811

@@ -111,12 +111,12 @@ def test_dcm_2023_trains_a_mask_for_each_penalty(planted, monkeypatch):
     result = search(planted, train, "dcm-2023", config=SearchConfig(steps=5))
     assert [row["step"] for row in result.history[:-1]] == [0, 1, 2, 3, 4]
     objective = Objective(planted, encode(planted, train), result.mask.sites)
-    together, _ = _train(objective, SearchConfig(steps=30), Progress())
+    together, _ = _train(objective, SearchConfig(steps=15), Progress())
     assert len(together) == len(PENALTIES)
     assert not torch.allclose(together[0], together[-1], atol=1e-3)
     for number in (0, len(PENALTIES) - 1):
         monkeypatch.setitem(_train.__globals__, "PENALTIES", (PENALTIES[number],))
-        alone, _ = _train(objective, SearchConfig(steps=30), Progress())
+        alone, _ = _train(objective, SearchConfig(steps=15), Progress())
         torch.testing.assert_close(alone[0], together[number], atol=2e-2, rtol=0)
     assert result.mask.membership.max() < 0.2  # five rounds of 0.01 a step do not get far
     assert not result.success

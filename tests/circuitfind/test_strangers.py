@@ -21,7 +21,6 @@ from circuitfind.runs import compare, revalidate
 from circuitfind.runs.consent import Named, is_folder, permitted
 from circuitfind.runs.folder import CIRCUIT, CONFIG, PAGE, REPORT, read_run
 from circuitfind.runs.pictures import page_of, write_page
-from circuitfind.runs.run import discover
 from circuitfind.runs.settings import Settings
 
 from ..pages import HOSTILE, a_page
@@ -34,16 +33,9 @@ from tasks.planted import claim
 """
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    path = tmp_path_factory.mktemp("made") / "run"
-    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), path)
-    return path
-
-
 @pytest.fixture
-def run(call, made, tmp_path):  # noqa: F811
-    return shutil.copytree(made, tmp_path / "run")
+def run(call, planted_run, tmp_path):  # noqa: F811
+    return shutil.copytree(planted_run, tmp_path / "run")
 
 
 def forged(run, **changes):

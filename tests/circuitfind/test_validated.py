@@ -12,19 +12,9 @@ from .test_cli import call  # noqa: F401
 QUICK = ["--model", "planted", "--n", "24", "--steps", "30", "--n-random", "5"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    from circuitfind.runs.run import discover
-    from circuitfind.runs.settings import Settings
-
-    path = tmp_path_factory.mktemp("made") / "run"
-    discover(Settings(task="planted", model="planted", n=24, steps=30, n_random=5), path)
-    return path
-
-
 @pytest.fixture
-def run(call, made, tmp_path):  # noqa: F811
-    return shutil.copytree(made, tmp_path / "run")
+def run(call, planted_run, tmp_path):  # noqa: F811
+    return shutil.copytree(planted_run, tmp_path / "run")
 
 
 def told(run):

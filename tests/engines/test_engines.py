@@ -512,6 +512,7 @@ def test_the_bridges_digest_is_the_one_that_runs_are_bound_to():
     assert engine.digest == sha.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.smollm2
 def test_smollm2_has_the_digest_of_its_stored_run():
     from circuitfind.models.loading import load_model
