@@ -172,6 +172,20 @@ def _features(engine: Engine, base: Tensor, points: Sequence[Point]) -> Iterable
                 rest, _ = engine.forward(base[:, 2:], prefix=prefix)
                 if not torch.allclose(rest, plain, atol=CLOSE, rtol=CLOSE):
                     yield "a prefix that was kept gives another output than its tokens"
+        if "branches" in engine.can:
+            ways = base[:, 2:], base[:, 2:].flip(1)
+            _, prefix = engine.forward(base[:, :2], keep_prefix=True)
+            attends = torch.ones_like(base)
+            both, _ = engine.forward(torch.cat(ways, 1), attends, prefix=prefix, branches=2)
+            for number, way in enumerate(ways):
+                alone, _ = engine.forward(torch.cat([base[:, :2], way], 1))
+                if not torch.allclose(both[:, number], alone, atol=CLOSE, rtol=CLOSE):
+                    yield f"branch {number} of two gives another output than alone"
+        if "shortlist" in engine.can:
+            some = torch.arange(0, plain.shape[-1], 3, device=plain.device)
+            few, _ = engine.forward(base, shortlist=lambda streams, unembed: some)
+            if not torch.allclose(few, plain[:, some], atol=CLOSE, rtol=CLOSE):
+                yield "a shortlist gives other logits than those of its entries"
         if "start_at_layer" in engine.can:
             last = engine.sizes.n_layers - 1
             _, seen = look(engine, base, [Point(last, "entry")])
