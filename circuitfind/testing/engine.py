@@ -47,7 +47,8 @@ def check_engine(
         return _shapes(engine, inputs, known)
 
     def edits() -> Iterable[str]:
-        return _edits(engine, inputs, other, known)
+        with torch.no_grad():
+            return list(_edits(engine, inputs, other, known))
 
     def errors() -> Iterable[str]:
         return _errors(engine, inputs, known)
@@ -116,7 +117,6 @@ def shape_problems(
         )
 
 
-@torch.no_grad()
 def _edits(engine: Engine, base: Tensor, source: Tensor, points: Sequence[Point]) -> Iterable[str]:
     plain, _ = engine.forward(base)
     again, _ = engine.forward(base)
