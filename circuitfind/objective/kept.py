@@ -19,7 +19,7 @@ from ..mediators.site import Site
 from ..models.model import Model
 from ..models.prompts import Prompts
 
-MOST_BYTES = 2**31  # of keys and values; prompts beyond run again when they are needed
+MOST_BYTES = 2**30  # of keys and values; prompts beyond run again when they are needed
 LONGEST = 8  # tokens from the first patched one on, up to which streams are kept
 
 Key = tuple[int, ...]  # a prompt's own tokens
