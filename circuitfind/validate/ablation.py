@@ -123,7 +123,8 @@ def _ablate(subject: CheckInputs, donor: DonorChoice, n: int) -> Ablated:
         for read in dict.fromkeys(read for read, _ in chosen)
     ]
     like = next((one.objective for (_, m), one in subject.ablated.items() if m == n), None)
-    batches, sites = encode(subject.model, desiderata), subject.objective.sites
+    sites, known = subject.objective.sites, subject.batches[0].kept
+    batches = [replace(batch, kept=known) for batch in encode(subject.model, desiderata)]
     return Ablated(
         donor, Objective(subject.model, batches, sites, subject.objective.cost, like=like)
     )
