@@ -14,6 +14,7 @@ from ..objective.objective import Bound, Objective, gaps, slack
 from .result import FrontierPoint
 
 Members = frozenset[int]  # indices of sites
+APART = 1.5  # sizes of a frontier beyond twice the chosen one
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,14 @@ class Trials:
         return self.objective.scores(self._rows(circuits))
 
     def frontier(self) -> tuple[FrontierPoint, ...]:
-        """The best circuit tried at each size, with the satisfaction of every desideratum."""
+        """The best circuit tried at each size, with the satisfaction of every desideratum; of sizes
+        beyond twice the best circuit's only a few."""
         best: dict[int, Members] = {}
         for members, (clear, _) in self.seen.items():
             rival = best.get(len(members))
             if rival is None or clear > self.seen[rival][0]:
                 best[len(members)] = members
-        sizes = sorted(best)
+        sizes = _thinned(sorted(best), max(1, len(self.best())))
         if not sizes:
             return ()
         names = [desideratum.name for desideratum in self.objective.desiderata]
@@ -144,6 +146,17 @@ class Trials:
             )
             for size, row in zip(sizes, scores.tolist(), strict=True)
         )
+
+
+def _thinned(sizes: Sequence[int], chosen: int) -> list[int]:
+    """These sizes up to twice the chosen one, and few of the larger: each half as large again as
+    the one before, and the last."""
+    kept: list[int] = []
+    for size in sizes:
+        near = size <= 2 * chosen + 1 or size == sizes[-1]
+        if near or not kept or size >= APART * kept[-1]:
+            kept.append(size)
+    return kept
 
 
 def scores_until_failure(
