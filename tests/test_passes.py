@@ -11,6 +11,7 @@ import circuitfind.objective.objective as objective_file
 from circuitfind.answers.top import Top
 from circuitfind.mediators.space import all_sites
 from circuitfind.models.loading import load_model
+from circuitfind.models.model import weights_shuffled
 from circuitfind.objective.cost import Cost
 from circuitfind.objective.encoding import encode
 from circuitfind.objective.objective import Objective
@@ -201,6 +202,16 @@ def test_a_prompt_that_was_not_looked_at_runs_again(binder):
         gates = torch.rand(2, len(sites), generator=torch.Generator().manual_seed(0))
         one, two = (run(prepare(binder, own, sites), gates) for own in (mixed, other))
         torch.testing.assert_close(one, two, atol=0, rtol=0)
+
+
+def test_what_prompts_gave_is_not_of_shuffled_weights(binder):
+    sites = candidate_sites(binder, claim.sample(24, 0)[0])
+    batch = solved(binder, sites)[0][0]
+    with weights_shuffled(binder, 0) as spoilt:
+        gates = torch.rand(2, len(sites), generator=torch.Generator().manual_seed(3))
+        made = run(prepare(spoilt, batch, sites), gates)
+        fresh = run(prepare(spoilt, replace(batch, kept=None), sites), gates)
+        torch.testing.assert_close(made, fresh, atol=0, rtol=0)
 
 
 def test_kept_prompts_give_what_running_them_gives(binder):

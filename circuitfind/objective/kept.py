@@ -59,6 +59,11 @@ class Kept:
     sources: dict[tuple[Key, str, int], tuple[int, int]] = field(default_factory=dict)
     n_bytes: int = 0
 
+    def is_of(self, model: Model) -> bool:
+        """Whether this is the model that gave it; one with its weights shuffled has another
+        name."""
+        return self.model.engine is model.engine and self.model.name == model.name
+
     def run_base(self, prompts: Prompts) -> Float[Tensor, "pair d_vocab"]:
         """The output of base prompts; their keys and values and last streams are kept."""
         model, (n_rows, width) = self.model, prompts.tokens.shape

@@ -55,12 +55,7 @@ def prepare(
     prefix, streams, kept = None, (), batch.kept
     if like and like.start == start and _same(like.batch.base, batch.base):
         prefix, streams = like.prefix, like.streams
-    elif (
-        start > 0
-        and kept
-        and kept.model.engine is model.engine
-        and (known := kept.taken(batch.base, start))
-    ):
+    elif start > 0 and kept and kept.is_of(model) and (known := kept.taken(batch.base, start)):
         prefix, streams = known
     elif start > 0:
         tokens, attends = batch.base.tokens[:, :start], batch.base.attends[:, :start]
@@ -358,7 +353,7 @@ def _record(
 
     kept, n_pairs = batch.kept, len(batch)
     at_all = any(site.position == "all" for site in sites)
-    if kept and donating is model and kept.model.engine is model.engine and not at_all:
+    if kept and donating is model and kept.is_of(model) and not at_all:
         if known := kept.donated(prompts, list(wanted)):
             for point, groups in wanted.items():
                 for mediator, position in groups:

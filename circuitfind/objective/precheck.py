@@ -21,6 +21,8 @@ from .kept import Kept
 SOLVED_AT_LEAST = 0.5  # below this share of solved pairs a circuit would explain little
 FEWEST, MOST = 16, 64  # pairs in a pass, if there are as many; wider passes are no faster
 
+Run = Callable[[Prompts, Continuations | None], Tensor]
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -51,21 +53,19 @@ def solves(model: Model, batch: Batch, cost: Cost) -> Bool[Tensor, " pair"]:
     the batch says so (`Batch.kept`).
     """
 
-    def run_base(prompts: Prompts, continued: Continuations | None) -> Tensor:
-        if kept is None:
-            return untouched(model, prompts, continued, cost)
-        n_rows, width = prompts.tokens.shape
-        cost.add(model, n_rows, width, width)
-        return kept.run_base(prompts)
-
-    def run_source(prompts: Prompts, continued: Continuations | None) -> Tensor:
-        if kept is None:
-            return untouched(model, prompts, continued, cost)
-        n_rows, width = prompts.tokens.shape
-        cost.add(model, n_rows, width, width)
-        return kept.run_source(prompts)
-
     kept, most = batch.kept, min(MOST, model.pairs_at_once)
+
+    def running(way: Callable[[Prompts], Tensor] | None) -> Run:
+        def run(prompts: Prompts, continued: Continuations | None) -> Tensor:
+            if way is None:
+                return untouched(model, prompts, continued, cost)
+            n_rows, width = prompts.tokens.shape
+            cost.add(model, n_rows, width, width)
+            return way(prompts)
+
+        return run
+
+    run_base, run_source = (running(kept and kept.run_base), running(kept and kept.run_source))
     base = _right(batch, batch.base, batch.base_answer, run_base, most)
     source = _right(batch, batch.source, batch.source_answer, run_source, most)
     return base & (source | ~batch.source_answer.known)
@@ -131,7 +131,7 @@ def _right(
     batch: Batch,
     prompts: Prompts,
     target: Target,
-    run: Callable[[Prompts, Continuations | None], Tensor],
+    run: Run,
     most: int,
 ) -> Bool[Tensor, " pair"]:
     """Which prompts the model answers as the target asks, unpatched."""
