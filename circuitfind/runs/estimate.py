@@ -91,9 +91,10 @@ class _Watched(Cost):
         context: int,
         backward: bool = False,
         skipped: int = 0,
+        unembedded: int | None = None,
     ) -> None:
         self.width, self.context = width, context
-        super().add(model, rows, width, context, backward, skipped)
+        super().add(model, rows, width, context, backward, skipped, unembedded)
 
 
 @torch.no_grad()
