@@ -6,6 +6,7 @@ module or a library's cache.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -150,6 +151,10 @@ class Engine(ABC):
         """One prefix for a batch that holds the rows of all these one after another, shorter ones
         filled up on the left; None where the engine cannot make one."""
         return None
+
+    def as_with_many_rows(self) -> AbstractContextManager[None]:
+        """Until the context ends, few rows run in the way in which many would."""
+        return nullcontext()
 
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:

@@ -81,7 +81,8 @@ class Prepared:
         model, base = self.model, self.batch.base
         numbers = len(self.batch) * self.width * model.d_model * model.n_layers
         # Continuations attend to what every layer made of the prompt.
-        can = self.reuse and "start_at_layer" in model.engine.can and self.batch.continued is None
+        can = self.reuse and model.keeps_entries and self.batch.continued is None
+        can = can and "start_at_layer" in model.engine.can
         if not can or 4 * numbers > ENTRY_BYTES:
             return ()
         points = [Point(layer, "entry") for layer in range(model.n_layers)]
