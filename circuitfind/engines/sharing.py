@@ -143,8 +143,9 @@ def _attend(
     scores = queries.flatten(2, 4) @ keys.transpose(2, 3), _against_own(queries, key)
     if (softcap := options.get("softcap")) is not None:
         scores = tuple(softcap * torch.tanh(one / softcap) for one in scores)
-    before = scores[0] if how.before is None else scores[0] + how.before
-    own = scores[1] if how.own is None else scores[1] + how.own
+    # Layers may be on several devices.
+    before = scores[0] if how.before is None else scores[0] + how.before.to(query.device)
+    own = scores[1] if how.own is None else scores[1] + how.own.to(query.device)
     joined = torch.cat([before, own.flatten(2, 4)], dim=-1)
     weights = joined.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
     before, beside = weights.split([keys.shape[2], own.shape[-1]], dim=-1)

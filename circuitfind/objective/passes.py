@@ -222,7 +222,8 @@ def mixer(
             if patch.columns is None:
                 own = _mixed(patch, own, gate, branched)
                 continue
-            rows, columns = _places(patch.columns, own, len(gate), branched)
+            at = patch.columns.to(own.device)  # a donor's model may be elsewhere
+            rows, columns = _places(at, own, len(gate), branched)
             picked = own[rows, columns]
             if branched:
                 picked = _mixed(patch, picked, gate, branched)
@@ -255,7 +256,7 @@ def _mixed(
     branched: bool,
 ) -> Float[Tensor, "row pos *acts"]:
     """The activation with the donor mixed into its parts."""
-    parts, donor, n_masks = patch.mediator.split(own), patch.donor, len(gate)
+    parts, donor, n_masks = patch.mediator.split(own), patch.donor.to(own.device), len(gate)
     if n_masks == 1:
         return patch.mediator.join(own, _lerped(parts, donor, gate[0][:, None, :, None]))
     axis = 1 if branched else 0
