@@ -46,6 +46,7 @@ AXES = {
 }
 MEASURES = ("prepare", "step", "trials", "memory")
 REPEATS = 3
+FLAT = 1.6  # what a busy machine does to a constant
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -137,6 +138,13 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     return best[1]
 
 
+def growth(sizes: Sequence[int], values: Sequence[float]) -> str:
+    """The exponent in words; "flat" where the greatest value is less than FLAT times the least."""
+    if max(values) < FLAT * min(values):
+        return "flat"
+    return f"{exponent(sizes, values):.2f}"
+
+
 def table(name: str, base: dict[str, int], axes: dict[str, Sequence[int]]) -> list[str]:
     """The table, in Markdown."""
     lines = ["| axis | sizes | measure | values | exponent |", "|---|---|---|---|---|"]
@@ -146,9 +154,8 @@ def table(name: str, base: dict[str, int], axes: dict[str, Sequence[int]]) -> li
             own = [one[what] for one in found]
             unit, scale = ("MiB", 2**20) if what == "memory" else ("ms", 0.001)
             values = ", ".join(f"{value / scale:.0f}" for value in own)
-            power = f"{exponent(sizes, own):.2f}" if min(own) > 0 else "-"
             shown = ", ".join(map(str, sizes))
-            lines.append(f"| {axis} | {shown} | {what}, {unit} | {values} | {power} |")
+            lines.append(f"| {axis} | {shown} | {what}, {unit} | {values} | {growth(sizes, own)} |")
         print("\n".join(lines[-len(MEASURES) :]), flush=True)
     return lines
 

@@ -99,7 +99,7 @@ class Plan:
         )
 
 
-def size_words(size: float) -> str:
+def size_words(size: int | float) -> str:
     """Bytes in the unit that suits them.
 
     >>> size_words(3 * 2**29)
