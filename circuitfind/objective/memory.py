@@ -5,7 +5,7 @@ with the vocabulary stands apart, since a shortlist has an upper limit there.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import finalize
@@ -19,7 +19,7 @@ from ..mediators.site import Site
 from ..models.model import Model
 from .cost import Cost
 from .encoding import Batch
-from .objective import WORTH, Objective
+from .objective import WORTH, NotANumber, Objective
 from .passes import Prepared
 
 MEASURED = 2  # pairs, and masks on each of them, that the measured passes have
@@ -127,7 +127,8 @@ def measure_pairs(
     cost = cost or Cost()
     few = [batch.take(range(min(MEASURED, len(batch)))) for batch in batches]
     for batch in few[:1]:  # what an engine tries once is no pair's
-        _ = Objective(model, [batch.take([0])], sites, cost).scores(torch.zeros(1, len(sites)))
+        with suppress(NotANumber):
+            Objective(model, [batch.take([0])], sites, cost).scores(torch.zeros(1, len(sites)))
     with model.engine.as_with_many_rows():
         return tuple(_measure(model, batch, sites, cost) for batch in few)
 
@@ -141,13 +142,13 @@ def _measure(model: Model, batch: Batch, sites: Sequence[Site], cost: Cost) -> P
         with living.peak() as entering:
             _ = piece.entries
         closed = torch.zeros(1, len(sites))
-        with living.peak() as untouched:
+        with living.peak() as untouched, suppress(NotANumber):  # that is for the search to say
             objective.scores(closed)
         masks = min(MEASURED, objective.masks_at_once)
-        with living.peak() as trial:
+        with living.peak() as trial, suppress(NotANumber):
             objective.scores(torch.full((masks, len(sites)), 0.5))
         gates = torch.full((len(sites),), 0.5, requires_grad=True)
-        with living.peak() as step:
+        with living.peak() as step, suppress(NotANumber):
             objective.backward({0: 1.0}, gates)
     donors = donor_bytes(piece)
     return PairBytes(
