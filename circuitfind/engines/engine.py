@@ -6,6 +6,7 @@ module or a library's cache.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -161,6 +162,10 @@ class Engine(ABC):
     def prefix_bytes(self, prefix: Any) -> int:
         """How much memory a prefix takes; 0 where the engine cannot take some of it."""
         return 0
+
+    def as_with_many_rows(self) -> AbstractContextManager[None]:
+        """Until the context ends, few rows run in the way in which many would."""
+        return nullcontext()
 
 
 def check_points(engine: Engine, edits: Sequence[tuple[Point, Edit]]) -> None:

@@ -62,6 +62,7 @@ class HooksEngine(Engine):
         model.eval()
         self.model = model
         self._sites = find_sites(model)
+        self._copied = COPIED
 
     @property
     def attention(self) -> str:
@@ -199,6 +200,15 @@ class HooksEngine(Engine):
         """One prefix for a batch that holds the rows of all these; see `Engine`."""
         return join_caches(prefixes)
 
+    @contextmanager
+    def as_with_many_rows(self) -> Iterator[None]:
+        """Until the context ends, prefixes are shared however small they are; see `Engine`."""
+        before, self._copied = self._copied, 0
+        try:
+            yield
+        finally:
+            self._copied = before
+
     def _all_seen(self, prefix: Any, inputs: Tensor) -> bool:
         """Whether every layer attends to all tokens before."""
         n_seen = inputs.shape[1] + (0 if prefix is None else prefix.get_seq_length())
@@ -209,7 +219,7 @@ class HooksEngine(Engine):
         less time."""
         if prefix is None or not self._can_share or not self._all_seen(prefix, inputs):
             return False
-        return branches > 1 or prefix.layers[-1].keys.numel() > COPIED
+        return branches > 1 or prefix.layers[-1].keys.numel() > self._copied
 
     @cached_property
     def _fuses(self) -> bool:

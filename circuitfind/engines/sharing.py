@@ -145,7 +145,7 @@ def _attend(
     if (softcap := options.get("softcap")) is not None:
         before, own = (softcap * torch.tanh(one / softcap) for one in (before, own))
     if how.before is not None:
-        before = before + how.before
+        before = before + how.before.to(before.device)  # layers may be on several devices
     weights = torch.cat([before, own], dim=2).softmax(dim=2, dtype=torch.float32).to(query.dtype)
     before, own = weights.split([keys.shape[2], own.shape[2]], dim=2)
     made = before.transpose(2, 3) @ values + _of_own(own, value, queries.shape[2:5])
@@ -161,7 +161,7 @@ def _against_own(queries: Tensor, keys: Tensor, how: Beside) -> Tensor:
     """Scores of each token against its own branch: "row group seen all"."""
     if how.own is None:  # a product for each pair of vectors would cost a call each
         return (queries * keys).sum(-1).flatten(2).unsqueeze(2)
-    scores = queries @ keys.transpose(4, 5) + how.own
+    scores = queries @ keys.transpose(4, 5) + how.own.to(keys.device)
     return scores.permute(0, 1, 5, 2, 3, 4).flatten(3)
 
 

@@ -57,6 +57,7 @@ def reading(
     unembed = Unembedding(head.weight, head.bias)
 
     def forward(streams: Tensor) -> Tensor:
+        streams = streams.to(head.weight.device)  # as the forward would that this one replaces
         if reads is not None:
             streams = logits_at(streams, reads)
         if shortlist is None:
@@ -90,10 +91,12 @@ def find_unembedding(model: nn.Module) -> nn.Linear | None:
         reads = torch.tensor([[0, 2]])
         with reading(head, reads, lambda streams, unembed: some):
             part = model(tokens, use_cache=False).logits
-    except _LACKS:
+        wanted = whole[:, [0, 2]][..., some.to(whole.device)]
+        same = part.shape == wanted.shape and torch.allclose(
+            part, wanted.to(part.device), atol=1e-3, rtol=1e-3
+        )
+    except _LACKS:  # as where weights are brought in for each pass
         return None
-    wanted = whole[:, [0, 2]][..., some]
-    same = part.shape == wanted.shape and torch.allclose(part, wanted, atol=1e-3, rtol=1e-3)
     return head if same else None
 
 

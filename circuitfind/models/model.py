@@ -28,6 +28,9 @@ class Model:
 
     Args:
         pairs_at_once: how many pairs go through the engine in one pass; fewer take less memory.
+        tokens_at_once: how many tokens do at most, all masks on a pair counted; None for as many
+            as are fast.
+        keeps_entries: whether the streams that enter layers are kept, to begin there.
         prepend_bos: whether texts begin with BOS; None for what the tokenizer does.
         found: what the doctor found when the model was loaded.
     """
@@ -37,6 +40,8 @@ class Model:
     tokenizer: Any
     prepend_bos: bool | None = None
     pairs_at_once: int = PAIRS_AT_ONCE
+    tokens_at_once: int | None = None
+    keeps_entries: bool = True
     found: Findings | None = None
 
     @property

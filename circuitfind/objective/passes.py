@@ -82,7 +82,8 @@ class Prepared:
         model, base = self.model, self.batch.base
         numbers = len(self.batch) * self.width * model.d_model * model.n_layers
         # Continuations attend to what every layer made of the prompt.
-        can = self.reuse and "start_at_layer" in model.engine.can and self.batch.continued is None
+        can = self.reuse and model.keeps_entries and self.batch.continued is None
+        can = can and "start_at_layer" in model.engine.can
         if not can or 4 * numbers > ENTRY_BYTES:
             return ()
         if self.streams:
@@ -224,7 +225,8 @@ def mixer(
             if patch.columns is None:
                 own = _mixed(patch, own, gate, branched)
                 continue
-            rows, columns = _places(patch.columns, own, len(gate), branched)
+            at = patch.columns.to(own.device)  # a donor's model may be elsewhere
+            rows, columns = _places(at, own, len(gate), branched)
             picked = own[rows, columns]
             if branched:
                 picked = _mixed(patch, picked, gate, branched)
@@ -257,7 +259,7 @@ def _mixed(
     branched: bool,
 ) -> Float[Tensor, "row pos *acts"]:
     """The activation with the donor mixed into its parts."""
-    parts, donor, n_masks = patch.mediator.split(own), patch.donor, len(gate)
+    parts, donor, n_masks = patch.mediator.split(own), patch.donor.to(own.device), len(gate)
     if n_masks == 1:
         return patch.mediator.join(own, _lerped(parts, donor, gate[0][:, None, :, None]))
     axis = 1 if branched else 0

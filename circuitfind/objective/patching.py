@@ -142,7 +142,8 @@ def run_pass(
 
 def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
     """Indices of batches in groups that may go through the model in one pass: as many as fit of
-    the same width. In a small model a pass costs more than its tokens."""
+    the same width, and no more pairs than may. In a small model a pass costs more than its tokens.
+    """
     packs: list[list[int]] = []
     for index, part in enumerate(parts):
         group = packs[-1] if packs else []
@@ -153,7 +154,8 @@ def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
             and parts[n].batch.continued is None
             for n in group
         )
-        fits = n_masks * part.width * n_pairs <= _tokens_per_pass(part.model)
+        few = n_pairs <= part.model.pairs_at_once
+        fits = few and n_masks * part.width * n_pairs <= tokens_per_pass(part.model)
         if group and alike and fits:
             group.append(index)
         else:
@@ -163,17 +165,19 @@ def pack(parts: Sequence[Prepared], n_masks: int) -> list[list[int]]:
 
 def masks_per_pass(prepared: Prepared) -> int:
     """How many masks go through the model at once."""
-    tokens = _tokens_per_pass(prepared.model)
+    tokens = tokens_per_pass(prepared.model)
     most = max(1, tokens // (len(prepared.batch) * prepared.tokens_a_pair))
     if prepared.alone.branches(most):
         return max(1, min(most, BRANCHED // (len(prepared.batch) * prepared.width)))
     return most
 
 
-def _tokens_per_pass(model: Model) -> int:
+def tokens_per_pass(model: Model) -> int:
+    """How many tokens go through the model at once: as many as are fast, and as have room."""
     least, most = TOKENS_PER_PASS
     weights = max(1, model.engine.sizes.n_block_parameters)
-    return min(most, max(least, FLOPS_PER_PASS // (2 * weights)))
+    fast = min(most, max(least, FLOPS_PER_PASS // (2 * weights)))
+    return fast if model.tokens_at_once is None else min(fast, model.tokens_at_once)
 
 
 def _first_layers(prepared: Prepared, gates: Gates) -> Int[Tensor, " mask"]:

@@ -6,25 +6,20 @@ from math import ceil
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..engines.engine import Edit, Point
 from ..models.model import Model
 from ..objective.cost import Cost
 from ..objective.encoding import Batch
 from ..objective.objective import Bound, Objective
-from ..objective.passes import ENTRY_BYTES
 from ..search import candidate_sites
 from ..search.methods.constrained import STEPS
+from .memory import Plan
 
 # How often a run by the method `constrained` scores a desideratum on all of its pairs, in passes of
 # every layer: mostly fewer run, more often. The 21 such runs under figures/ took 0.94 to 1.43 times
 # the FLOPs that come of these, and one 2.7 times.
 TRIED, CHECKED = 95, 40  # circuits, by search on the selection pairs and by validation
 LOW, HIGH = 0.9, 1.5
-SAVED_PER_TOKEN = 20  # numbers that a backward pass keeps of a token in a layer, in residual widths
-LOGIT_COPIES = 3  # of a pass's logits: as they come, and what a score makes of them
-PREFIX_COPIES = 2  # of the keys and values that a pass has for each of its rows
 RUNTIME = 2**29  # bytes of Python and torch themselves
 
 
@@ -36,20 +31,12 @@ class Ends:
         bound: measured on all pairs looked at, solved or not.
         look, ready, step: FLOPs a pair, to answer both prompts, to make it ready for patching, and
             of one patched pass.
-        width: tokens a pair that a step runs.
-        context: tokens a pair that such a pass sees.
-        rows: pairs that a pass without gradients takes at once, each circuit's counted.
-        sites: how many there are to choose from.
     """
 
     bound: Bound
     look: float
     ready: float
     step: float
-    width: int
-    context: int
-    rows: int
-    sites: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +45,8 @@ class Estimate:
 
     FLOPs are those of the runs published with this package; `low` and `high` are the range that
     nearly all of them fall into. Seconds are at the speed of this preview's own passes. `memory`
-    is the bytes of the weights, of what is kept of the pairs, and of one pass with its logits.
+    is the bytes of the weights, of what is kept of the pairs, and of the widest pass, and
+    `memory_plan` says so in words (`runs.memory`).
     """
 
     n: int
@@ -71,6 +59,7 @@ class Estimate:
     speed: float
     step_flops: float
     memory: int
+    memory_plan: str
     stages: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
@@ -120,15 +109,11 @@ def ends_of(model: Model, batch: Batch, cost: Cost) -> Ends:
         look=answering.flops / len(batch),
         ready=ready / len(batch),
         step=float(step.flops),
-        width=account.width,
-        context=account.context,
-        rows=objective.masks_at_once * len(batch),
-        sites=len(sites),
     )
 
 
 def estimate(
-    model: Model, ends: Sequence[Ends], at: Sequence[str], counts: Sequence[int], speed: float
+    model: Model, ends: Sequence[Ends], counts: Sequence[int], speed: float, plan: Plan
 ) -> Estimate:
     """What `discover` would cost.
 
@@ -156,7 +141,8 @@ def estimate(
         seconds_high=HIGH * flops / speed,
         speed=speed,
         step_flops=sum(one.step for one in ends) / len(ends),
-        memory=_memory(model, ends, at, counts),
+        memory=plan.needed + plan.weights + (RUNTIME if model.device.type == "cpu" else 0),
+        memory_plan=str(plan),
         stages=stages,
     )
 
@@ -164,42 +150,3 @@ def estimate(
 def _fit(n: int) -> int:
     """How many of `n` pairs search fits its mask on."""
     return ceil(n / 3)
-
-
-def _memory(model: Model, ends: Sequence[Ends], at: Sequence[str], counts: Sequence[int]) -> int:
-    """Bytes of the weights, of what is kept of the pairs, and of the widest pass."""
-    sizes = model.engine.sizes
-    tensors = {one.data_ptr(): one for one in model.engine.weights().values()}  # tied ones once
-    weights = sum(one.numel() * one.element_size() for one in tensors.values())
-    itemsize = max((one.element_size() for one in tensors.values()), default=4)
-    number = itemsize * sizes.n_layers  # bytes of a number that each layer has
-    kept = graph = widest = 0
-    for one, n in zip(ends, counts, strict=True):
-        donors = (one.width if "all" in at else len(at)) * 2 * sizes.d_model  # heads and MLP
-        prefix = (one.context - one.width) * 2 * _kv_width(model)
-        entering = min(ENTRY_BYTES, n * number * one.width * sizes.d_model)
-        kept += n * number * (donors + prefix) + entering
-        # A pass without gradients holds as many pairs as its tokens allow, one with those to fit.
-        # Search scores about as many circuits at once as there are sites.
-        rows = max(min(one.rows, one.sites * n), _fit(n))
-        logits = LOGIT_COPIES * itemsize * sizes.d_vocab
-        widest = max(widest, rows * (PREFIX_COPIES * number * prefix + logits))
-        per_row = number * one.width * SAVED_PER_TOKEN * sizes.d_model
-        graph = max(graph, min(_fit(n), model.pairs_at_once) * per_row)
-    own = RUNTIME if model.device.type == "cpu" else 0
-    return own + weights + kept + max(graph, widest)
-
-
-def _kv_width(model: Model) -> int:
-    """How many numbers a token's keys have in a layer."""
-    point, found = Point(0, "k"), [model.d_model]
-    if not model.engine.has(point):
-        return found[0]
-
-    def see(own: Tensor) -> None:
-        found[0] = own[0, 0].numel()
-
-    edit: Edit = see
-    tokens = torch.zeros(1, 2, dtype=torch.long, device=model.device)
-    model.engine.forward(tokens, torch.ones_like(tokens), [(point, edit)])
-    return found[0]

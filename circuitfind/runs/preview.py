@@ -16,10 +16,12 @@ from ..objective.cost import Cost
 from ..objective.fitting import fit_to_tokenizer
 from ..objective.precheck import SOLVED_AT_LEAST
 from ..report.text.preview import preview_text
+from ..search import candidate_sites
 from .accuracy import ValueShare, accuracy
 from .estimate import Ends, Estimate, ends_of, estimate
 from .example_pairs import Example, different, example_of
 from .look import LOOKED_AT, Look, look_at, unsolved
+from .memory import fit_to_memory
 from .pairs import SPARE
 from .settings import Settings
 from .suggestions import suggestions
@@ -110,6 +112,7 @@ def preview(model: Model, claim: Sampleable, n: int = LOOKED_AT, seed: int = 0) 
     }
     speed = cost.flops / max(1e-9, time.monotonic() - began)
     whole = len(scored) == len(looks) > 0
+    found = _estimate(model, looks, list(scored.values()), speed, problems, cost) if whole else None
     problems |= dict.fromkeys([*unusable, *_not_finite(model, looks), *unsolved(model, looks)])
     right, values = accuracy(looks)
     return Preview(
@@ -124,7 +127,7 @@ def preview(model: Model, claim: Sampleable, n: int = LOOKED_AT, seed: int = 0) 
         ),
         right=right,
         values=values,
-        estimate=_estimate(model, claim, looks, list(scored.values()), speed) if whole else None,
+        estimate=found,
         problems=tuple(problems),
         warnings=tuple(dict.fromkeys([*warnings, *_warnings(looks, scored)])),
         suggestions=tuple(suggestions(model, looks)),
@@ -151,10 +154,25 @@ def _asked(looks: Sequence[Look]) -> dict[str, str]:
 
 
 def _estimate(
-    model: Model, claim: Sampleable, looks: Sequence[Look], ends: Sequence[Ends], speed: float
+    model: Model,
+    looks: Sequence[Look],
+    ends: Sequence[Ends],
+    speed: float,
+    problems: dict[str, None],
+    cost: Cost,
 ) -> Estimate:
+    """What a run would cost; where it would take too much memory, that joins `problems`."""
     counts = [min(PAIRS, look.available) for look in looks]
-    return estimate(model, ends, claim.at, counts, speed)
+    batches = [look.heard.batch for look in looks if look.heard]
+    sites = candidate_sites(model, [look.desideratum for look in looks])
+    try:
+        _, plan, spent = fit_to_memory(model, batches, sites, counts=counts)
+    except ValueError as error:
+        problems[str(error)] = None
+        _, plan, spent = fit_to_memory(model, batches, sites, counts=counts, force=True)
+    cost.tokens_forward += spent.tokens_forward
+    cost.flops += spent.flops
+    return estimate(model, ends, counts, speed, plan)
 
 
 def _sampled(

@@ -40,6 +40,7 @@ from .folder import (
     read_run,
 )
 from .lock import LOCK, locked
+from .memory import Plan, fit_to_memory
 from .pairs import Evidence, gather
 from .pictures import page_text, write_page
 from .settings import Settings, search_config
@@ -125,11 +126,30 @@ def discover(
     model = model or settings.load_model()
     evidence = evidence or gather(model, claim, settings)
     desiderata = [batch.desideratum for batch in evidence.search]
-    config.check_sites(candidate_sites(model, desiderata, settings.sites))
+    sites = candidate_sites(model, desiderata, settings.sites)
+    config.check_sites(sites)
+    model, plan, spent = fit_to_memory(
+        model,
+        evidence.search,
+        sites,
+        pairs=settings.batch,
+        method=spec.name,
+        force=settings.force,
+    )
+    evidence = _with_plan(evidence, plan, spent.report())
     with folder.open(resume, overwrite):
         if resume and folder.is_complete:  # by another process meanwhile
             return load_run(folder.path)
         return _found(folder, model, evidence, spec, config, shown, resume, decisions)
+
+
+def _with_plan(evidence: Evidence, plan: Plan, spent: Mapping[str, Any]) -> Evidence:
+    """The evidence with the plan of memory among its notes, and what that cost on its account."""
+    report = evidence.report
+    cost = {key: value + spent[key] for key, value in report["cost"].items()}
+    return replace(
+        evidence, report={**report, "cost": cost, "notes": [*report["notes"], str(plan)]}
+    )
 
 
 def _found(

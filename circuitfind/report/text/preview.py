@@ -202,6 +202,7 @@ def _cost(made: Mapping[str, Any]) -> Iterable[Text]:
             "published runs took 0.9 to 1.5 times such an estimate, one in twenty 2.7 times",
             style="dim",
         )
+        yield _dim(found["memory_plan"])
 
 
 def _remarks(made: Mapping[str, Any]) -> Iterable[Text]:
