@@ -235,7 +235,8 @@ def test_a_pass_has_no_more_pairs_and_tokens_than_there_is_room_for(random_objec
     for one in (wide, narrow):
         parts = [piece for pieces in one._prepared for piece in pieces]
         found.append((len(pack(parts, 1)), masks_per_pass(parts[0])))
-    assert found == [(1, patching.BRANCHED), (2, 4)]
+    n_pairs = len(wide.batches[0])
+    assert found == [(1, patching.BRANCHED // n_pairs), (2, 4)]
     torch.testing.assert_close(narrow.leads(0, masks), wide.leads(0, masks))
     assert torch.equal(narrow.scores(masks), wide.scores(masks))
 
