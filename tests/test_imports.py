@@ -153,7 +153,7 @@ DRAWN = ("diagram {run}", "diagram {run} --kind circuit", "show {run} --no-open"
 
 
 # A process that has imported the command line, and what is not ours and not slow, and forks for
-# each command, which so finds no slow library there but those that it loads itself.
+# each line, whose commands so find no slow library there but those that they load themselves.
 SERVER = """
 import json, os, sys
 import numpy, rich.console, rich.table, typer
@@ -161,22 +161,24 @@ import circuitfind.cli.app as app
 looked_for = sys.argv[1:]
 print(*({*looked_for} & {*sys.modules}), flush=True)
 for line in sys.stdin:
-    words, folder = json.loads(line)
+    commands, folder = json.loads(line)
     come, goes = os.pipe()
     if not os.fork():
         os.chdir(folder)
         os.dup2(os.open("log.txt", os.O_WRONLY | os.O_CREAT), 1), os.dup2(1, 2)
         sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
-        sys.argv = ["circuitfind", *words]
-        try:
-            app.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException as error:
-            code = repr(error)
-        found = json.dumps([code, [*({*looked_for} & {*sys.modules})]])
-        os.write(goes, found.encode())
+        found = []
+        for words in commands:
+            sys.argv = ["circuitfind", *words]
+            try:
+                app.main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException as error:
+                code = repr(error)
+            found.append([code, [*({*looked_for} & {*sys.modules})]])
+        os.write(goes, json.dumps(found).encode())
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(0)
     os.close(goes)
@@ -187,7 +189,8 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def loaded_by(tmp_path_factory):
-    """The slow modules that a command loads, run on a copy of a stored run."""
+    """The slow modules that are loaded after each of the commands, which run one after another on
+    a copy of a stored run."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", SERVER, *NOT_DRAWN]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as server:
@@ -195,33 +198,36 @@ def loaded_by(tmp_path_factory):
         given, made = server.stdin, server.stdout
         assert made.readline() == "\n"
 
-        def loaded(command: str) -> set[str]:
+        def loaded(*commands: str) -> list[set[str]]:
             folder = tmp_path_factory.mktemp("loaded")
             run = shutil.copytree(ROOT / "figures" / "runs" / "ioi", folder / "run")
             rows = "".join(f"b{n},s{n},{n},no\n" for n in range(8))
             (folder / "pairs.csv").write_text("base,source,expected,base_answer\n" + rows)
-            words = command.format(run=run, pairs=folder / "pairs.csv").split()
+            names = {"run": run, "pairs": folder / "pairs.csv"}
+            words = [command.format(**names).split() for command in commands]
             print(json.dumps([words, str(folder)]), file=given, flush=True)
-            code, found = json.loads(made.readline())
-            assert code in (0, 1), (code, (folder / "log.txt").read_text())
-            return {*found}
+            found = json.loads(made.readline())
+            told = (folder / "log.txt").read_text()
+            assert [code for code, _ in found if code not in (0, 1)] == [], told
+            return [{*modules} for _, modules in found]
 
         yield loaded
         given.close()
 
 
-@pytest.mark.parametrize("command", PLAIN)
-def test_commands_without_a_model_or_a_drawing_load_no_slow_library(loaded_by, command):
-    assert loaded_by(command) == set()
+def test_commands_without_a_model_or_a_drawing_load_no_slow_library(loaded_by):
+    """All in one process: none of them does, if there is none after the last."""
+    found = zip(PLAIN, loaded_by(*PLAIN), strict=True)
+    assert {command: modules for command, modules in found if modules} == {}
 
 
 @pytest.mark.parametrize("command", DRAWN)
 def test_drawings_of_a_run_load_matplotlib_and_no_other_slow_library(loaded_by, command):
-    assert loaded_by(command) == {"matplotlib"}
+    assert loaded_by(command) == [{"matplotlib"}]
 
 
 def test_a_command_with_a_model_is_seen_to_load_torch(loaded_by):
-    assert "torch" in loaded_by("try planted --model planted --n 4")
+    assert "torch" in loaded_by("try planted --model planted --n 4")[0]
 
 
 @pytest.mark.parametrize("registry", [METHODS, CHECKS], ids=["methods", "checks"])
