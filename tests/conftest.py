@@ -30,14 +30,14 @@ def draw_once():
 
     drawn, sample = {}, Claim.sample
 
-    def sample_once(claim, n, seed=0):
-        if claim.model is not planted.model:
-            return sample(claim, n, seed)
-        same = drawn.setdefault((claim.name, claim.at, claim.read, n, seed), [])
+    def sample_once(self: Claim, n: int, seed: int = 0):
+        if self.model is not planted.model:
+            return sample(self, n, seed)
+        same = drawn.setdefault((self.name, self.at, self.read, n, seed), [])
         for rules, made in same:
-            if rules == claim.rules:
+            if rules == self.rules:
                 return made
-        same.append((claim.rules, sample(claim, n, seed)))
+        same.append((self.rules, sample(self, n, seed)))
         return same[-1][1]
 
     Claim.sample = sample_once

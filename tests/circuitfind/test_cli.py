@@ -580,7 +580,8 @@ def start(arguments, cwd):
     try:
         os.chdir(cwd)
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 1), os.dup2(null, 2)
+        for stream in (1, 2):
+            os.dup2(null, stream)
         sys.argv = ["circuitfind", "discover", *map(str, arguments)]
         cli.main()
     finally:
