@@ -270,7 +270,15 @@ def test_the_programs_say_what_they_should(name):
             assert output == ({word: 1.0} if isinstance(output, dict) else float(Fraction(word)))
 
 
-@pytest.mark.parametrize(("name", "read", "mlps"), CASES)
+# Each program once, with MLPs of either kind, and one in the middle; the others are slow ones.
+QUICK = [(name, LAST[name], MLPS[n % 2]) for n, name in enumerate(PROGRAMS)]
+QUICK.append(("tracr-recall", 2, "frozen"))
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "mlps"),
+    [pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow) for one in CASES],
+)
 def test_every_edge_is_that_of_the_program(name, read, mlps):
     """Among all heads, MLPs and the embedding, busy ones that nothing reads with them."""
     found = edges_of(name, read, mlps)

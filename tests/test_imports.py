@@ -1,6 +1,7 @@
 """The arrows between packages, and who may touch what (DESIGN, section 2)."""
 
 import ast
+import json
 import pickle
 import shutil
 import subprocess
@@ -151,41 +152,82 @@ PLAIN = (
 DRAWN = ("diagram {run}", "diagram {run} --kind circuit", "show {run} --no-open", "gallery {run}")
 
 
-def loaded_by(command: str, folder: Path, modules: tuple[str, ...]) -> set[str]:
-    """The modules, of these, that a command loads, run on a copy of a stored run."""
-    run = shutil.copytree(ROOT / "figures" / "runs" / "ioi", folder / "run")
-    (folder / "pairs.csv").write_text(
-        "base,source,expected,base_answer\n" + "".join(f"b{n},s{n},{n},no\n" for n in range(8))
-    )
-    words = command.format(run=run, pairs=folder / "pairs.csv").split()
-    code = f"""
-import sys
-from circuitfind.cli.app import main
-try:
-    main()
-except SystemExit as end:
-    assert end.code in (0, 1), end.code
-print("loaded", *({{*{modules}}} & {{*sys.modules}}))
+# A process that has imported the command line, and what is not ours and not slow, and forks for
+# each line, whose commands so find no slow library there but those that they load themselves.
+SERVER = """
+import json, os, sys
+import numpy, rich.console, rich.table, typer
+import circuitfind.cli.app as app
+looked_for = sys.argv[1:]
+print(*({*looked_for} & {*sys.modules}), flush=True)
+for line in sys.stdin:
+    commands, folder = json.loads(line)
+    come, goes = os.pipe()
+    if not os.fork():
+        os.chdir(folder)
+        os.dup2(os.open("log.txt", os.O_WRONLY | os.O_CREAT), 1), os.dup2(1, 2)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
+        found = []
+        for words in commands:
+            sys.argv = ["circuitfind", *words]
+            try:
+                app.main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException as error:
+                code = repr(error)
+            found.append([code, [*({*looked_for} & {*sys.modules})]])
+        os.write(goes, json.dumps(found).encode())
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(0)
+    os.close(goes)
+    print(open(come).read(), flush=True)
+    os.wait()
 """
-    made = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=folder
-    )
-    assert made.returncode == 0, made.stderr
-    return {*made.stdout.splitlines()[-1].split()[1:]}
 
 
-@pytest.mark.parametrize("command", PLAIN)
-def test_commands_without_a_model_or_a_drawing_load_no_slow_library(command, tmp_path):
-    assert loaded_by(command, tmp_path, NOT_DRAWN) == set()
+@pytest.fixture(scope="module")
+def loaded_by(tmp_path_factory):
+    """The slow modules that are loaded after each of the commands, which run one after another on
+    a copy of a stored run."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", SERVER, *NOT_DRAWN]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as server:
+        assert server.stdin and server.stdout
+        given, made = server.stdin, server.stdout
+        assert made.readline() == "\n"
+
+        def loaded(*commands: str) -> list[set[str]]:
+            folder = tmp_path_factory.mktemp("loaded")
+            run = shutil.copytree(ROOT / "figures" / "runs" / "ioi", folder / "run")
+            rows = "".join(f"b{n},s{n},{n},no\n" for n in range(8))
+            (folder / "pairs.csv").write_text("base,source,expected,base_answer\n" + rows)
+            names = {"run": run, "pairs": folder / "pairs.csv"}
+            words = [command.format(**names).split() for command in commands]
+            print(json.dumps([words, str(folder)]), file=given, flush=True)
+            found = json.loads(made.readline())
+            told = (folder / "log.txt").read_text()
+            assert [code for code, _ in found if code not in (0, 1)] == [], told
+            return [{*modules} for _, modules in found]
+
+        yield loaded
+        given.close()
+
+
+def test_commands_without_a_model_or_a_drawing_load_no_slow_library(loaded_by):
+    """All in one process: none of them does, if there is none after the last."""
+    found = zip(PLAIN, loaded_by(*PLAIN), strict=True)
+    assert {command: modules for command, modules in found if modules} == {}
 
 
 @pytest.mark.parametrize("command", DRAWN)
-def test_drawings_of_a_run_load_matplotlib_and_no_other_slow_library(command, tmp_path):
-    assert loaded_by(command, tmp_path, NOT_DRAWN) == {"matplotlib"}
+def test_drawings_of_a_run_load_matplotlib_and_no_other_slow_library(loaded_by, command):
+    assert loaded_by(command) == [{"matplotlib"}]
 
 
-def test_a_command_with_a_model_is_seen_to_load_torch(tmp_path):
-    assert "torch" in loaded_by("try planted --model planted --n 4", tmp_path, NOT_DRAWN)
+def test_a_command_with_a_model_is_seen_to_load_torch(loaded_by):
+    assert "torch" in loaded_by("try planted --model planted --n 4")[0]
 
 
 @pytest.mark.parametrize("registry", [METHODS, CHECKS], ids=["methods", "checks"])
@@ -197,25 +239,38 @@ def test_what_rows_of_a_table_import_later_is_there(registry):
         assert function.__doc__ and pickle.loads(pickle.dumps(row)) == row
 
 
-@pytest.mark.parametrize("package", ["", ".engines", ".search", ".validate", ".report"])
-def test_every_public_name_of_a_lazy_package_is_there(package):
-    """Also after a submodule of the same name has been imported, such as `search.finish`."""
-    code = f"""
-import importlib, pkgutil
-here = importlib.import_module("circuitfind{package}")
-for one in pkgutil.iter_modules(here.__path__, here.__name__ + "."):
-    if not one.name.endswith("__main__"):
-        importlib.import_module(one.name)
-modules = [name for name in here.__all__ if type(getattr(here, name)) is type(pkgutil)]
-assert here.__all__ and not modules, modules
-try:
-    here.nonsense
-except AttributeError as error:
-    assert "nonsense" in str(error)
-else:
-    raise AssertionError("a name that is not there")
+# Forks for each package, so that none finds what another one has imported.
+NAMES = """
+import importlib, os, pkgutil, sys
+import torch, transformers, transformer_lens
+assert not [name for name in sys.modules if name.startswith("circuitfind")]
+for package in sys.argv[1:]:
+    if child := os.fork():
+        print(package, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    here = importlib.import_module(package)
+    for one in pkgutil.iter_modules(here.__path__, here.__name__ + "."):
+        if not one.name.endswith("__main__"):
+            importlib.import_module(one.name)
+    modules = [name for name in here.__all__ if type(getattr(here, name)) is type(pkgutil)]
+    assert here.__all__ and not modules, modules
+    try:
+        here.nonsense
+    except AttributeError as error:
+        assert "nonsense" in str(error)
+    else:
+        raise AssertionError("a name that is not there")
+    sys.exit()
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_of_a_lazy_package_is_there():
+    """Also after a submodule of the same name has been imported, such as `search.finish`."""
+    rooms = ("", ".engines", ".search", ".validate", ".report")
+    packages = [f"circuitfind{room}" for room in rooms]
+    command = [sys.executable, "-c", NAMES, *packages]
+    made = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert made.stdout.splitlines() == [f"{package} 0" for package in packages], made.stderr
 
 
 def files_with(words: tuple[str, ...]) -> set[str]:

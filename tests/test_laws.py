@@ -430,7 +430,7 @@ def test_cost_counts_the_tokens_that_are_run(tiny, name):
 @pytest.mark.parametrize(
     ("name", "at", "reuse"),
     [
-        *((name, ("x",), True) for name in EVERY),
+        *(marked(name, ("x",), True) for name in EVERY),
         *((name, at, True) for name in FEW for at in (("last",), ("all",))),
         *((name, at, False) for name in BOTH for at in (("last",), ("all",))),
     ],

@@ -262,8 +262,18 @@ SITES = (
 )
 
 
-@pytest.mark.parametrize("mlps", ["frozen", "recomputed"])
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *ON_BRIDGE, *NATIVE])
+EVERY = (*ARCHITECTURES, *ON_BRIDGE, *NATIVE)
+
+
+# Each model with MLPs of one kind, and Llama with both; the others are slow ones.
+@pytest.mark.parametrize(
+    ("name", "mlps"),
+    [
+        pytest.param(name, mlps, marks=pytest.mark.slow if (m + n) % 2 and name != "llama" else ())
+        for m, name in enumerate(EVERY)
+        for n, mlps in enumerate(("frozen", "recomputed"))
+    ],
+)
 def test_effects_are_those_of_brute_force(loud, name, mlps):
     """Over positions: a sender before its receivers, and at the same token."""
     model = loud(name)

@@ -48,7 +48,7 @@ def test_verdicts_are_wrong_no_more_often_than_stated(one):
     assert one.rate(DRAWS) <= one.most + 0.035
 
 
-@pytest.mark.parametrize("check", ["satisfaction", "drift"])
+@pytest.mark.parametrize("check", ["satisfaction", pytest.param("drift", marks=pytest.mark.slow)])
 def test_a_sample_of_the_verdicts_is_wrong_no_more_often_than_stated(check):
     mine = [one for one in rates() if one.check == check and one.n == 64 and one.most is not None]
     assert mine

@@ -41,6 +41,20 @@ def left_behind(out):
     return found
 
 
+def test_a_crash_on_ray_is_a_row_and_the_others_are_there(tmp_path, short):
+    """Of two points, by a single worker: each more imports everything."""
+    path = bring_methods(tmp_path / "brought")
+    file = tmp_path / "file.toml"
+    file.write_text(toml(**SMALL, method=["breaks", "attribution"]))
+    words = ("--out", tmp_path / "out", "--ray", "local", "--workers", "1", "--json")
+    code, out, err = sweep(file, *words, path=(path,), **short)
+    assert code == 3, err
+    broken, other = json.loads(out)["rows"]
+    assert (broken["status"], other["status"]) == ("crashed", "holds")
+    assert broken["message"] == "TypeError: a fault of the method's"
+
+
+@pytest.mark.slow
 def test_points_go_wrong_on_ray_and_the_others_are_there(tmp_path, short):
     """One is as in this process, one is refused, one crashes, one's worker dies once."""
     path = bring_methods(tmp_path / "brought")

@@ -148,7 +148,7 @@ def test_constrained_recovers_the_truth(name):
 
 
 def test_a_random_order_does_not_rank():
-    rows = [run_case(CASES["tracr-recall: zero"], "random", seed) for seed in range(6)]
+    rows = [run_case(CASES["tracr-sort-unique: zero"], "random", seed) for seed in range(3)]
     areas = [row.auroc for row in rows if row.auroc is not None]
     assert sum(areas) / len(areas) < 0.9
     assert len(set(areas)) > 1

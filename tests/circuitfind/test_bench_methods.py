@@ -77,7 +77,13 @@ def test_the_tasks_and_their_models_are_there():
 BUDGET = 3 * 10**9
 
 
-@pytest.mark.parametrize("method", ["sigmoid", "dcm-2023", "budget", "hard-concrete"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("dcm-2023", "budget"),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("sigmoid", "hard-concrete")),
+    ],
+)
 def test_a_method_that_learns_spends_its_budget(method):
     row = measure(replace(ENTRY, method=method, polish=False, budget=BUDGET))
     assert abs(row.flops - BUDGET) <= NEAR * BUDGET, (row.flops, row.steps)
@@ -110,10 +116,16 @@ def test_steps_are_chosen_by_their_price():
     assert meter.price(400) == 20
 
 
-def test_a_row_is_what_discover_finds_and_the_card_says(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What `discover` makes of the same."""
+    folder = tmp_path_factory.mktemp("made") / "run"
+    return discover(replace(ENTRY.settings, n_random=5), folder)
+
+
+def test_a_row_is_what_discover_finds_and_the_card_says(made):
     """The default method, without a budget: the row that sets the others'."""
     row = measure(ENTRY)
-    made = discover(replace(ENTRY.settings, n_random=5), tmp_path / "run")
     assert row.sites.split() == [str(site) for site in made.circuit.sites]
     assert row.budget == row.flops == made.report["cost"]["stages"]["search"]["flops"]
     scores = {one["name"]: one["satisfaction"] for one in made.report["desiderata"]}
@@ -121,8 +133,7 @@ def test_a_row_is_what_discover_finds_and_the_card_says(tmp_path):
     assert (row.size, row.of, row.tries, row.steps) == (2, 10, 1, None)
 
 
-def test_interchange_accuracy_counts_pairs_that_come_out_wrong(tmp_path):
-    made = discover(replace(ENTRY.settings, n_random=5), tmp_path / "run")
+def test_interchange_accuracy_counts_pairs_that_come_out_wrong(made):
     (score, *_) = [one for one in card_from_json(made.report).desiderata if one.part == "inside"]
     first = replace(score, n=20, wrong=(1, 2, 3, 4, 5))
     second = replace(score, n=10, wrong=())

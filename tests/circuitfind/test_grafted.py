@@ -68,7 +68,9 @@ def test_what_is_right_by_construction_holds_and_no_member_can_go(name, claim):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS[3:])
-@pytest.mark.parametrize("name", ["grafted:parts=3,places=2,seed=1", TWO])
+@pytest.mark.parametrize(
+    "name", [pytest.param("grafted:parts=3,places=2,seed=1", marks=pytest.mark.slow), TWO]
+)
 def test_two_places_have_the_truth_that_they_should(name, claim):
     truth = grafted_truth(parse_grafted(name), claim)
     movers = len(roles_of(parse_grafted(name)).movers)
@@ -79,7 +81,9 @@ def test_two_places_have_the_truth_that_they_should(name, claim):
     assert max(found[len(truth) :]) < 0.9
 
 
-@pytest.mark.parametrize("name", [MIXED, "grafted:parts=6,mixers=1,seed=2"])
+@pytest.mark.parametrize(
+    "name", [MIXED, pytest.param("grafted:parts=6,mixers=1,seed=2", marks=pytest.mark.slow)]
+)
 def test_a_mixer_brings_the_left_value_with_fewer_sites_but_the_right_one_too(name):
     """With either carrier of each part; alone it brings neither."""
     grafted = parse_grafted(name)

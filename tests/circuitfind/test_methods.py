@@ -1,7 +1,9 @@
 """Every method of the table on models whose circuit is known, and what all of them must keep to."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -95,8 +97,19 @@ def test_baselines_are_marked_and_know_nothing_of_the_desiderata(planted, train)
     assert not torch.equal(first.ranking, other.ranking)
 
 
-@pytest.mark.parametrize("method", NAMES)
-@pytest.mark.parametrize("size", [1, 4])
+# One that learns a mask under constraints, one that learns many, one that ranks, one that moves.
+QUICK = ("constrained", "dcm-2023", "attribution", "greedy")
+
+
+def slow_but_quick(names: Sequence[str], *more: Any) -> list[Any]:
+    """These methods, each with these values, of which only some are in the fast tests."""
+    slow = pytest.mark.slow
+    return [pytest.param(one, *more, marks=() if one in QUICK else slow) for one in names]
+
+
+@pytest.mark.parametrize(
+    ("method", "size"), [*((name, 4) for name in NAMES), *slow_but_quick(NAMES, 1)]
+)
 def test_every_method_gives_exactly_the_size_asked_for(planted, train, method, size):
     result = search(planted, train, method, config=SearchConfig(size=size, steps=2, rounds=1))
     assert len(result.circuit) == size
@@ -121,7 +134,9 @@ def test_a_size_that_the_sites_do_not_allow_is_refused(planted, train):
         SearchConfig(size=0)
 
 
-@pytest.mark.parametrize("method", [name for name in NAMES if name not in (*BASELINES, "greedy")])
+@pytest.mark.parametrize(
+    "method", slow_but_quick([name for name in NAMES if name not in (*BASELINES, "greedy")])
+)
 def test_logits_that_are_not_numbers_end_the_search_and_are_named(
     planted, train, method, monkeypatch
 ):
