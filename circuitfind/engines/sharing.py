@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from .attention import attention_of, registered
 
+LONG = 32  # tokens seen from which a softmax over the last axis is the faster one
 # What models hand to attention that changes its numbers and is not made here.
 _OTHER = ("s_aux", "position_bias", "cache", "head_mask")
 
@@ -36,7 +37,7 @@ class Beside:
 
     layers: Mapping[int, tuple[Tensor, Tensor]]
     branches: int
-    before: Float[Tensor, "row 1 seen 1"] | None
+    before: Float[Tensor, "row 1 1 seen"] | None
     own: Float[Tensor, "some 1 1 1 pos pos"] | None
 
 
@@ -60,7 +61,7 @@ def beside_of(
     if attends is not None:
         shut = torch.zeros(attends.shape, dtype=keys.dtype, device=keys.device)
         shut = shut.masked_fill_(attends.to(keys.device) == 0, nowhere)
-        before = shut[:, None, : keys.shape[2], None]
+        before = shut[:, None, None, : keys.shape[2]]
         if own is not None:
             own = torch.minimum(own, shut[:, None, None, None, None, keys.shape[2] :])
     return Beside(layers=layers, branches=branches, before=before, own=own)
@@ -140,16 +141,27 @@ def _attend(
     # Row, group of heads that share keys, head, branch, token, width.
     queries = query.reshape(n_rows, key.shape[1], -1, how.branches, n_new // how.branches, size)
     queries, key, value = queries * scaling, _by_branch(key, how), _by_branch(value, how)
-    # What is seen comes before who sees it: a softmax over few and uneven last entries is slow.
-    before, own = keys @ queries.flatten(2, 4).transpose(2, 3), _against_own(queries, key, how)
+    before = queries.flatten(2, 4) @ keys.transpose(2, 3)
+    own = _against_own(queries, key, how)
     if (softcap := options.get("softcap")) is not None:
         before, own = (softcap * torch.tanh(one / softcap) for one in (before, own))
     if how.before is not None:
         before = before + how.before.to(before.device)  # layers may be on several devices
-    weights = torch.cat([before, own], dim=2).softmax(dim=2, dtype=torch.float32).to(query.dtype)
-    before, own = weights.split([keys.shape[2], own.shape[2]], dim=2)
-    made = before.transpose(2, 3) @ values + _of_own(own, value, queries.shape[2:5])
+    before, own = _weights(before, own)
+    made = before.to(query.dtype) @ values
+    made = made + _of_own(own.to(query.dtype), value, queries.shape[2:5])
     return made.reshape(n_rows, n_heads, n_new, -1).transpose(1, 2).contiguous()
+
+
+def _weights(before: Tensor, own: Tensor) -> Sequence[Tensor]:
+    """The softmax over both together, of scores "row group all seen"."""
+    lengths = [before.shape[3], own.shape[3]]
+    if sum(lengths) >= LONG:
+        joined = torch.cat([before, own], dim=3).softmax(dim=3, dtype=torch.float32)
+    else:  # a softmax over few last entries is slow
+        turned = torch.cat([before.transpose(2, 3), own.transpose(2, 3)], dim=2)
+        joined = turned.softmax(dim=2, dtype=torch.float32).transpose(2, 3)
+    return joined.split(lengths, dim=3)
 
 
 def _by_branch(own: Tensor, how: Beside) -> Tensor:
@@ -158,15 +170,14 @@ def _by_branch(own: Tensor, how: Beside) -> Tensor:
 
 
 def _against_own(queries: Tensor, keys: Tensor, how: Beside) -> Tensor:
-    """Scores of each token against its own branch: "row group seen all"."""
+    """Scores of each token against its own branch: "row group all seen"."""
     if how.own is None:  # a product for each pair of vectors would cost a call each
-        return (queries * keys).sum(-1).flatten(2).unsqueeze(2)
-    scores = queries @ keys.transpose(4, 5) + how.own.to(keys.device)
-    return scores.permute(0, 1, 5, 2, 3, 4).flatten(3)
+        return (queries * keys).sum(-1).flatten(2).unsqueeze(3)
+    return (queries @ keys.transpose(4, 5) + how.own.to(keys.device)).flatten(2, 4)
 
 
 def _of_own(weights: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
     """What each token takes of the values of its own branch: "row group all width"."""
-    apart = weights.unflatten(3, tuple(shape)).permute(0, 1, 3, 4, 5, 2)
+    apart = weights.unflatten(2, tuple(shape))
     taken = apart * values if values.shape[4] == 1 else apart @ values
     return taken.flatten(2, 4)

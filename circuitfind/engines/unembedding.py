@@ -14,7 +14,13 @@ from .engine import Shortlist, Unembed, logits_at
 from .watch import three_tokens
 
 # What a config calls the number of tokens that some of its layers attend to at most.
-_WINDOWS = ("sliding_window", "window_size", "attention_window_size", "attention_chunk_size")
+_WINDOWS = (
+    "sliding_window",
+    "window_size",
+    "attention_window_size",
+    "attention_chunk_size",
+    "local_attention",
+)
 _LACKS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
