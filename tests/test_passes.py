@@ -100,6 +100,35 @@ def test_desiderata_in_one_pass_give_what_each_gives(tiny, name, at, n_masks):
         torch.testing.assert_close(made, run(part, own), **CLOSE)
 
 
+@pytest.mark.parametrize("n_parts", [1, 2])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3"])
+def test_a_step_begins_at_the_first_layer_with_a_site(tiny, name, n_parts):
+    """The same gradients as in whole passes, for less; of desiderata that run together, too."""
+    model, last = tiny(name), N_LAYERS - 1
+    sites = [s for s in all_sites(N_LAYERS, N_HEADS, ("last",)) if s.component.layer == last]
+    batches = [
+        encode(model, [random_desideratum(("last",), n=n)])[0] for n in range(3, 3 + n_parts)
+    ]
+    late = Objective(model, batches, sites)
+    gates = torch.rand(len(sites), generator=torch.Generator().manual_seed(4)).requires_grad_()
+    late.backward(dict.fromkeys(range(n_parts), 1.0), gates)  # the first one looks at the streams
+    before = late.cost.flops
+    found = late.backward(dict.fromkeys(range(n_parts), 1.0), gates)
+    spent, slope = late.cost.flops - before, gates.grad
+    whole = Objective(model, batches, sites)
+    whole._prepared = [
+        [prepare(model, batch, sites, cost=whole.cost, reuse=False)] for batch in batches
+    ]
+    own, before = gates.detach().clone().requires_grad_(), whole.cost.flops
+    made = whole.backward(dict.fromkeys(range(n_parts), 1.0), own)
+    for index in found:
+        assert made[index] == pytest.approx(found[index], abs=1e-4)
+    assert slope is not None and own.grad is not None
+    torch.testing.assert_close(slope, 2 * own.grad, **CLOSE)
+    assert spent < 0.5 * (whole.cost.flops - before)
+    assert late._packed(tuple(range(n_parts)), 1)[0][1].first == last
+
+
 def test_desiderata_with_prefixes_of_other_lengths_go_in_one_pass(tiny):
     parts = [ready(tiny("llama"), ("last",), n=n) for n in (1, 4)]
     assert len({part.start for part in parts}) == 2

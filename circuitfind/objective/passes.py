@@ -165,6 +165,18 @@ class Pass:
         )
 
     @cached_property
+    def first(self) -> int:
+        """The first layer with a site: a step need not run those before it. 0 where the streams
+        that enter layers are not known."""
+        layers = [int(part.layers.min()) for part in self.parts if part.sites]
+        first = min(layers, default=0)
+        return first if first and all(part.entries for part in self.parts) else 0
+
+    def entering(self, layer: int) -> Float[Tensor, "row pos d_model"]:
+        """The untouched residual stream that enters a layer, for all rows."""
+        return torch.cat([part.entries[layer] for part in self.parts])
+
+    @cached_property
     def _table(self) -> Int[Tensor, "batch part"]:
         """The gates of all patches side by side."""
         every = [patch.gates for patches in self.patches.values() for patch in patches]

@@ -120,10 +120,11 @@ def measure(
 def run_pass(
     one: Pass, gates: Sequence[Gates], first: int = 0, wanted: Wanted | None = None
 ) -> list[Float[Tensor, "mask pair *output"]]:
-    """The output of each batch of a pass under its gates, run from layer `first` on; only a batch
-    that is alone may begin later than at the first layer."""
+    """The output of each batch of a pass under its gates, run from layer `first` on; with
+    gradients, from the first layer on that has a site."""
     n_masks = len(gates[0])
     backward = gates[0].requires_grad
+    first = one.first if backward else first
     branched = one.branches(n_masks)
     edits = one.edits(gates, branched)
     with torch.set_grad_enabled(backward):
@@ -192,7 +193,7 @@ def _run_branched(
     """The output with masks as branches of each row, over prefixes that they share."""
     entry, reads = None, None
     if first:
-        entry = first, one.parts[0].entries[first].repeat(1, n_masks, 1)
+        entry = first, one.entering(first).repeat(1, n_masks, 1)
     if one.reads is not None:
         starts = torch.arange(n_masks, device=one.reads.device) * one.width
         reads = one.reads[:, None] + starts
@@ -222,7 +223,7 @@ def _run_stacked(
         one.attends.repeat(n_masks, 1) if one.padded else None,
         edits,
         prefix=prefix,
-        entry=(first, one.parts[0].entries[first].repeat(n_masks, 1, 1)) if first else None,
+        entry=(first, one.entering(first).repeat(n_masks, 1, 1)) if first else None,
         reads=None if one.reads is None else one.reads.repeat(n_masks),
         **_shortlisted(wanted, torch.arange(len(one.tokens)).repeat(n_masks)),
     )
