@@ -120,7 +120,7 @@ def passes_tried(engine: Engine) -> list[Tensor]:
 
 @torch.no_grad()
 def _shortlists(engine: Engine, inputs: Tensor) -> bool:
-    """Whether the logits of a few entries are those that they have among all."""
+    """Whether a few entries get the same logits alone as among all."""
     full, _ = engine.forward(inputs)
     some = torch.arange(0, engine.sizes.d_vocab, 2, device=engine.device)
     few, _ = engine.forward(inputs, shortlist=lambda streams, unembed: some)

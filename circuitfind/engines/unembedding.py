@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from .engine import Shortlist, Unembed, logits_at
+from .laws import LACKS
 from .watch import three_tokens
 
 # What a config calls the number of tokens that some of its layers attend to at most.
@@ -21,7 +22,6 @@ _WINDOWS = (
     "attention_chunk_size",
     "local_attention",
 )
-_LACKS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def find_unembedding(model: nn.Module) -> nn.Linear | None:
         same = part.shape == wanted.shape and torch.allclose(
             part, wanted.to(part.device), atol=1e-3, rtol=1e-3
         )
-    except _LACKS:  # as where weights are brought in for each pass
+    except LACKS:  # as where weights are brought in for each pass
         return None
     return head if same else None
 

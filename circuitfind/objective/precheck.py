@@ -79,8 +79,8 @@ def keep_solved(
     Pairs are looked at in turn, and no more of them than it takes to have `n`.
 
     Args:
-        sites: those that will be patched: what that needs of the prompts is kept, so that none of
-            them runs a second time.
+        sites: what will be patched. The activations that this needs are kept, so that no prompt
+            runs a second time.
     """
     kept, counts = [], []
     shared = Kept(model, tuple(sites)) if "prefix" in model.engine.can and sites else None
